@@ -1,0 +1,99 @@
+"""What all commands have in common: one-line errors, exit statuses, shared flags (section 7 of the specification).
+
+Exit status: 0 done; 1 done in part, or the machine failed; 2 the user's mistake, nothing written. Nothing heavy is
+imported here, so that `--help` and usage errors answer at once.
+"""
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+import traceback
+from dataclasses import fields, replace
+
+from contextual_gan.config import CHOICES, PRESETS, Search
+
+
+class UserError(Exception):
+    """A mistake of the user's, in one line: what, where, what to do."""
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse with errors of one line, `--debug`, and examples kept as they are written below the options."""
+
+    def __init__(self, description, examples):
+        super().__init__(
+            description=description,
+            epilog="examples:\n" + examples,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        self.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def run(main, args):
+    """Call main(args) -> exit status, turn what it raises into one line on stderr and a status, and exit."""
+    prog = os.path.basename(sys.argv[0])
+    try:
+        status = main(args)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        line, status = "interrupted; run the same command again to continue", 130
+    except UserError as error:
+        line, status = str(error), 2
+    except ModuleNotFoundError as error:
+        line, status = f"{error}: run `pip install -e .` in the repository", 2
+    except OSError as error:
+        line, status = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), 1
+    except Exception as error:
+        line, status = f"{type(error).__name__}: {' '.join(str(error).split())} (--debug shows where)", 1
+    else:
+        line = None
+    if line and args.debug:
+        traceback.print_exc()
+    if line:
+        print(f"{prog}: {line}", file=sys.stderr)
+    sys.exit(status)
+
+
+def import_tensorflow():
+    """Import TensorFlow without the greetings that it writes straight to file descriptor 2."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as noise, contextlib.ExitStack() as stack:
+        stderr = os.dup(2)
+        stack.callback(os.close, stderr)
+        stack.callback(os.dup2, stderr, 2)
+        os.dup2(noise.fileno(), 2)
+        import tensorflow as tf
+
+        tf.config.list_physical_devices("GPU")
+    return tf
+
+
+def add_search_arguments(parser):
+    """Add `--preset` and a flag for every number of `config.Search`, `--lambda` for lambda_."""
+    group = parser.add_argument_group("search", "numbers that are not given come from the preset")
+    group.add_argument("--preset", choices=PRESETS, default="coauthor", help="default: %(default)s")
+    for field in fields(Search):
+        values = ", ".join(f"{preset} {getattr(numbers, field.name)}" for preset, numbers in PRESETS.items())
+        group.add_argument(
+            "--" + field.name.rstrip("_").replace("_", "-"),
+            dest=field.name,
+            type=field.type,
+            choices=CHOICES.get(field.name),
+            metavar=None if field.name in CHOICES else "X",
+            help=f"{field.metadata['help']} ({values})",
+        )
+
+
+def search_settings(args):
+    """The `config.Search` of parsed arguments. Raises `UserError` for a number out of range."""
+    given = {f.name: getattr(args, f.name) for f in fields(Search) if getattr(args, f.name) is not None}
+    try:
+        return replace(PRESETS[args.preset], **given)
+    except ValueError as error:
+        raise UserError(str(error)) from error

@@ -1,0 +1,171 @@
+"""The only place that opens, checks and writes an image file; also uint8 <-> [-1, 1], and grids to look at.
+
+Image files come from strangers: they may be cut, bombs, pipes, or not images. Every one of them either becomes an
+array or raises `ImageError` with one line that says why (section 7 of the specification).
+"""
+
+import io
+import os
+import stat
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+MAX_BYTES = 20 * 10**6
+MAX_PIXELS = 25 * 10**6
+
+
+class ImageError(ValueError):
+    """A file that cannot be used as an image. The message is one line: the reason, without the path."""
+
+
+def read_bytes(path):
+    """Read a regular file of at most `MAX_BYTES` (20 MB); pipes and devices are refused without touching them.
+
+    Raises `ImageError` with the reason.
+    """
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # opening a FIFO would wait for ever, a device has no end
+            raise ImageError("not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise ImageError(f"{status.st_size / 1e6:.1f} MB, the limit is {MAX_BYTES / 1e6:.0f} MB")
+        with open(path, "rb") as file:
+            return file.read(MAX_BYTES)
+    except OSError as error:
+        raise ImageError(error.strerror or str(error)) from error
+
+
+def decode_rgba(data):
+    """Decode the bytes of a PNG, JPEG, BMP or WebP completely -> (H, W, 4) uint8 RGBA, upright.
+
+    EXIF orientation is applied, 16-bit values are scaled to 8, palettes and CMYK are converted, of an animation the
+    first picture is taken. The header is checked against 25 megapixels before anything is decoded.
+    Raises `ImageError` with the reason.
+    """
+    if not data:
+        raise ImageError("empty file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of sizes and metadata; the size is checked below
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                width, height = image.size
+                if width * height > MAX_PIXELS:
+                    raise ImageError(_too_large(width, height))
+                image.load()  # Image.verify() passes truncated JPEGs
+                return np.asarray(_to_rgba(ImageOps.exif_transpose(image)))
+    except ImageError:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise ImageError("not a PNG, JPEG, BMP or WebP image") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"more than {MAX_PIXELS / 1e6:.0f} megapixels") from error
+    except MemoryError as error:
+        raise ImageError("not enough memory to decode it") from error
+    except (
+        Exception
+    ) as error:  # decoders raise nearly anything on damaged input (struct.error, SyntaxError, zlib.error)
+        raise ImageError(f"damaged image: {' '.join(str(error).split()) or type(error).__name__}") from error
+
+
+def _too_large(width, height):
+    return f"{width} x {height} pixels, the limit is {MAX_PIXELS / 1e6:.0f} megapixels"
+
+
+def _to_rgba(image):
+    """Convert a decoded Pillow image of any mode to RGBA; 16 bits become 8 by scaling, where Pillow would clip."""
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.float64)
+        transparent = image.info.get("transparency")
+        grey = np.round(values.clip(0, 65535) / 257).astype(np.uint8)
+        alpha = np.where(values == transparent, 0, 255).astype(np.uint8) if isinstance(transparent, int) else None
+        image = Image.fromarray(grey).convert("RGBA")
+        if alpha is not None:
+            image.putalpha(Image.fromarray(alpha))
+    return image.convert("RGBA")
+
+
+def on_background(rgba, level=255):
+    """Lay (H, W, 4) uint8 RGBA on an even background of `level` (255: white) -> (H, W, 3) uint8."""
+    alpha = rgba[..., 3:].astype(np.uint16)
+    blended = (rgba[..., :3] * alpha + level * (255 - alpha) + 127) // 255
+    return blended.astype(np.uint8)
+
+
+def read_rgba(path):
+    """Read an image file with its transparency -> (H, W, 4) uint8. Raises `ImageError`."""
+    return decode_rgba(read_bytes(path))
+
+
+def read_image(path):
+    """Read an image file, transparency laid on white -> (H, W, 3) uint8 RGB. Raises `ImageError`."""
+    return on_background(read_rgba(path))
+
+
+def replace_file(path, data):
+    """Write bytes so that `path` appears only when complete: beside it first, then `os.replace`."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        beside.write_bytes(data)
+        os.replace(beside, path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def write_png(path, image):
+    """Write an (H, W, 3) or (H, W) uint8 image as PNG, atomically, making folders as needed."""
+    if image.dtype != np.uint8:
+        raise TypeError(f"images are written as uint8, got {image.dtype}")
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    replace_file(path, buffer.getvalue())
+
+
+def to_float(image):
+    """uint8 0..255 -> float32 in [-1, 1], the range of the networks."""
+    return np.asarray(image, np.float32) / 127.5 - 1
+
+
+def to_uint8(image):
+    """Float in [-1, 1] (values outside are clipped) -> uint8 0..255, the inverse of `to_float`."""
+    return np.clip(np.round((np.asarray(image) + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
+def enlarge(image, factor):
+    """Enlarge an (H, W, 3) uint8 image for looking at: each pixel becomes `factor` x `factor`."""
+    return image.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def framed(image, colour=(255, 0, 0), width=3):
+    """Copy of an (H, W, 3) uint8 image with a frame of `width` pixels drawn inside its border."""
+    out = image.copy()
+    out[:width] = out[-width:] = colour
+    out[:, :width] = out[:, -width:] = colour
+    return out
+
+
+def grid(rows, titles=(), gap=6):
+    """Lay out rows of (H, W, 3) uint8 images on white, a title over each column -> (H', W', 3) uint8.
+
+    The images of a row may be missing (None) and differ in width from column to column, not in height.
+    """
+    height = next(cell.shape[0] for row in rows for cell in row if cell is not None)
+    widths = [max((c.shape[1] for c in column if c is not None), default=0) for column in zip(*rows, strict=True)]
+    font = ImageFont.load_default(size=16)
+    top = gap + 24 if titles else gap
+    canvas = Image.new("RGB", (sum(widths) + gap * (len(widths) + 1), top + len(rows) * (height + gap)), "white")
+    lefts = [gap + sum(widths[:i]) + gap * i for i in range(len(widths))]
+    draw = ImageDraw.Draw(canvas)
+    for left, width, title in zip(lefts, widths, titles):  # noqa: B905  fewer titles than columns are allowed
+        draw.text((left + width // 2, top // 2), title, fill="black", font=font, anchor="mm")
+    for y, row in enumerate(rows):
+        for left, cell in zip(lefts, row, strict=True):
+            if cell is not None:
+                canvas.paste(Image.fromarray(cell), (left, top + y * (height + gap)))
+    return np.asarray(canvas)

@@ -1,0 +1,36 @@
+"""The joint image: the sketch on the left half, the photo of the same face on the right half (section 1).
+
+All functions take one image or any batch of them: (..., 64, 128, 3) joints and (..., 64, 64, 3) halves, NumPy arrays of
+any dtype; `split` and `half` also take TensorFlow tensors.
+"""
+
+import numpy as np
+
+SIZE = 64  # rows and columns of a half
+HALVES = {"sketch": slice(None, SIZE), "photo": slice(SIZE, None)}  # columns of each half
+DIRECTIONS = {"photo": "sketch", "sketch": "photo"}  # direction (what is wanted) -> the half that is known
+
+
+def join(sketch, photo):
+    """Put halves side by side: (..., 64, 64, 3) twice -> (..., 64, 128, 3). Raises ValueError on another shape."""
+    for name, image in (("sketch", sketch), ("photo", photo)):
+        if image.shape[-3:] != (SIZE, SIZE, 3):
+            raise ValueError(f"a {name} half is (..., {SIZE}, {SIZE}, 3), got {image.shape}")
+    return np.concatenate([sketch, photo], axis=-2)
+
+
+def half(joint, name):
+    """One half, "sketch" or "photo", of (..., 64, 128, 3) joints -> (..., 64, 64, 3)."""
+    return joint[..., HALVES[name], :]
+
+
+def split(joint):
+    """Joints -> (sketch, photo), the inverse of `join`."""
+    return half(joint, "sketch"), half(joint, "photo")
+
+
+def mask(direction):
+    """(64, 128, 1) float32, 1 where the joint is known when `direction` ("photo" or "sketch") is wanted, else 0."""
+    known = np.zeros((SIZE, 2 * SIZE, 1), np.float32)
+    half(known, DIRECTIONS[direction])[:] = 1
+    return known

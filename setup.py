@@ -1,0 +1,30 @@
+"""Install with `pip install -e ".[align,test]"`; `make demo` and `make test` do that in .venv by themselves."""
+
+from setuptools import setup
+
+setup(
+    name="contextual_gan",
+    version="0.1.0",
+    description="Sketch to photo by latent search: contextual GAN (arXiv 1711.08972) in TensorFlow 2 and Keras 3",
+    license="MIT",  # the code; the weights have contextual_gan/pretrained/LICENSE
+    packages=["contextual_gan", "contextual_gan.pretrained"],
+    package_data={"contextual_gan.pretrained": ["*.safetensors", "*.json", "LICENSE"]},
+    python_requires=">=3.11,<3.14",  # Keras 3.14 needs 3.11; TensorFlow has no wheels for 3.14 yet
+    install_requires=[
+        "tensorflow>=2.18",
+        "keras>=3.14",  # earlier releases have known security holes
+        "numpy>=2.0",
+        "opencv-python-headless>=4.10",  # module cv2; the plain package needs libGL, which servers lack
+        "dlib-bin>=20.0.0",  # module dlib; the plain package compiles for minutes
+        "scikit-image>=0.25",
+        "pillow>=11.3",
+        "tensorboard>=2.18",
+        "pyyaml>=6.0",
+        "tqdm>=4.66",
+        "safetensors>=0.4.5",
+    ],
+    extras_require={
+        "align": ["face_recognition_models>=0.3.0"],  # dlib's face landmarks; its 68-point model is non-commercial
+        "test": ["pytest>=8.3", "ruff>=0.9"],
+    },
+)
