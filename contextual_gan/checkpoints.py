@@ -11,7 +11,6 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from contextual_gan import dcgan
 from contextual_gan.images import replace_file
 
 PRETRAINED = Path(__file__).parent / "pretrained"
@@ -60,6 +59,8 @@ def load_weights(path):
 
     Raises `WeightsError` naming the tensors whose name or shape does not fit the specified networks.
     """
+    from contextual_gan import dcgan  # late: what only looks for a file needs no TensorFlow
+
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:

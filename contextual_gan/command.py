@@ -19,6 +19,15 @@ class UserError(Exception):
     """A mistake of the user's, in one line: what, where, what to do."""
 
 
+@contextlib.contextmanager
+def mistakes():
+    """What the library refuses in this block is the user's mistake."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        raise UserError(str(error)) from error
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """argparse with errors of one line, `--debug`, and examples kept as they are written below the options."""
 
@@ -33,6 +42,13 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def positive(text):
+    """An argparse type: an integer of at least 1."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+    return number
 
 
 def run(main, args):
@@ -91,9 +107,6 @@ def add_search_arguments(parser):
 
 
 def search_settings(args):
-    """The `config.Search` of parsed arguments. Raises `UserError` for a number out of range."""
+    """The `config.Search` of parsed arguments. Raises ValueError for a number out of range."""
     given = {f.name: getattr(args, f.name) for f in fields(Search) if getattr(args, f.name) is not None}
-    try:
-        return replace(PRESETS[args.preset], **given)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+    return replace(PRESETS[args.preset], **given)

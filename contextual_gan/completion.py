@@ -46,7 +46,7 @@ def kl_divergence(p, q):
 
 
 def _directed_kl(direction, known, generated):
-    return kl_divergence(known, generated) if direction == "input||generated" else kl_divergence(generated, known)
+    return kl_divergence(known, generated) if direction == "input-generated" else kl_divergence(generated, known)
 
 
 def perceptual_loss(logits, kind="non-saturating"):
@@ -60,7 +60,9 @@ def _forward(model, x):
     TensorFlow splits the long sums of a dense layer according to the batch size, and a difference in the last bit grows
     a thousandfold in 50 iterations. In float64 it is gone before the result is rounded. Convolutions do not have it.
     """
-    for layer in model.layers[1:]:
+    for layer in model.layers:
+        if isinstance(layer, layers.InputLayer):
+            continue
         if isinstance(layer, layers.Dense):
             wide = tf.cast(x, tf.float64) @ tf.cast(layer.kernel, tf.float64) + tf.cast(layer.bias, tf.float64)
             x = tf.cast(wide, x.dtype)
@@ -91,7 +93,7 @@ def _checked(known):
 
 
 def initialize(
-    generator, known, *, direction="photo", n_init=30, kl="input||generated", epsilon=1e-8, seed=0, batch_size=64
+    generator, known, *, direction="photo", n_init=30, kl="input-generated", epsilon=1e-8, seed=0, batch_size=64
 ):
     """Refined initialization: draw `n_init` z for each known half and rate them by KL divergence.
 

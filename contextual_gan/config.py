@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass, field
 
-KL_DIRECTIONS = ("input||generated", "generated||input")
+KL_DIRECTIONS = (  # KL(input || generated), KL(generated || input)
+    "input-generated",
+    "generated-input",
+)
 CHOICES = {
     "update": ("momentum", "nesterov"),
     "init_kl": KL_DIRECTIONS,
@@ -34,8 +37,8 @@ class Search:
     momentum: float = _number(0.9, "momentum of the steps of z")
     iterations: int = _number(1000, "steps of the search")
     epsilon: float = _number(1e-8, "added to each grey pixel before a half is made a distribution")
-    init_kl: str = _number("input||generated", "KL divergence that the initialization chooses by")
-    search_kl: str = _number("generated||input", "KL divergence that the search descends")
+    init_kl: str = _number("input-generated", "KL divergence that the initialization chooses by")
+    search_kl: str = _number("generated-input", "KL divergence that the search descends")
     perceptual: str = _number("non-saturating", "-log D(G(z)), or log(1 - D(G(z))) if saturating")
 
     def __post_init__(self):

@@ -6,14 +6,26 @@ array or raises `ImageError` with one line that says why (section 7 of the speci
 
 import io
 import os
+import re
 import stat
 import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import ExifTags, Image, ImageDraw, ImageFont
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+# How files of these formats begin, in 12 bytes; other RIFF files are sound and video, and a text may begin with BM.
+MAGIC = re.compile(rb"\x89PNG|\xff\xd8\xff|BM.{4}\0{4}|RIFF.{4}WEBP", re.DOTALL)
+TURNS = {  # EXIF orientation -> what makes the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 MAX_BYTES = 20 * 10**6
 MAX_PIXELS = 25 * 10**6
 
@@ -56,7 +68,7 @@ def decode_rgba(data):
                 if width * height > MAX_PIXELS:
                     raise ImageError(_too_large(width, height))
                 image.load()  # Image.verify() passes truncated JPEGs
-                return np.asarray(_to_rgba(ImageOps.exif_transpose(image)))
+                return np.asarray(_to_rgba(_upright(image)))
     except ImageError:
         raise
     except Image.UnidentifiedImageError as error:
@@ -65,14 +77,24 @@ def decode_rgba(data):
         raise ImageError(f"more than {MAX_PIXELS / 1e6:.0f} megapixels") from error
     except MemoryError as error:
         raise ImageError("not enough memory to decode it") from error
-    except (
-        Exception
-    ) as error:  # decoders raise nearly anything on damaged input (struct.error, SyntaxError, zlib.error)
+    except Exception as error:  # decoders raise nearly anything on damaged input: struct.error, SyntaxError, zlib.error
         raise ImageError(f"damaged image: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 
 def _too_large(width, height):
     return f"{width} x {height} pixels, the limit is {MAX_PIXELS / 1e6:.0f} megapixels"
+
+
+def _upright(image):
+    """Turn a decoded Pillow image as its EXIF orientation says, if that can be read.
+
+    `ImageOps.exif_transpose` also rewrites the metadata, and so fails on whole pictures with damaged or odd EXIF.
+    """
+    try:
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # as many kinds as decoders raise
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_rgba(image):
@@ -113,9 +135,8 @@ def replace_file(path, data):
     try:
         beside.write_bytes(data)
         os.replace(beside, path)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise
+    finally:
+        beside.unlink(missing_ok=True)  # there only after a failure or an interruption
 
 
 def write_png(path, image):
@@ -125,6 +146,15 @@ def write_png(path, image):
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
     replace_file(path, buffer.getvalue())
+
+
+def centre_square(image, size):
+    """Cut the largest square about the centre of an (H, W, 3) uint8 image and resize it by area to (size, size, 3)."""
+    height, width = image.shape[:2]
+    edge = min(height, width)
+    top, left = (height - edge) // 2, (width - edge) // 2
+    square = Image.fromarray(image[top : top + edge, left : left + edge])
+    return np.asarray(square.resize((size, size), Image.Resampling.BOX if edge > size else Image.Resampling.BICUBIC))
 
 
 def to_float(image):
@@ -138,11 +168,12 @@ def to_uint8(image):
 
 
 def enlarge(image, factor):
-    """Enlarge an (H, W, 3) uint8 image for looking at: each pixel becomes `factor` x `factor`."""
-    return image.repeat(factor, axis=0).repeat(factor, axis=1)
+    """Enlarge an (H, W, 3) uint8 image smoothly for looking at."""
+    height, width = image.shape[:2]
+    return np.asarray(Image.fromarray(image).resize((width * factor, height * factor), Image.Resampling.BICUBIC))
 
 
-def framed(image, colour=(255, 0, 0), width=3):
+def framed(image, colour=(255, 0, 0), width=4):
     """Copy of an (H, W, 3) uint8 image with a frame of `width` pixels drawn inside its border."""
     out = image.copy()
     out[:width] = out[-width:] = colour
@@ -150,22 +181,25 @@ def framed(image, colour=(255, 0, 0), width=3):
     return out
 
 
-def grid(rows, titles=(), gap=6):
-    """Lay out rows of (H, W, 3) uint8 images on white, a title over each column -> (H', W', 3) uint8.
+def grid(rows, titles=(), labels=(), gap=6):
+    """Lay out rows of (H, W, 3) uint8 images on white -> (H', W', 3) uint8.
 
-    The images of a row may be missing (None) and differ in width from column to column, not in height.
+    A cell may be None; the images of a column may differ in width, all have one height. `titles` stand above the
+    columns, `labels` above the rows.
     """
     height = next(cell.shape[0] for row in rows for cell in row if cell is not None)
     widths = [max((c.shape[1] for c in column if c is not None), default=0) for column in zip(*rows, strict=True)]
-    font = ImageFont.load_default(size=16)
-    top = gap + 24 if titles else gap
-    canvas = Image.new("RGB", (sum(widths) + gap * (len(widths) + 1), top + len(rows) * (height + gap)), "white")
-    lefts = [gap + sum(widths[:i]) + gap * i for i in range(len(widths))]
+    lefts = np.cumsum([gap] + [width + gap for width in widths])
+    top, label_height = gap + 24 * bool(titles), 18 * bool(labels)
+    pitch = label_height + height + gap
+    canvas = Image.new("RGB", (int(lefts[-1]), top + pitch * len(rows)), "white")
     draw = ImageDraw.Draw(canvas)
-    for left, width, title in zip(lefts, widths, titles):  # noqa: B905  fewer titles than columns are allowed
-        draw.text((left + width // 2, top // 2), title, fill="black", font=font, anchor="mm")
+    for left, width, title in zip(lefts, widths, titles):  # noqa: B905  there may be fewer titles
+        draw.text((left + width // 2, top // 2), title, "black", ImageFont.load_default(size=16), anchor="mm")
+    for y, label in enumerate(labels):
+        draw.text((gap, top + y * pitch + 9), label, "dimgrey", ImageFont.load_default(size=12), anchor="lm")
     for y, row in enumerate(rows):
-        for left, cell in zip(lefts, row, strict=True):
+        for left, cell in zip(lefts, row):  # noqa: B905  the last of lefts is the right border
             if cell is not None:
-                canvas.paste(Image.fromarray(cell), (left, top + y * (height + gap)))
+                canvas.paste(Image.fromarray(cell), (int(left), top + y * pitch + label_height))
     return np.asarray(canvas)

@@ -1,0 +1,98 @@
+"""Complete sketches to photos (or photos to sketches) with a trained contextual GAN."""
+
+import sys
+
+try:
+    from contextual_gan import command
+except ModuleNotFoundError:
+    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
+    sys.exit(2)
+
+EXAMPLES = """\
+  python scripts/complete.py my_sketches/ --out runs/mine
+  python scripts/complete.py face.png --out runs/face --samples 4 --show-initializations
+  python scripts/complete.py photos/ --out runs/drawn --direction sketch
+  python scripts/complete.py face.png --out runs/quick --iterations 200 --lambda 0.1
+
+Running it again continues, adds new files and tries failed ones again.
+Exit status: 0 all completed, 1 some inputs failed (listed in results.json), 2 wrong usage.
+"""
+
+
+def parse():
+    parser = command.ArgumentParser(__doc__, EXAMPLES)
+    parser.add_argument("input", nargs="+", help="image files, and folders of them (recursive)")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--weights", default="celeba", help="published weights, or a .safetensors file (default: celeba)"
+    )
+    parser.add_argument("--direction", choices=("photo", "sketch"), default="photo", help="what to make: %(default)s")
+    parser.add_argument(
+        "--crop",
+        default="auto",
+        help="cut sketches: auto (whole heads to brow-to-chin), none, ink, or x,y,w,h in pixels (default: auto)",
+    )
+    parser.add_argument(
+        "--joint",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="take inputs as joint images, whose other half is the ground truth; auto: those of 128x64 pixels",
+    )
+    parser.add_argument("--samples", type=int, default=1, metavar="K", help="different results per input (default: 1)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random z (default: 0)")
+    parser.add_argument(
+        "--batch-size", type=command.positive, default=64, metavar="B", help="searched at once (default: 64)"
+    )
+    parser.add_argument("--show-initializations", action="store_true", help="draw the N candidates of each input")
+    parser.add_argument("--overwrite", action="store_true", help="replace what DIR holds of other settings")
+    command.add_search_arguments(parser)
+    return parser.parse_args()
+
+
+def main(args):
+    from contextual_gan import checkpoints, folder_completion, folders
+    from contextual_gan.progress import progress
+
+    with command.mistakes():
+        task = folder_completion.Task(
+            weights=args.weights,
+            weights_sha256=checkpoints.file_sha256(checkpoints.weights_file(args.weights)),
+            preset=args.preset,
+            search=command.search_settings(args),
+            direction=args.direction,
+            seed=args.seed,
+            samples=args.samples,
+            crop=args.crop,
+            joint=args.joint,
+        )
+        sources, ignored = folders.find_images(args.input, excluded=args.out)
+        run = folder_completion.Run(args.out, task, args.overwrite)
+        todo = folder_completion.plan(run, folders.output_stems(sources))
+        if not sources:
+            raise ValueError(f"no images in {', '.join(args.input)}")
+    if ignored:
+        print(f"left out, no images: {', '.join(map(str, ignored[:5]))}{' ...' * (len(ignored) > 5)}", file=sys.stderr)
+    before = len(run.results)
+    if todo or run.outdated or (run.results and not run.pages()) or args.show_initializations:
+        command.import_tensorflow()
+        from contextual_gan import figures
+
+        with command.mistakes():
+            networks = checkpoints.load_networks(args.weights)
+        with progress(task.evaluations() * len(todo), f"completing {len(todo)} inputs", "iterations") as advance:
+            folder_completion.complete_folder(run, task, todo, networks, batch_size=args.batch_size, progress=advance)
+        figures.draw_pages(run, task, networks[0])
+        if args.show_initializations:
+            figures.draw_initializations(run, task, networks[0])
+    else:
+        run.save()
+        print("nothing to do: all inputs that can be completed are done")
+    for name in sorted(failed := run.failed.keys() & {source.name for source in sources}):
+        print(f"failed: {name}: {run.failed[name]}", file=sys.stderr)
+    print(f"{len(run.results) - before} completed, {before} were done before, {len(failed)} failed")
+    print(f"pictures: {run.out}/grid.png   losses: {run.out}/results.json")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    command.run(main, parse())

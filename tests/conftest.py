@@ -1,0 +1,51 @@
+"""What several tests share: the published networks, drawn sketches, the real data where there is some."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def networks():
+    from contextual_gan.checkpoints import load_pretrained
+
+    return load_pretrained()
+
+
+@pytest.fixture(scope="session")
+def data():
+    """Folder of real photos and drawings."""
+    if not os.environ.get("CONTEXTUAL_GAN_DATA"):
+        pytest.skip("CONTEXTUAL_GAN_DATA is not set")
+    return Path(os.environ["CONTEXTUAL_GAN_DATA"])
+
+
+def draw_face(seed, size=64):
+    """A crude face in the training framing, (size, size, 3) uint8, dark strokes on white; each seed another."""
+    rng = np.random.default_rng(seed)
+    face = np.full((size, size), 255, np.uint8)
+    thick = max(1, size // 32)
+
+    def arc(x, y, width, height, start=0, stop=360):
+        x, y = x + rng.normal(0, 0.015), y + rng.normal(0, 0.015)
+        centre, axes = (round(x * size), round(y * size)), (round(width * size), round(height * size))
+        cv2.ellipse(face, centre, axes, 0, start, stop, 0, thick)
+
+    for x in (0.27, 0.72):
+        arc(x, 0.18, 0.1, rng.uniform(0.02, 0.06))
+        arc(x, 0.1, 0.13, 0.05, 200, 340)
+    arc(0.5, 0.45, 0.1, 0.04, 0, 180)
+    arc(0.5, 0.65, rng.uniform(0.1, 0.22), rng.uniform(0.02, 0.1), 0, 180)
+    arc(0.5, 0.3, 0.45, rng.uniform(0.6, 0.68), 0, 180)
+    return face[..., None].repeat(3, axis=2)
+
+
+@pytest.fixture(scope="session")
+def sketches():
+    """(5, 64, 64, 3) uint8 drawn sketches, all different."""
+    return np.stack([draw_face(seed) for seed in range(5)])

@@ -1,0 +1,67 @@
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from contextual_gan import checkpoints
+from contextual_gan.checkpoints import WeightsError
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """The published tensors, to be damaged."""
+    return load_file(checkpoints.weights_file("celeba"))
+
+
+def test_the_card_describes_the_file():
+    card = json.loads((checkpoints.PRETRAINED / "celeba.json").read_text())
+    assert card["sha256"] == checkpoints.file_sha256(checkpoints.weights_file("celeba"))
+    assert {"data", "images_seen", "sketch_preset", "licence"} <= card.keys()
+    assert (checkpoints.PRETRAINED / "LICENSE").read_text().count("non-commercial") >= 1
+
+
+def test_published_weights_are_float16_and_loaded_into_every_variable(published, networks):
+    assert {tensor.dtype for tensor in published.values()} == {np.dtype(np.float16)}
+    variables = checkpoints.named_variables(*networks)
+    assert variables.keys() == published.keys()
+    for name, variable in variables.items():
+        assert np.array_equal(np.asarray(variable), published[name].astype(np.float32)), name
+
+
+def test_saving_and_loading_gives_the_same_tensors(networks, published, tmp_path):
+    checkpoints.save_weights(tmp_path / "copy.safetensors", *networks)
+    again = load_file(tmp_path / "copy.safetensors")
+    assert all(np.array_equal(again[name], tensor) for name, tensor in published.items())
+    assert len(checkpoints.load_networks(str(tmp_path / "copy.safetensors"))) == 2
+
+
+def test_wrong_shapes_and_names_are_named(published, tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_file(published | {"generator/up4.kernel": np.zeros((5, 5, 3, 32), np.float16)}, path)
+    with pytest.raises(WeightsError, match=r"generator/up4.kernel.*\(5, 5, 3, 32\).*\(5, 5, 3, 64\)"):
+        checkpoints.load_weights(path)
+    renamed = {name.replace("generator/up4", "generator/last"): tensor for name, tensor in published.items()}
+    save_file(renamed, path)
+    with pytest.raises(WeightsError, match=r"missing generator/up4.bias.*unknown generator/last.bias"):
+        checkpoints.load_weights(path)
+
+
+def test_a_damaged_file_is_one_clear_line(tmp_path, monkeypatch):
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(checkpoints.weights_file("celeba").read_bytes()[:100_000])
+    with pytest.raises(WeightsError, match="not a readable safetensors file") as error:
+        checkpoints.load_networks(path)
+    assert "\n" not in str(error.value)
+    (tmp_path / "celeba.safetensors").write_bytes(path.read_bytes())
+    (tmp_path / "celeba.json").write_bytes((checkpoints.PRETRAINED / "celeba.json").read_bytes())
+    monkeypatch.setattr(checkpoints, "PRETRAINED", tmp_path)
+    with pytest.raises(WeightsError, match="SHA-256"):
+        checkpoints.load_pretrained("celeba")
+
+
+def test_unknown_names_and_paths_are_refused(tmp_path):
+    with pytest.raises(WeightsError, match="celeba"):
+        checkpoints.load_pretrained("faces")
+    with pytest.raises(WeightsError, match=r"no weights at .*nothing\.safetensors"):
+        checkpoints.load_networks(tmp_path / "nothing.safetensors")

@@ -1,0 +1,214 @@
+"""`scripts/complete.py` as a user runs it, in processes of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, draw_face
+from PIL import Image
+
+from contextual_gan.images import read_image, write_png
+from contextual_gan.joint import join
+
+COMMAND = [sys.executable, str(ROOT / "scripts" / "complete.py")]
+QUICK = ["--iterations", "3", "--n-init", "4"]
+
+
+def complete(*args, **options):
+    return subprocess.run([*COMMAND, *map(str, args)], capture_output=True, text=True, timeout=300, **options)
+
+
+def record(out):
+    return json.loads((out / "results.json").read_text())
+
+
+def pictures(out):
+    return {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*.png")}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Seven good drawings and three bad files, in a tree."""
+    folder = tmp_path_factory.mktemp("drawings")
+    for i in range(5):
+        write_png(folder / f"{i}.png", draw_face(i))
+    write_png(folder / "a" / "b.png", draw_face(5, size=300))
+    Image.fromarray(draw_face(6, size=200)).save(folder / "a" / "b.jpg")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.png").write_text("not an image")
+    (folder / "cut.jpg").write_bytes((folder / "a" / "b.jpg").read_bytes()[:2000])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(folder, tmp_path_factory):
+    """A finished run over the folder: (its result, the run folder)."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    return complete(folder, "--out", out, *QUICK, "--batch-size", "4"), out
+
+
+def test_good_files_are_completed_bad_ones_listed(done, folder):
+    result, out = done
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    results = record(out)
+    assert [r["stem"] for r in results["results"]] == ["0", "1", "2", "3", "4", "a/b.jpg", "a/b.png"]
+    assert {Path(f["input"]).name for f in results["failed"]} == {"empty.png", "text.png", "cut.jpg"}
+    assert all(f["reason"] and f["reason"] in result.stderr for f in results["failed"])
+    for entry in results["results"]:
+        assert {"input", "outputs", "contextual", "total", "iterations", "seconds"} <= entry.keys()
+        assert entry["iterations"] == 3 and entry["total"]["best"] <= entry["total"]["initial"]
+        assert entry["outputs"] == [f"{entry['stem']}_{kind}.png" for kind in ("input", "photo", "joint")]
+        sketch, photo, joint = (read_image(out / output) for output in entry["outputs"])
+        assert sketch.shape == photo.shape == (64, 64, 3)
+        assert np.array_equal(joint[:, 64:], photo)
+    assert np.array_equal(read_image(out / "0_input.png"), draw_face(0))  # byte for byte what was drawn
+    assert np.array_equal(sorted(np.load(out / "z.npz")), [r["stem"] for r in results["results"]])
+    assert np.load(out / "z.npz")["a/b.png"].shape == (1, 100)
+    assert read_image(out / "grid.png").shape[1] > 900
+    assert not list(out.rglob(".*"))
+
+
+def test_z_gives_the_saved_picture(done, networks):
+    from contextual_gan.completion import generate
+    from contextual_gan.images import to_uint8
+
+    _, out = done
+    joint = to_uint8(generate(networks[0], np.load(out / "z.npz")["3"]))[0]
+    assert np.array_equal(joint, read_image(out / "3_joint.png"))
+
+
+def test_a_rerun_skips_what_is_done_and_tries_failed_files_again(done, folder):
+    _, out = done
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*_photo.png")}
+    result = complete(folder, "--out", out, *QUICK)
+    assert result.returncode == 1 and "0 completed, 7 were done before, 3 failed" in result.stdout
+    assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*_photo.png")}
+    assert len(record(out)["failed"]) == 3
+
+
+def test_other_settings_are_refused_by_name_and_overwrite_replaces_all(done, folder, tmp_path):
+    _, out = done
+    before = (out / "results.json").read_bytes()
+    result = complete(folder, "--out", out, *QUICK, "--lambda", "0.5")
+    assert result.returncode == 2 and "lambda: 0.01 there, 0.5 now" in result.stderr
+    assert len(result.stderr.splitlines()) == 1 and (out / "results.json").read_bytes() == before
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-r", out, copy], check=True)
+    result = complete(folder / "0.png", "--out", copy, *QUICK, "--lambda", "0.5", "--overwrite")
+    assert result.returncode == 0
+    assert {p.name for p in copy.rglob("*.png")} == {"0_input.png", "0_photo.png", "0_joint.png", "grid.png"}
+    assert record(copy)["settings"]["lambda"] == 0.5 and list(np.load(copy / "z.npz")) == ["0"]
+
+
+def test_killed_and_continued_gives_what_an_uninterrupted_run_gives(done, folder, tmp_path):
+    _, whole = done
+    out = tmp_path / "out"
+    command = [*COMMAND, str(folder), "--out", str(out), *QUICK, "--batch-size", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and not (out / "1_photo.png").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    killed = len(record(out)["results"])
+    assert 1 <= killed < 7
+    result = complete(folder, "--out", out, *QUICK, "--batch-size", "4")
+    assert result.returncode == 1 and f"{killed} were done before" in result.stdout
+    assert pictures(out) == pictures(whole)
+    a, b = record(out), record(whole)
+    for entry in a["results"] + b["results"]:
+        del entry["seconds"]
+    assert a == b
+    z, whole_z = np.load(out / "z.npz"), np.load(whole / "z.npz")
+    assert all(np.array_equal(z[stem], whole_z[stem]) for stem in whole_z)
+
+
+def test_ctrl_c_is_one_line_and_keeps_what_is_done(folder, tmp_path):
+    out = tmp_path / "out"
+    command = [*COMMAND, str(folder), "--out", str(out), "--iterations", "2000", "--n-init", "1", "--batch-size", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (out / "results.json").exists() and process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in stderr
+    assert stderr.splitlines()[-1] == "complete.py: interrupted; run the same command again to continue"
+    assert record(out)["settings"]["iterations"] == 2000
+
+
+def test_joints_show_their_other_half_and_samples_are_numbered(tmp_path):
+    sketch, photo = draw_face(0), np.full((64, 64, 3), (200, 150, 120), np.uint8)
+    write_png(tmp_path / "in" / "pair.png", join(sketch, photo))
+    out = tmp_path / "out"
+    result = complete(tmp_path / "in", "--out", out, *QUICK, "--samples", "3", "--show-initializations")
+    assert result.returncode == 0, result.stderr
+    assert np.array_equal(read_image(out / "pair_input.png"), sketch)
+    assert np.array_equal(read_image(out / "pair_truth.png"), photo)
+    outputs = record(out)["results"][0]["outputs"]
+    assert outputs[:5] == [f"pair_{e}.png" for e in ("input", "photo", "joint", "photo_2", "photo_3")]
+    assert len({(out / f"pair_photo{k}.png").read_bytes() for k in ("", "_2", "_3")}) == 3
+    assert np.load(out / "z.npz")["pair"].shape == (3, 100)
+    candidates = read_image(out / "pair_initializations.png").astype(int)
+    assert ((candidates[..., 0] > 250) & (candidates[..., 1] < 5)).any()  # a red frame
+    out = tmp_path / "drawn"
+    result = complete(tmp_path / "in", "--out", out, *QUICK, "--direction", "sketch")
+    assert result.returncode == 0 and np.array_equal(read_image(out / "pair_input.png"), photo)
+    assert np.array_equal(read_image(out / "pair_truth.png"), sketch)
+    assert np.array_equal(read_image(out / "pair_joint.png")[:, :64], read_image(out / "pair_sketch.png"))
+
+
+def test_a_changed_file_is_done_again_and_a_new_neighbour_renames(tmp_path):
+    write_png(tmp_path / "in" / "b.png", draw_face(0))
+    out = tmp_path / "out"
+    assert complete(tmp_path / "in", "--out", out, *QUICK).returncode == 0
+    first = (out / "b_photo.png").read_bytes()
+    write_png(tmp_path / "in" / "b.png", draw_face(1))
+    Image.fromarray(draw_face(2)).save(tmp_path / "in" / "b.bmp")
+    assert complete(tmp_path / "in", "--out", out, *QUICK).returncode == 0
+    assert [r["stem"] for r in record(out)["results"]] == ["b.bmp", "b.png"]
+    assert not (out / "b_photo.png").exists() and (out / "b.png_photo.png").read_bytes() != first
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["nowhere"], "no such file or folder: nowhere"),
+        (["."], "no images in"),
+        (["--lr", "fast", "."], "invalid float value: 'fast'"),
+        (["--lr", "-1", "."], "lr is -1.0"),
+        (["--samples", "9", "--n-init", "4", "."], "samples is 9"),
+        (["--batch-size", "0", "."], "0 is not at least 1"),
+        (["--crop", "1,2", "."], "crop must be"),
+        (["--weights", "mine", "."], "no weights at mine"),
+        (["--iteration", "5", "."], "unrecognized arguments"),
+    ],
+)
+def test_mistakes_are_one_line_and_nothing_is_written(tmp_path, args, message):
+    result = complete(*args, "--out", "out", cwd=tmp_path)
+    assert result.returncode == 2 and message in result.stderr
+    assert len(result.stderr.splitlines()) == 1 and not list(tmp_path.iterdir())
+
+
+def test_help_imports_nothing_heavy():
+    program = (
+        "import runpy, sys; sys.argv = ['complete.py', '--help']\n"
+        f"try: runpy.run_path({COMMAND[1]!r}, run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('tensorflow', 'keras', 'cv2', 'numpy', 'PIL') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.stdout.splitlines()[-1] == "[]" and "--show-initializations" in result.stdout
+
+
+def test_outside_an_installation_the_error_says_what_to_do(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    (tmp_path / "contextual_gan.py").write_text("raise ModuleNotFoundError('contextual_gan')")
+    result = complete("--help", env=environment)
+    assert result.returncode == 2 and "pip install -e ." in result.stderr and len(result.stderr.splitlines()) == 1
