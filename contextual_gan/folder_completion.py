@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -122,7 +123,7 @@ class Run:
 
     def pages(self):
         """The pages of the grid that exist."""
-        return sorted(self.out.glob("grid*.png"))
+        return [path for path in sorted(self.out.glob("grid*.png")) if re.fullmatch(r"grid(_\d+)?\.png", path.name)]
 
     def remove(self, entry):
         """Forget a result and delete its pictures."""
@@ -174,19 +175,21 @@ def plan(run, stems):
             run.outdated.append(entry)
     for stem, source in stems.items():
         run.failed.pop(source.name, None)
+        old = run.results.get(stem)
         try:
             sha256 = hashlib.sha256(read_bytes(source.path)).hexdigest()
         except ImageError as error:
-            run.failed[source.name] = str(error)
-            continue
-        old = run.results.get(stem)
+            run.failed[source.name], sha256 = str(error), None
         if old and old["sha256"] == sha256:
             continue
         if old and old["input"] != source.name:
             raise ValueError(
                 f"{run.out} holds the result of {old['input']} as {stem}, give {source.name} another --out"
             )
-        todo.append((stem, source, sha256))
+        if old:  # the file has changed
+            run.outdated.append(old)
+        if sha256:
+            todo.append((stem, source, sha256))
     return todo
 
 

@@ -1,5 +1,6 @@
 """Complete sketches to photos (or photos to sketches) with a trained contextual GAN."""
 
+import statistics
 import sys
 
 try:
@@ -72,7 +73,6 @@ def main(args):
             raise ValueError(f"no images in {', '.join(args.input)}")
     if ignored:
         print(f"left out, no images: {', '.join(map(str, ignored[:5]))}{' ...' * (len(ignored) > 5)}", file=sys.stderr)
-    before = len(run.results)
     if todo or run.outdated or (run.results and not run.pages()) or args.show_initializations:
         command.import_tensorflow()
         from contextual_gan import figures
@@ -89,7 +89,12 @@ def main(args):
         print("nothing to do: all inputs that can be completed are done")
     for name in sorted(failed := run.failed.keys() & {source.name for source in sources}):
         print(f"failed: {name}: {run.failed[name]}", file=sys.stderr)
-    print(f"{len(run.results) - before} completed, {before} were done before, {len(failed)} failed")
+    new = run.results.keys() & {stem for stem, *_ in todo}
+    print(f"{len(new)} completed, {len(run.results) - len(new)} were done before, {len(failed)} failed")
+    if run.results:
+        losses = [entry["contextual"] for entry in run.results.values() if entry["contextual"]["best"] is not None]
+        initial, best = (statistics.median(loss[name] for loss in losses) for name in ("initial", "best"))
+        print(f"contextual loss, median of {len(losses)}: {initial:.3f} at the start, {best:.3f} after the search")
     print(f"pictures: {run.out}/grid.png   losses: {run.out}/results.json")
     return 1 if failed else 0
 

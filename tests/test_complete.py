@@ -166,13 +166,18 @@ def test_joints_show_their_other_half_and_samples_are_numbered(tmp_path):
 
 def test_a_changed_file_is_done_again_and_a_new_neighbour_renames(tmp_path):
     write_png(tmp_path / "in" / "b.png", draw_face(0))
+    write_png(tmp_path / "in" / "grid.png", draw_face(3))  # its pictures are not pages of the grid
     out = tmp_path / "out"
     assert complete(tmp_path / "in", "--out", out, *QUICK).returncode == 0
     first = (out / "b_photo.png").read_bytes()
     write_png(tmp_path / "in" / "b.png", draw_face(1))
     Image.fromarray(draw_face(2)).save(tmp_path / "in" / "b.bmp")
     assert complete(tmp_path / "in", "--out", out, *QUICK).returncode == 0
-    assert [r["stem"] for r in record(out)["results"]] == ["b.bmp", "b.png"]
+    assert [r["stem"] for r in record(out)["results"]] == ["b.bmp", "b.png", "grid"]
+    assert {"grid.png", "grid_photo.png", "grid_joint.png"} <= {path.name for path in out.iterdir()}
+    (tmp_path / "in" / "b.bmp").write_bytes(b"broken")
+    assert complete(tmp_path / "in", "--out", out, *QUICK).returncode == 1
+    assert [r["stem"] for r in record(out)["results"]] == ["b.png", "grid"] and not (out / "b.bmp_photo.png").exists()
     assert not (out / "b_photo.png").exists() and (out / "b.png_photo.png").read_bytes() != first
 
 

@@ -6,8 +6,9 @@ import tensorflow as tf
 from contextual_gan import completion, dcgan
 from contextual_gan.completion import complete
 from contextual_gan.config import PRESETS, Search
-from contextual_gan.images import to_float
+from contextual_gan.images import decode_rgba, on_background, to_float
 from contextual_gan.joint import half
+from contextual_gan.sketches import xdog
 
 # --- a slow and plain twin in float64 ---------------------------------------------------------------------------------
 
@@ -221,7 +222,7 @@ class Cliff(keras.layers.Layer):
 
     def call(self, joints):
         value = tf.reshape(joints, (-1, 64 * 128 * 3))[:, self.index]
-        return tf.where(value[:, None, None, None] > self.edge, np.nan, joints)
+        return tf.where(value[:, None, None, None] > self.edge, tf.constant(np.nan, joints.dtype), joints)
 
 
 def test_only_the_row_that_becomes_non_finite_stops(tiny):
@@ -304,3 +305,16 @@ def test_the_sketch_of_a_generated_joint_is_found_again(networks):
     known = half(completion.generate(networks[0], z), "sketch")
     found = complete(*networks, known, iterations=300)
     assert np.median(found.contextual[:, 0, 0] / found.contextual[:, 0].min(axis=1)) > 10
+
+
+def test_real_test_faces_get_a_clearly_lower_loss(networks, data):
+    with open(data / "faces_test.pack", "rb") as pack:  # a count, the sizes, then as many WebP images
+        sizes = np.frombuffer(pack.read(4 * (int.from_bytes(pack.read(4), "little"))), "<u4")[:6]
+        photos = [on_background(decode_rgba(pack.read(size))) for size in sizes]
+    known = np.stack([xdog(photo) for photo in photos])
+    found = complete(*networks, known, iterations=100)
+    initial, best = np.median(found.contextual[:, 0, 0]), np.median(found.contextual[:, 0].min(axis=1))
+    assert best < 0.9 * initial
+    drawn = complete(*networks, np.stack(photos), direction="sketch", iterations=100)
+    initial, best = np.median(drawn.contextual[:, 0, 0]), np.median(drawn.contextual[:, 0].min(axis=1))
+    assert best < 0.7 * initial
