@@ -189,7 +189,7 @@ def search(generator, discriminator, known, z, *, direction, settings, progress=
     """
     advance = _compiled_search(generator, discriminator, direction, settings)
     n = len(z)
-    chunk = max(1, 256 // n)  # about as long for every batch size: a few seconds on two cores
+    chunk = max(1, 128 // n)  # about as long for every batch size: a second or two on two cores
     state = (z, tf.zeros_like(z), z, tf.fill([n], np.float64(np.inf)), tf.fill([n], True))
     history = []
     remaining = settings.iterations + 1  # the last evaluation rates the last z

@@ -79,7 +79,7 @@ def main(args):
 
         with command.mistakes():
             networks = checkpoints.load_networks(args.weights)
-        with progress(task.evaluations() * len(todo), f"completing {len(todo)} inputs", "iterations") as advance:
+        with progress(task.evaluations() * len(todo), f"completing {len(todo)}", "iterations") as advance:
             folder_completion.complete_folder(run, task, todo, networks, batch_size=args.batch_size, progress=advance)
         figures.draw_pages(run, task, networks[0])
         if args.show_initializations:
