@@ -10,6 +10,7 @@ import json
 import os
 import re
 import time
+import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from contextual_gan.images import (
 )
 from contextual_gan.joint import SIZE, half
 from contextual_gan.sketches import parse_crop, prepare
+
+LONGEST_NAME = 255 - len("._initializations.png.part")  # what file systems allow, less what results add
 
 
 @dataclass(frozen=True)
@@ -136,10 +139,8 @@ class Run:
 
     def save(self):
         """Replace z.npz, initial_z.npz and results.json, in this order: a result that is listed has its z."""
-        for name, arrays in (("z.npz", self.z), ("initial_z.npz", self.initial_z)):
-            buffer = io.BytesIO()
-            np.savez(buffer, **arrays)
-            replace_file(self.out / name, buffer.getvalue())
+        replace_file(self.out / "z.npz", _npz(self.z))
+        replace_file(self.out / "initial_z.npz", _npz(self.initial_z))
         record = {
             "settings": self.settings,
             "results": [self.results[stem] for stem in sorted(self.results)],
@@ -152,6 +153,17 @@ def _differences(old, new):
     """The settings that differ, in words; names of weights and presets do not matter if their content is the same."""
     keys = [key for key in {**new, **old} if key not in ("weights", "preset")]
     return ", ".join(f"{k}: {old.get(k)} there, {new.get(k)} now" for k in keys if old.get(k) != new.get(k))
+
+
+def _npz(arrays):
+    """The bytes of an .npz file; np.savez would take keys as keywords, and stumble over an input called "file"."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in sorted(arrays.items()):
+            member = io.BytesIO()
+            np.lib.format.write_array(member, array)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
+    return buffer.getvalue()
 
 
 def _read_npz(path):
@@ -178,6 +190,8 @@ def plan(run, stems):
         old = run.results.get(stem)
         try:
             sha256 = hashlib.sha256(read_bytes(source.path)).hexdigest()
+            if len(os.fsencode(Path(stem).name)) > LONGEST_NAME:
+                raise ImageError(f"its name is too long for results named after it (over {LONGEST_NAME} bytes)")
         except ImageError as error:
             run.failed[source.name], sha256 = str(error), None
         if old and old["sha256"] == sha256:

@@ -89,10 +89,14 @@ def _told_apart(sources):
 
 
 def output_stems(sources):
-    """{output stem: `Source`}, sorted: `a/b` for a/b.png; `a/b.png` and `a/b.jpg` where they would share the name."""
+    """{output stem: `Source`}, sorted: `a/b` for a/b.png; `a/b.png` and `a/b.jpg` where they would share the name.
+
+    Bytes of a name that are no UTF-8 (old zip files have such names) are spelled out: results must be listed as text.
+    """
     places = Counter(place for source in sources for place in (source.relative, source.relative.with_suffix("")))
     named = {}
     for source in sources:
         stem = source.relative.with_suffix("")
-        named[(source.relative if places[stem] > 1 else stem).as_posix()] = source
+        stem = (source.relative if places[stem] > 1 else stem).as_posix()
+        named[stem.encode("utf-8", "backslashreplace").decode()] = source
     return dict(sorted(named.items()))

@@ -27,6 +27,8 @@ def find_face(ink):
         reduced = resize_longer(ink, round(FACE_SIDE / scale))
         reduced = cv2.copyMakeBorder(reduced, pad, pad, pad, pad, cv2.BORDER_CONSTANT, value=0)
         likeness = cv2.matchTemplate(_directions(reduced), _face_template(), cv2.TM_CCOEFF_NORMED)
+        inside = cv2.matchTemplate(reduced, np.ones((FACE_SIDE, FACE_SIDE), np.float32), cv2.TM_CCORR)
+        likeness[inside < 0.05 * reduced.sum()] = -1  # where nothing is drawn, a correlation is rounding noise
         _, score, _, (x, y) = cv2.minMaxLoc(likeness)
         if scale < 1 and score > best[0]:
             corner = np.array((x - pad, y - pad)) / FACE_SIDE - (BROW_ROOM / 2, BROW_ROOM)

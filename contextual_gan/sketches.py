@@ -224,7 +224,7 @@ def _auto_box(ink):
 def _window(ink, x, y, size):
     """A square part of the ink, which may reach beyond the page."""
     height, width = ink.shape
-    inside = ink[max(y, 0) : y + size, max(x, 0) : x + size]
+    inside = ink[max(y, 0) : max(y + size, 0), max(x, 0) : max(x + size, 0)]
     top, left = max(-y, 0), max(-x, 0)
     bottom, right = max(y + size - height, 0), max(x + size - width, 0)
     return cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_CONSTANT, value=0)

@@ -181,6 +181,21 @@ def test_a_changed_file_is_done_again_and_a_new_neighbour_renames(tmp_path):
     assert not (out / "b_photo.png").exists() and (out / "b.png_photo.png").read_bytes() != first
 
 
+def test_odd_names_cost_nothing_but_themselves(tmp_path):
+    names = ["file.png", "allow_pickle.png", "caf\udce9.png", "two words é.png", "x" * 240 + ".png"]
+    for i, name in enumerate(names):
+        write_png(tmp_path / "picture.png", draw_face(i))
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "picture.png").rename(tmp_path / "in" / name)
+    out = tmp_path / "out"
+    result = complete(tmp_path / "in", "--out", out, *QUICK)
+    assert result.returncode == 1 and "4 completed" in result.stdout, result.stderr
+    stems = [entry["stem"] for entry in record(out)["results"]]
+    assert stems == sorted(["file", "allow_pickle", "caf\\udce9", "two words é"]) == sorted(np.load(out / "z.npz"))
+    assert "too long" in record(out)["failed"][0]["reason"]
+    assert "4 were done before" in complete(tmp_path / "in", "--out", out, *QUICK).stdout
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

@@ -37,8 +37,8 @@ def tiny():
     rng = np.random.default_rng(2)
     for model in models:
         for variable in model.trainable_variables:
-            if variable.name == "kernel":
-                variable.assign(rng.normal(0, 0.15, variable.shape))
+            mean, deviation = {"kernel": (0, 0.15), "gamma": (1, 0.02)}.get(variable.name, (0, 0))
+            variable.assign(rng.normal(mean, deviation, variable.shape))
     return models
 
 
