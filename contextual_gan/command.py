@@ -53,27 +53,30 @@ def positive(text):
 
 def run(main, args):
     """Call main(args) -> exit status, turn what it raises into one line on stderr and a status, and exit."""
-    prog = os.path.basename(sys.argv[0])
     try:
         status = main(args)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        line, status = "interrupted; run the same command again to continue", 130
-    except UserError as error:
-        line, status = str(error), 2
-    except ModuleNotFoundError as error:
-        line, status = f"{error}: run `pip install -e .` in the repository", 2
-    except OSError as error:
-        line, status = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), 1
-    except Exception as error:
-        line, status = f"{type(error).__name__}: {' '.join(str(error).split())} (--debug shows where)", 1
-    else:
-        line = None
-    if line and args.debug:
-        traceback.print_exc()
-    if line:
-        print(f"{prog}: {line}", file=sys.stderr)
+    except (KeyboardInterrupt, Exception) as error:
+        line, status = _verdict(error)
+        if args.debug:
+            traceback.print_exc()
+        print(f"{os.path.basename(sys.argv[0])}: {line}", file=sys.stderr)
     sys.exit(status)
+
+
+def _verdict(error):
+    """(what to tell the user in one line, exit status) of an exception."""
+    text = " ".join(str(error).split())
+    match error:
+        case KeyboardInterrupt():
+            return "interrupted; run the same command again to continue", 130
+        case UserError():
+            return text, 2
+        case ModuleNotFoundError():
+            return f"{text}: run `pip install -e .` in the repository", 2
+        case OSError(strerror=str(reason), filename=str(path)):
+            return f"{reason}: {path}", 1
+    return f"{type(error).__name__}: {text} (--debug shows where)", 1
 
 
 def import_tensorflow():

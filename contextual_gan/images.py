@@ -66,7 +66,8 @@ def decode_rgba(data):
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 width, height = image.size
                 if width * height > MAX_PIXELS:
-                    raise ImageError(_too_large(width, height))
+                    limit = f"the limit is {MAX_PIXELS / 1e6:.0f} megapixels"
+                    raise ImageError(f"{width} x {height} pixels, {limit}")
                 image.load()  # Image.verify() passes truncated JPEGs
                 return np.asarray(_to_rgba(_upright(image)))
     except ImageError:
@@ -79,10 +80,6 @@ def decode_rgba(data):
         raise ImageError("not enough memory to decode it") from error
     except Exception as error:  # decoders raise nearly anything on damaged input: struct.error, SyntaxError, zlib.error
         raise ImageError(f"damaged image: {' '.join(str(error).split()) or type(error).__name__}") from error
-
-
-def _too_large(width, height):
-    return f"{width} x {height} pixels, the limit is {MAX_PIXELS / 1e6:.0f} megapixels"
 
 
 def _upright(image):
@@ -135,6 +132,9 @@ def replace_file(path, data):
     try:
         beside.write_bytes(data)
         os.replace(beside, path)
+    except OSError as error:
+        error.filename = str(path)  # a full disk is reported without saying where
+        raise
     finally:
         beside.unlink(missing_ok=True)  # there only after a failure or an interruption
 

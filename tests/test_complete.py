@@ -216,6 +216,23 @@ def test_mistakes_are_one_line_and_nothing_is_written(tmp_path, args, message):
     assert len(result.stderr.splitlines()) == 1 and not list(tmp_path.iterdir())
 
 
+def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path):
+    write_png(tmp_path / "in.png", draw_face(0))
+    limited = ["bash", "-c", 'ulimit -f 24; exec "$@"', "bash", *COMMAND, "in.png", "--out", "out", *QUICK]
+    result = subprocess.run(limited, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert result.stderr.splitlines()[-1] == "complete.py: File too large: out/grid.png"
+    assert not list((tmp_path / "out").glob(".*")) and not (tmp_path / "out" / "grid.png").exists()
+    again = complete("in.png", "--out", "out", *QUICK, cwd=tmp_path)
+    assert again.returncode == 0 and "1 were done before" in again.stdout
+    assert (tmp_path / "out" / "grid.png").exists()
+
+
+def test_debug_shows_the_traceback_of_a_mistake(tmp_path):
+    result = complete("nowhere", "--out", tmp_path / "out", "--debug")
+    assert result.returncode == 2 and "Traceback" in result.stderr and "find_images" in result.stderr
+
+
 def test_help_imports_nothing_heavy():
     program = (
         "import runpy, sys; sys.argv = ['complete.py', '--help']\n"
