@@ -1,4 +1,5 @@
-# `make demo` completes the sample sketches, `make test` runs the tests, `make lint` checks the style.
+# `make demo` completes the sample sketches, `make test` runs the tests, `make lint` checks the style,
+# `make results` draws the figures of the README again.
 # Each makes .venv first, once: Python 3.11 to 3.13 with venv is all that must be there.
 # Another interpreter: make demo PYTHON=/path/to/python3.12
 
@@ -7,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
     && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test test-full lint clean
+.PHONY: demo test test-full results lint clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -18,6 +19,11 @@ test: .venv/installed
 
 test-full: .venv/installed
 	$(BIN)/python -m pytest
+
+# The figures of the README.
+results: demo
+	$(BIN)/python scripts/diagrams.py
+	$(BIN)/python -c "from PIL import Image; Image.open('runs/demo/grid.png').save('results/demo.jpg', quality=90)"
 
 lint: .venv/installed
 	$(BIN)/ruff check .
