@@ -23,24 +23,29 @@ class Source:
 def find_images(inputs, excluded):
     """Files and folders (searched recursively, hidden files left out) -> ([`Source`], [ignored files]).
 
-    Files given by name are always taken, in folders those which are called like an image or begin like one. Nothing
-    below the folder `excluded` (the output) is taken. With several inputs the name of each folder comes in front; where
-    that is not enough to tell all apart, their whole path below the common folder. Raises FileNotFoundError.
+    Files given by name are always taken, in folders those which are called like an image or begin like one, except in
+    the folder `excluded` (the output). With several inputs the name of each folder comes in front; where that is not
+    enough to tell all apart, their whole path below the common folder.
+    Raises FileNotFoundError, and ValueError for an input folder inside `excluded`.
     """
     inputs = list(dict.fromkeys(Path(i) for i in inputs))
+    excluded = Path(excluded).resolve()
     for path in inputs:
         if not os.path.lexists(path):
             raise FileNotFoundError(f"no such file or folder: {path}")
+        if path.is_dir() and path.resolve().is_relative_to(excluded):
+            raise ValueError(f"{path} lies in the output folder {excluded}, which must be another")
     prefixes = _prefixes([path for path in inputs if path.is_dir()]) if len(inputs) > 1 else {}
-    excluded = Path(excluded).resolve()
     found, ignored = {}, []
     for given in inputs:
         files = _walk(given) if given.is_dir() else [given]
         for path in files:
             resolved = Path(os.path.abspath(path))
-            if resolved in found or path.parent.resolve().is_relative_to(excluded):
+            if resolved in found:
                 continue
             if given.is_dir():
+                if path.parent.resolve().is_relative_to(excluded):
+                    continue
                 if not _looks_like_image(path):
                     ignored.append(path)
                     continue

@@ -23,6 +23,7 @@ def test_the_card_describes_the_file():
 
 def test_published_weights_are_float16_and_loaded_into_every_variable(published, networks):
     assert {tensor.dtype for tensor in published.values()} == {np.dtype(np.float16)}
+    assert all(np.isfinite(tensor).all() for tensor in published.values())
     variables = checkpoints.named_variables(*networks)
     assert variables.keys() == published.keys()
     for name, variable in variables.items():

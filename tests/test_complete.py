@@ -228,6 +228,15 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path):
     assert (tmp_path / "out" / "grid.png").exists()
 
 
+def test_the_output_folder_is_no_input_but_a_file_in_it_can_be(tmp_path):
+    write_png(tmp_path / "0.png", draw_face(0))
+    result = complete(tmp_path, "--out", tmp_path)
+    assert result.returncode == 2 and "lies in the output folder" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["0.png"]
+    result = complete("0.png", "--out", ".", *QUICK, cwd=tmp_path)
+    assert result.returncode == 0 and (tmp_path / "0_photo.png").exists()
+
+
 def test_debug_shows_the_traceback_of_a_mistake(tmp_path):
     result = complete("nowhere", "--out", tmp_path / "out", "--debug")
     assert result.returncode == 2 and "Traceback" in result.stderr and "find_images" in result.stderr
