@@ -95,7 +95,7 @@ def main(args):
         losses = [entry["contextual"] for entry in run.results.values() if entry["contextual"]["best"] is not None]
         initial, best = (statistics.median(loss[name] for loss in losses) for name in ("initial", "best"))
         print(f"contextual loss, median of {len(losses)}: {initial:.3f} at the start, {best:.3f} after the search")
-    print(f"pictures: {run.out}/grid.png   losses: {run.out}/results.json")
+        print(f"pictures: {run.out}/grid.png   losses: {run.out}/results.json")
     return 1 if failed else 0
 
 
