@@ -91,10 +91,11 @@ def main(args):
         print(f"failed: {name}: {run.failed[name]}", file=sys.stderr)
     new = run.results.keys() & {stem for stem, *_ in todo}
     print(f"{len(new)} completed, {len(run.results) - len(new)} were done before, {len(failed)} failed")
-    if run.results:
-        losses = [entry["contextual"] for entry in run.results.values() if entry["contextual"]["best"] is not None]
+    losses = [entry["contextual"] for entry in run.results.values() if entry["contextual"]["best"] is not None]
+    if losses:
         initial, best = (statistics.median(loss[name] for loss in losses) for name in ("initial", "best"))
         print(f"contextual loss, median of {len(losses)}: {initial:.3f} at the start, {best:.3f} after the search")
+    if run.results:
         print(f"pictures: {run.out}/grid.png   losses: {run.out}/results.json")
     return 1 if failed else 0
 
