@@ -69,10 +69,6 @@ class Task:
         return {k: v for k, v in asdict(self).items() if k != "search"} | numbers
 
 
-class OtherSettings(ValueError):
-    """The run folder holds results of other settings. The message is one line: the differences."""
-
-
 def read_known(data, task):
     """Bytes of an image file -> (the known half, the other half or None), (64, 64, 3) uint8 each.
 
@@ -98,10 +94,10 @@ class Run:
     """The files of a run folder: results, failures and z of everything completed there so far."""
 
     def __init__(self, out, task, overwrite=False):
-        """Read what is there, write nothing. Raises `OtherSettings`, and ValueError for a damaged record."""
+        """Read what is there, write nothing. Raises ValueError for other settings and for a damaged record."""
         self.out, self.settings = Path(out), task.settings()
         self.results, self.failed, self.z, self.initial_z = {}, {}, {}, {}
-        self.outdated = []  # results to be replaced: removed when the first new ones are there
+        self.outdated = []  # results to be replaced: removed before the first new ones are made
         record = self.out / "results.json"
         if not record.exists():
             return
@@ -116,7 +112,7 @@ class Run:
             self.outdated = list(results.values())
             return
         if differences:
-            raise OtherSettings(f"{self.out} holds results of other settings ({differences}); --overwrite starts anew")
+            raise ValueError(f"{self.out} holds results of other settings ({differences}); --overwrite starts anew")
         self.failed = {name: reason for name, reason in failed.items() if os.path.lexists(name)}
         z, initial_z = _read_npz(self.out / "z.npz"), _read_npz(self.out / "initial_z.npz")
         for stem, entry in results.items():
