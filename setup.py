@@ -25,6 +25,7 @@ setup(
     ],
     extras_require={
         "align": ["face_recognition_models>=0.3.0"],  # dlib's face landmarks; its 68-point model is non-commercial
-        "test": ["pytest>=8.3", "ruff>=0.9"],
+        "cluster": ["distributed>=2025.1"],  # Dask, for preparing data on several machines
+        "test": ["pytest>=8.3", "ruff>=0.9", "distributed>=2025.1"],
     },
 )

@@ -6,13 +6,20 @@ imported here, so that `--help` and usage errors answer at once.
 
 import argparse
 import contextlib
+import errno
 import os
+import shutil
 import sys
 import tempfile
 import traceback
 from dataclasses import fields, replace
+from pathlib import Path
 
-from contextual_gan.config import CHOICES, PRESETS, Search
+from contextual_gan.config import PRESETS, Search
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a used up quota, a file beyond the limit
+MOST_NAMES = 20  # printed of those skipped for the same reason, and of reasons
+LONGEST_PRINTED = 200
 
 
 class UserError(Exception):
@@ -51,6 +58,13 @@ def positive(text):
     return number
 
 
+def not_negative(text):
+    """An argparse type: an integer of at least 0."""
+    if (number := int(text)) < 0:
+        raise argparse.ArgumentTypeError(f"{number} is less than 0")
+    return number
+
+
 def run(main, args):
     """Call main(args) -> exit status, turn what it raises into one line on stderr and a status, and exit."""
     try:
@@ -74,9 +88,76 @@ def _verdict(error):
             return text, 2
         case ModuleNotFoundError():
             return f"{text}: run `pip install -e .` in the repository", 2
-        case OSError(strerror=str(reason), filename=str(path)):
-            return f"{reason}: {path}", 1
+        case ConnectionError():
+            return text, 1
+        case OSError(strerror=str(reason), filename=str(path), errno=number):
+            return f"{reason}: {path}{_room(path) if number in FULL else ''}", 1
     return f"{type(error).__name__}: {text} (--debug shows where)", 1
+
+
+def add_folder_arguments(parser):
+    """Add the flags of every command that applies a function to a folder of images."""
+    group = parser.add_argument_group("how")
+    group.add_argument("--workers", type=positive, metavar="N", help="processes (default: one per core)")
+    group.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="work on the Dask cluster of this scheduler")
+    group.add_argument("--overwrite", action="store_true", help="replace what OUT holds of other parameters")
+
+
+def folder_flags(args):
+    """The parsed flags of `add_folder_arguments` as arguments of `folders.apply_to_folder`."""
+    if args.workers and args.scheduler:
+        raise UserError("--workers are processes of this machine, --scheduler has its own; give one of them")
+    return {"workers": args.workers, "scheduler": args.scheduler, "overwrite": args.overwrite}
+
+
+def mirrored(location, out):
+    """One `folders.Item` per image of a folder or zip, OUT/a/b.png for a/b.jpg -> (items, refused names)."""
+    from contextual_gan import sources
+    from contextual_gan.folders import Item
+
+    with mistakes():
+        found, refused = sources.images_in(location, excluded=out)
+    stems = sources.output_stems(found)
+    return [Item(source.name, f"{stem}.png", (source,)) for stem, source in stems.items()], refused
+
+
+def apply_to_folder(function, items, out, args, **options):
+    """`folders.apply_to_folder` with the flags of `add_folder_arguments`; what it refuses is the user's mistake."""
+    from contextual_gan import folders
+
+    with mistakes():
+        return folders.apply_to_folder(function, items, out, **options, **folder_flags(args))
+
+
+def report(report):
+    """Print what became of the inputs -> exit status, 1 if any failed."""
+    for entry in report.failed:
+        print(f"failed: {printable(entry['source'])}: {entry['failed']}", file=sys.stderr)
+    reasons = {}
+    for entry in report.skipped:
+        reasons.setdefault(entry["skipped"], []).append(printable(entry["source"]))
+    for reason, names in list(reasons.items())[:MOST_NAMES]:
+        more = ", ..." * (len(names) > MOST_NAMES)
+        print(f"skipped, {reason}: {len(names)}: {', '.join(names[:MOST_NAMES])}{more}", file=sys.stderr)
+    if len(reasons) > MOST_NAMES or any(len(names) > MOST_NAMES for names in reasons.values()):
+        print(f"all that were skipped, with the reasons: {report.out}/manifest.jsonl", file=sys.stderr)
+    if report.gone:
+        print(f"kept: {report.gone} results of inputs that are no longer there", file=sys.stderr)
+    counts = f"{len(report.done)} images in {report.out}, {len(report.skipped)} skipped, {len(report.failed)} failed"
+    print(counts if report.new else f"nothing to do: {counts}")
+    return 1 if report.failed else 0
+
+
+def printable(name):
+    """A name from anywhere in one short line: odd characters spelled out, the middle of a long one left out."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in name)
+    return text if len(text) <= LONGEST_PRINTED else f"{text[:60]}...{text[-30:]}"
+
+
+def _room(path):
+    """What to add to the report of a full disk."""
+    folder = next(parent for parent in Path(path).absolute().parents if parent.exists())
+    return f" ({shutil.disk_usage(folder).free / 1e9:.1f} GB free there); make room and run the same command again"
 
 
 def import_tensorflow():
@@ -103,8 +184,8 @@ def add_search_arguments(parser):
             "--" + field.name.rstrip("_").replace("_", "-"),
             dest=field.name,
             type=field.type,
-            choices=CHOICES.get(field.name),
-            metavar=None if field.name in CHOICES else "X",
+            choices=field.metadata["choices"],
+            metavar=None if field.metadata["choices"] else "X",
             help=f"{field.metadata['help']} ({values})",
         )
 

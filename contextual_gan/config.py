@@ -1,55 +1,103 @@
-"""Settings as frozen dataclasses. Imports nothing heavy, so that a command can answer `--help` at once."""
+"""Settings as frozen dataclasses, and the YAML files and `--set` options they come from.
 
-from dataclasses import dataclass, field
+Imports nothing heavy, so that a command can answer `--help` at once.
+"""
+
+import difflib
+import json
+import math
+import re
+import reprlib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import UnionType
+from typing import get_args, get_origin
 
 KL_DIRECTIONS = (  # KL(input || generated), KL(generated || input)
     "input-generated",
     "generated-input",
 )
-CHOICES = {
-    "update": ("momentum", "nesterov"),
-    "init_kl": KL_DIRECTIONS,
-    "search_kl": KL_DIRECTIONS,
-    "perceptual": ("non-saturating", "saturating"),
-}
-RANGES = {
-    "n_init": (1, 10**6),
-    "lambda_": (0, 1e6),
-    "lr": (0, 1e6),
-    "momentum": (0, 1),
-    "iterations": (0, 10**7),
-    "epsilon": (0, 1),
-}
+SECTIONS = ("data", "train")  # of a configuration file
+LARGEST_FILE = 10**5  # bytes; a configuration has a few thousand
+KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+EXPONENT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+")  # YAML 1.1 takes 1e-4 for a text
 
 
-def _number(default, help):
-    return field(default=default, metadata={"help": help})
+def setting(default, help, *, low=None, high=None, choices=None):
+    """A field of settings: its default, one line of help, and its range (both ends included) or its choices."""
+    return field(default=default, metadata={"help": help, "range": (low, high), "choices": choices})
+
+
+def _check(settings):
+    """The `__post_init__` of settings. Raises ValueError, in one line, for a value out of range or not offered."""
+    for f in fields(settings):
+        value = getattr(settings, f.name)
+        if reason := _refusal(f, value):
+            raise ValueError(f"{_key(f)} is {_shown(value)}, {reason}")
+
+
+def _key(field):
+    """What a field is called in files, flags and messages: `lambda` is a word of Python's."""
+    return field.name.rstrip("_")
+
+
+def _converted(value, kind):
+    """A value that YAML has read, as the type of a field. Raises TypeError saying what it must be."""
+    if get_origin(kind) is UnionType:  # int | None
+        return None if value is None else _converted(value, get_args(kind)[0])
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list):
+            raise TypeError("it must be a list in brackets, such as [a, b]")
+        return tuple(_converted(element, get_args(kind)[0]) for element in value)
+    if kind is float and (type(value) is int or (type(value) is str and EXPONENT.fullmatch(value))):
+        return float(str(value))  # an integer beyond all floats becomes infinite, which is refused
+    if type(value) is not kind:  # not isinstance: true is no number
+        raise TypeError(f"it must be {KINDS[kind]}")
+    return value
+
+
+def _refusal(field, value):
+    """What the value must be instead, or None if a field may have it."""
+    if isinstance(value, tuple):
+        if not value:
+            return "it must not be empty"
+        if len(set(value)) < len(value):
+            return "it must not name anything twice"
+    choices, (low, high) = field.metadata["choices"], field.metadata["range"]
+    for element in value if isinstance(value, tuple) else (value,):
+        if choices and element not in choices:
+            return f"it must be {'made of' if isinstance(value, tuple) else 'one of'} {', '.join(choices)}"
+        if low is not None and element is not None and not low <= element <= high:  # also where it is not a number
+            return f"it must be from {low} to {high}"
+        if isinstance(element, float) and not math.isfinite(element):
+            return "it must be finite"
+    return None
+
+
+def _shown(value):
+    """A value in a message: short, in one line, as YAML writes it."""
+    text = json.dumps(value) if value is None or isinstance(value, bool) else reprlib.repr(value)
+    return text if len(text) <= 80 else text[:80] + "..."
 
 
 @dataclass(frozen=True)
 class Search:
     """The numbers of refined initialization and of the search for z (section 4). Raises ValueError out of range."""
 
-    n_init: int = _number(30, "N: random z that refined initialization chooses from")
-    lambda_: float = _number(0.01, "weight of the perceptual loss")
-    update: str = _number("momentum", "rule of each step of z")
-    lr: float = _number(0.01, "learning rate")
-    momentum: float = _number(0.9, "momentum of the steps of z")
-    iterations: int = _number(1000, "steps of the search")
-    epsilon: float = _number(1e-8, "added to each grey pixel before a half is made a distribution")
-    init_kl: str = _number("input-generated", "KL divergence that the initialization chooses by")
-    search_kl: str = _number("generated-input", "KL divergence that the search descends")
-    perceptual: str = _number("non-saturating", "-log D(G(z)), or log(1 - D(G(z))) if saturating")
+    n_init: int = setting(30, "N: random z that refined initialization chooses from", low=1, high=10**6)
+    lambda_: float = setting(0.01, "weight of the perceptual loss", low=0, high=1e6)
+    update: str = setting("momentum", "rule of each step of z", choices=("momentum", "nesterov"))
+    lr: float = setting(0.01, "learning rate", low=0, high=1e6)
+    momentum: float = setting(0.9, "momentum of the steps of z", low=0, high=1)
+    iterations: int = setting(1000, "steps of the search", low=0, high=10**7)
+    epsilon: float = setting(1e-8, "added to each grey pixel before a half is made a distribution", low=0, high=1)
+    init_kl: str = setting("input-generated", "KL divergence that the initialization chooses by", choices=KL_DIRECTIONS)
+    search_kl: str = setting("generated-input", "KL divergence that the search descends", choices=KL_DIRECTIONS)
+    perceptual: str = setting(
+        "non-saturating", "-log D(G(z)), or log(1 - D(G(z))) if saturating", choices=("non-saturating", "saturating")
+    )
 
-    def __post_init__(self):
-        for name, (low, high) in RANGES.items():
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name.rstrip('_')} is {getattr(self, name)}, it must be from {low} to {high}")
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name.rstrip('_')} is {getattr(self, name)!r}, it must be one of {', '.join(choices)}"
-                )
+    __post_init__ = _check
 
 
 PRESETS = {
@@ -58,3 +106,148 @@ PRESETS = {
     # the numbers of a co-author's code, whose lr 0.001 on 100 KL + 1 adversarial is lr 0.1 on KL + 0.01 adversarial
     "coauthor": Search(update="nesterov", lr=0.1),
 }
+
+
+@dataclass(frozen=True)
+class Data:
+    """How photos become joint images (section 5): `data:` in a configuration. Raises ValueError for a bad value."""
+
+    crop: str = setting(
+        "align",
+        "align: to the eyes and mouth of a face; centre: the largest square in the middle; boxes: a square around the "
+        "box that bounding_boxes.txt gives, beside images.txt in the folder of images; none: the whole image",
+        choices=("align", "centre", "boxes", "none"),
+    )
+    landmarks: str = setting(
+        "inner-eyes-bottom-lip",
+        "what an aligned face is held by",
+        choices=("inner-eyes-bottom-lip", "outer-eyes-nose"),
+    )
+    multiple: str = setting("largest", "what to do where several faces are found", choices=("largest", "skip"))
+    styles: tuple[str, ...] = setting(
+        ("xdog",), "styles of the sketches; of several, each image gets one", choices=("xdog", "fdog", "photocopy")
+    )
+    test: int | None = setting(
+        None, "number of test images; null: 1,000, of sets under 10,000 one tenth", low=0, high=10**9
+    )
+    seed: int = setting(0, "decides which images are test images, and the style of each", low=0, high=2**63 - 1)
+
+    __post_init__ = _check
+
+
+def resolved(settings):
+    """The values of settings as JSON and YAML know them, {key: value} under the keys of the configuration file."""
+    values = {_key(f): getattr(settings, f.name) for f in fields(settings)}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+
+def load(path, section, cls, overrides=()):
+    """Read one section of a YAML file into `cls`, a dataclass of this module; what is not given keeps its default.
+
+    overrides: texts like "data.test=500", whose value is YAML too; they win over the file, the last one over others.
+    Raises ValueError, in one line, for a file that is no such configuration, an unknown key (naming the nearest), a
+    key that stands twice, a value of another type or out of range.
+    """
+    given = {key: (value, path) for key, value in _read_section(path, section).items()}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not value.strip():
+            raise ValueError(f"--set {text}: it must be {section}.KEY=VALUE")
+        given[key.strip()] = _parse(value, f"--set {text}"), f"--set {text}"
+    known = {f"{section}.{_key(f)}": f for f in fields(cls)}
+    values = {}
+    for key, (value, origin) in given.items():
+        if key not in known:
+            raise ValueError(f"{origin}: unknown key {key}; {_nearest(key, known)}")
+        f = known[key]
+        try:
+            values[f.name] = _converted(value, f.type)
+            reason = _refusal(f, values[f.name])
+        except TypeError as error:
+            reason = _refusal(f, value) if f.type is str and f.metadata["choices"] else str(error)
+        if reason:
+            raise ValueError(f"{origin}: {key} is {_shown(value)}, {reason}")
+    return cls(**values)
+
+
+def _nearest(key, valid):
+    """A hint at the valid key that looks most like this one, or at all of them."""
+    last = {name.rpartition(".")[2]: name for name in valid}
+    matches = difflib.get_close_matches(str(key).rpartition(".")[2], last, n=1)
+    return f"did you mean {last[matches[0]]}?" if matches else f"there are {', '.join(valid)}"
+
+
+# --- YAML -------------------------------------------------------------------------------------------------------------
+
+
+def _read_section(path, section):
+    """{"section.key": value} of a configuration file. Raises ValueError in one line."""
+    try:
+        if not Path(path).is_file():
+            raise ValueError(f"{path}: {'not a file' if Path(path).exists() else 'no such file'}")
+        with open(path, "rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
+    if len(data) > LARGEST_FILE:
+        raise ValueError(f"{path}: over {LARGEST_FILE / 1e3:.0f} kB, this is no configuration")
+    try:
+        content = _parse(data.decode("utf-8-sig"), path)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text in UTF-8, this is no configuration") from error
+    if not isinstance(content, dict):
+        what = "it is empty" if content is None else "this is no configuration"
+        raise ValueError(f"{path}: {what}; it must have a section {section}:")
+    for name in content:
+        if name not in SECTIONS:
+            raise ValueError(f"{path}: unknown section {name}; {_nearest(name, SECTIONS)}")
+    if section not in content:
+        raise ValueError(f"{path}: there is no section {section}:, only {', '.join(content)}")
+    values = {} if content[section] is None else content[section]
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: {section} is {_shown(values)}, it must hold lines of the form key: value")
+    return {f"{section}.{key}": value for key, value in values.items()}
+
+
+def _parse(text, origin):
+    """YAML -> plain values, by the loader that builds nothing else. Raises ValueError with origin and line."""
+    import yaml
+
+    try:
+        _check_keys(yaml.compose(text, Loader=yaml.SafeLoader))
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        reason = f"line {mark.line + 1}: {error.problem or error.context}"
+    except yaml.reader.ReaderError:
+        reason = "not a text, this is no configuration"
+    except RecursionError:
+        reason = "brackets in too many brackets"
+    except ValueError as error:  # also of the values themselves: the 40th of May, a number of 5,000 digits
+        reason = str(error)
+    raise ValueError(f"{origin}: {' '.join(reason.split())}")
+
+
+def _check_keys(root):
+    """Raise ValueError for a key that stands twice, of which YAML keeps the last, and for merged mappings.
+
+    Few lines of nested merges make mappings that fill the memory.
+    """
+    todo, seen = [("", root)], set()
+    while todo:
+        prefix, node = todo.pop()
+        if node is None or node.id == "scalar" or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if node.id == "sequence":
+            todo += [(prefix, element) for element in node.value]
+            continue
+        lines = {}
+        for key, value in node.value:
+            line, name = key.start_mark.line + 1, f"{prefix}{key.value}" if key.id == "scalar" else prefix
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise ValueError(f"line {line}: << is not supported")
+            if key.id == "scalar" and name in lines:
+                raise ValueError(f"line {line}: {name} stands twice, first in line {lines[name]}")
+            lines[name] = line
+            todo += [("", key), (f"{name}.", value)]

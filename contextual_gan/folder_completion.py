@@ -173,7 +173,7 @@ def _read_npz(path):
 def plan(run, stems):
     """What is to be done -> [(stem, `Source`, SHA-256 of the file)]; files that cannot be read go to `run.failed`.
 
-    stems: from `folders.output_stems`. Done is what has the same content as when it was completed.
+    stems: from `sources.output_stems`. Done is what has the same content as when it was completed.
     Raises ValueError if the folder holds the result of another input under the same name.
     """
     todo = []

@@ -1,107 +1,165 @@
-"""Folders of images: which files there are, and what their results are called."""
+"""Apply a function to every image of a folder or archive: in parallel, resumable after a kill, with a manifest.
 
+The workers get the bytes of the inputs and return those of the outputs; this process alone reads and writes files. An
+output appears under its name only when complete, then a line of the journal says so; at the end the journal becomes
+the manifest. So the folder depends on the inputs and the parameters only, not on how often the work was interrupted
+or how many workers did it.
+"""
+
+import hashlib
 import os
-from collections import Counter
-from dataclasses import dataclass, replace
-from pathlib import Path
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
-from contextual_gan.images import MAGIC
+import cv2
 
-# Names that claim to be an image; what cannot be read of them is reported. Other files are looked into.
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".heic", ".avif"}
+from contextual_gan import pools
+from contextual_gan.images import ImageError, decode_rgba, encode_png, on_background, replace_file
+from contextual_gan.manifest import Manifest
+from contextual_gan.progress import progress
+
+LONGEST_NAME = 255 - len("..part")  # bytes of one name that file systems allow, less what writing adds
+
+
+class Skip(Exception):
+    """The function makes nothing of this image; the message is the reason, for example "no face found"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One output: what it is made from, and where it goes."""
+
+    source: str  # its name in the manifest and in messages
+    output: str  # below the output folder, posix, ending in .png
+    files: tuple  # of `sources.Source` or `sources.Member`; usually one
+    arguments: dict = field(default_factory=dict)  # of the function for this image only; JSON values
 
 
 @dataclass(frozen=True)
-class Source:
-    """An input file: where it is, what it is called in reports, and its place in the mirrored tree."""
+class Report:
+    """What became of the inputs. An entry is a dict as in the manifest, with "output", "skipped" or "failed"."""
 
-    path: Path
-    name: str  # as the user gave it
-    relative: Path  # below the output folder, with the extension
+    out: Path
+    entries: list  # of all inputs that ever went into the folder, sorted by source
+    new: int  # entries that are new or have changed
+    gone: int  # entries whose input is no longer there
+
+    @property
+    def done(self):
+        return [entry for entry in self.entries if "output" in entry]
+
+    @property
+    def skipped(self):
+        return [entry for entry in self.entries if "skipped" in entry]
+
+    @property
+    def failed(self):
+        return [entry for entry in self.entries if "failed" in entry]
 
 
-def find_images(inputs, excluded):
-    """Files and folders (searched recursively, hidden files left out) -> ([`Source`], [ignored files]).
+def apply_to_folder(
+    function,
+    items,
+    out,
+    *,
+    parameters,
+    refused=(),
+    overwrite=False,
+    workers=None,
+    scheduler=None,
+    label=None,
+    refuse=None,
+):
+    """Write function(*images, **item.arguments) of every `Item` to out/item.output as PNG -> `Report`.
 
-    Files given by name are always taken, in folders those which are called like an image or begin like one, except in
-    the folder `excluded` (the output). With several inputs the name of each folder comes in front; where that is not
-    enough to tell all apart, their whole path below the common folder.
-    Raises FileNotFoundError, and ValueError for an input folder inside `excluded`.
+    function: pure and picklable; gets (H, W, 3) uint8 RGB arrays and returns one (or (H, W)), alone or with a dict of
+    notes for the manifest. It raises `Skip` for an image that gives nothing, ValueError for one that is in error.
+    parameters: flat JSON dict of all that decides the outputs. If the folder was made with others, ValueError names
+    the difference, unless `overwrite`, which removes all that the manifest lists and starts anew.
+    refused: (source, reason) of inputs to be listed as failed. refuse(item, sha256): asked for every item in order,
+    returns a reason to skip it, or None. label: what progress is called, None for silence.
+    workers, scheduler: see `pools.connect`. What is done, with the same content and arguments, is not done again; what
+    failed is tried again.
     """
-    inputs = list(dict.fromkeys(Path(i) for i in inputs))
-    excluded = Path(excluded).resolve()
-    for path in inputs:
-        if not os.path.lexists(path):
-            raise FileNotFoundError(f"no such file or folder: {path}")
-        if path.is_dir() and path.resolve().is_relative_to(excluded):
-            raise ValueError(f"{path} lies in the output folder {excluded}, which must be another")
-    prefixes = _prefixes([path for path in inputs if path.is_dir()]) if len(inputs) > 1 else {}
-    found, ignored = {}, []
-    for given in inputs:
-        files = _walk(given) if given.is_dir() else [given]
-        for path in files:
-            resolved = Path(os.path.abspath(path))
-            if resolved in found:
-                continue
-            if given.is_dir():
-                if path.parent.resolve().is_relative_to(excluded):
-                    continue
-                if not _looks_like_image(path):
-                    ignored.append(path)
-                    continue
-                relative = prefixes.get(given, Path()) / path.relative_to(given)
-            else:
-                relative = Path(path.name)
-            found[resolved] = Source(path, str(path), relative)
-    return _told_apart(list(found.values())), ignored
+    manifest = Manifest(out, parameters, overwrite)
+    failures = [*refused, *_impossible(items)]
+    unusable = {source for source, _ in failures}
+    items = [item for item in items if item.source not in unusable]
+    with pools.connect(workers, scheduler) as pool:
+        manifest.begin({item.source: item.output for item in items}, unusable)
+        news = [manifest.add({"source": name, "sha256": None, "failed": reason}) for name, reason in failures]
+        left = sum(not manifest.has(item.source, item.output) for item in items)
+        with progress(left, label, "images") if label and left else nullcontext(lambda n: None) as advance:
+
+            def settle(entry):
+                news.append(manifest.add(entry))
+                advance(1)
+
+            tasks = _tasks(function, items, manifest, refuse, settle)
+            with closing(pools.run(_work, tasks, pool)) as results:
+                for (item, entry), result in results:
+                    settle(entry | _written(result, manifest.out, item.output))
+    manifest.finish()
+    entries = [manifest.entries[source] for source in sorted(manifest.entries)]
+    known = unusable | {item.source for item in items}
+    return Report(manifest.out, entries, sum(news), sum(entry["source"] not in known for entry in entries))
 
 
-def _walk(folder):
-    def failed(error):
-        raise error
+def _tasks(function, items, manifest, refuse, settle):
+    """Yield ((item, entry), arguments of `_work`) of what is to be done; settle(entry) of what can not be."""
+    for item in items:
+        entry = {"source": item.source, "sha256": None}
+        if item.arguments:
+            entry["arguments"] = item.arguments
+        try:
+            files = [file.read() for file in item.files]
+        except ImageError as error:
+            settle(entry | {"failed": str(error)})
+            continue
+        entry["sha256"] = " ".join(hashlib.sha256(data).hexdigest() for data in files)
+        if reason := refuse and refuse(item, entry["sha256"]):
+            settle(entry | {"skipped": reason, "refused": True})
+            continue
+        old = manifest.entries.get(item.source, {})
+        same = all(old.get(key) == entry.get(key) for key in ("sha256", "arguments"))
+        if not (same and manifest.has(item.source, item.output)):
+            yield (item, entry), (function, files, item.arguments)
 
-    for parent, folders, files in os.walk(folder, onerror=failed):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
 
-
-def _looks_like_image(path):
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return True
+def _work(function, files, arguments):
+    """In a worker: bytes of the inputs -> the end of a manifest entry, with the PNG's bytes as "output"."""
+    cv2.setNumThreads(1)  # there is one worker per core
     try:
-        if not path.is_file():
-            return False
-        with open(path, "rb") as file:
-            return MAGIC.match(file.read(12)) is not None
-    except OSError:
-        return False
+        result = function(*(on_background(decode_rgba(data)) for data in files), **arguments)
+        image, notes = result if isinstance(result, tuple) else (result, {})
+        return {"output": encode_png(image)} | notes
+    except Skip as reason:
+        return {"skipped": str(reason)}
+    except ValueError as error:  # ImageError is one
+        return {"failed": str(error)}
+    except Exception as error:  # whatever it is, it must not cost the other images
+        return {"failed": f"{type(error).__name__}: {' '.join(str(error).split())}"}
 
 
-def _prefixes(folders):
-    """The name of each folder, or its path below the common parent where two folders have the same name."""
-    absolute = {folder: Path(os.path.abspath(folder)) for folder in folders}
-    names = Counter(path.name for path in absolute.values())
-    common = os.path.commonpath([path.parent for path in absolute.values()]) if folders else ""
-    return {f: Path(p.name) if names[p.name] == 1 else p.relative_to(common) for f, p in absolute.items()}
+def _written(result, out, output):
+    """The end of a manifest entry; the PNG, if there is one, has been written."""
+    if isinstance(result, pools.WorkerDied):
+        return {"failed": "the process that worked on it died"}
+    if "output" in result:
+        replace_file(out / output, result["output"])
+        return result | {"output": output}
+    return result
 
 
-def _told_apart(sources):
-    """The sources; if two of them share their place, all get their path below the common folder instead."""
-    if len({source.relative for source in sources}) == len(sources):
-        return sources
-    common = os.path.commonpath([os.path.abspath(source.path.parent) for source in sources])
-    return [replace(source, relative=Path(os.path.abspath(source.path)).relative_to(common)) for source in sources]
-
-
-def output_stems(sources):
-    """{output stem: `Source`}, sorted: `a/b` for a/b.png; `a/b.png` and `a/b.jpg` where they would share the name.
-
-    Bytes of a name that are no UTF-8 (old zip files have such names) are spelled out: results must be listed as text.
-    """
-    places = Counter(place for source in sources for place in (source.relative, source.relative.with_suffix("")))
-    named = {}
-    for source in sources:
-        stem = source.relative.with_suffix("")
-        stem = (source.relative if places[stem] > 1 else stem).as_posix()
-        named[stem.encode("utf-8", "backslashreplace").decode()] = source
-    return dict(sorted(named.items()))
+def _impossible(items):
+    """[(source, reason)] of the items whose output no file system could hold beside the others."""
+    folders = {item.output.rpartition("/")[0] for item in items}
+    folders |= {str(parent) for folder in folders for parent in PurePosixPath(folder).parents}
+    reasons = []
+    for item in items:
+        if item.output in folders:
+            reasons.append((item.source, f"its result {item.output} would have the name of a folder of others"))
+        elif max(len(os.fsencode(part)) for part in item.output.split("/")) > LONGEST_NAME:
+            reasons.append((item.source, "its name is too long"))
+    return reasons

@@ -109,6 +109,8 @@ def _to_rgba(image):
 
 def on_background(rgba, level=255):
     """Lay (H, W, 4) uint8 RGBA on an even background of `level` (255: white) -> (H, W, 3) uint8."""
+    if rgba[..., 3].min() == 255:
+        return np.ascontiguousarray(rgba[..., :3])
     alpha = rgba[..., 3:].astype(np.uint16)
     blended = (rgba[..., :3] * alpha + level * (255 - alpha) + 127) // 255
     return blended.astype(np.uint8)
@@ -139,13 +141,18 @@ def replace_file(path, data):
         beside.unlink(missing_ok=True)  # there only after a failure or an interruption
 
 
-def write_png(path, image):
-    """Write an (H, W, 3) or (H, W) uint8 image as PNG, atomically, making folders as needed."""
+def encode_png(image):
+    """An (H, W, 3) or (H, W) uint8 image -> the bytes of a PNG."""
     if image.dtype != np.uint8:
         raise TypeError(f"images are written as uint8, got {image.dtype}")
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
-    replace_file(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def write_png(path, image):
+    """Write an (H, W, 3) or (H, W) uint8 image as PNG, atomically, making folders as needed."""
+    replace_file(path, encode_png(image))
 
 
 def centre_square(image, size):
@@ -153,8 +160,14 @@ def centre_square(image, size):
     height, width = image.shape[:2]
     edge = min(height, width)
     top, left = (height - edge) // 2, (width - edge) // 2
-    square = Image.fromarray(image[top : top + edge, left : left + edge])
-    return np.asarray(square.resize((size, size), Image.Resampling.BOX if edge > size else Image.Resampling.BICUBIC))
+    return stretch(image[top : top + edge, left : left + edge], size)
+
+
+def stretch(image, size):
+    """Resize (H, W, 3) uint8 to (size, size, 3): what is too long is shrunk by area, what is too short enlarged."""
+    image = Image.fromarray(image)
+    image = image.resize((min(image.width, size), min(image.height, size)), Image.Resampling.BOX)
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
 
 
 def to_float(image):

@@ -1,253 +1,319 @@
-"""Sketches: drawn from a photo (`xdog`), or read from whatever a user has drawn (`prepare`).
+"""Draw a sketch from a photo, in three styles: `xdog`, `fdog` and `photocopy`; `draw` is the one entry to all of them.
 
-A sketch is a (64, 64, 3) uint8 array with equal channels, dark strokes on white, a face from brow to chin: the left
-half of a joint image. Throughout, `ink` is a float32 map with 0 for paper and 1 for a stroke, so that enlarging,
-cropping and padding need no care for the background. Arrays in, arrays out: files are opened elsewhere.
+A sketch is an (H, W, 3) uint8 array with equal channels, dark strokes on white; at 64 x 64 it is the left half of a
+joint image. The numbers of all presets are meant for photos of 64 pixels: widths and radii are in pixels. Every style
+is a pure function of the photo: same photo, same bytes. Borders are replicated everywhere.
+
+Sketches that people have drawn are read by `contextual_gan.drawings`, whose `prepare` can be imported from here too.
 """
+
+import inspect
 
 import cv2
 import numpy as np
 
-from contextual_gan.framing import find_face, resize_longer
-from contextual_gan.joint import SIZE
+from contextual_gan.drawings import parse_crop, prepare
 
-WORKING_SIDE = 1024  # larger drawings are reduced to this before anything else
-FAINTEST = 0.15  # ink that counts as a stroke: light pencil beside black pupils
-CANVAS = 512  # strokes are thickened at 8 times the final resolution, where half a pixel can be drawn
-STROKE_RADIUS = 7.0  # on the canvas: strokes of xdog() are just under 2 pixels wide at 64
-MOST_COVER = 0.5  # of a neighbourhood that thickened strokes may cover; more would make scribbled hair a blob
-PAPER_MARGIN = 0.85  # ink that spans less than this of the page leaves a margin worth cutting
+__all__ = [
+    "CHOICES",
+    "PRESETS",
+    "RANGES",
+    "STYLES",
+    "draw",
+    "edge_tangent_flow",
+    "fdog",
+    "ink_density",
+    "parameters_of",
+    "parse_crop",
+    "photocopy",
+    "prepare",
+    "xdog",
+]
+
+CHOICES = {"form": ("tanh", "textbook")}
+RANGES = {  # of the other parameters, both ends included; one that two styles share means the same in both
+    "sigma": (0.1, 50),
+    "k": (1.01, 50),
+    "tau": (0.001, 1),
+    "eps": (-1, 1),
+    "phi": (0.001, 1e6),
+    "radius": (1, 16),
+    "iterations": (0, 20),
+    "sigma_c": (0.1, 50),
+    "sigma_m": (0.1, 50),
+    "rho": (0, 1),
+    "mask_radius": (0, 500),
+    "sharpness": (0, 1),
+    "threshold": (0.001, 1),
+    "pct_black": (0, 1),
+    "pct_white": (0, 1),
+}
+EVEN = 1e-9  # a gradient below this (of 255 a pixel) is rounding, not an edge
 
 
-def xdog(photo, *, sigma=0.8, k=1.6, tau=0.98, phi=200.0):
-    """Draw the edges of a photo: extended difference of Gaussians (XDoG, Winnemöller et al. 2012).
+# --- XDoG: differences of two blurs -----------------------------------------------------------------------------------
+
+
+def xdog(photo, *, form="tanh", sigma=0.8, k=1.6, tau=0.98, eps=0.0, phi=200.0):
+    """Draw the edges of a photo: extended difference of Gaussians (XDoG).
 
     photo: (H, W, 3) uint8 RGB. Returns (H, W, 3) uint8 with equal channels, dark strokes on white.
-    With grey in [0, 1] and D = G(sigma) - tau G(k sigma), the sketch is 0.5 + 0.5 tanh(phi D). The defaults were
-    fitted to sketches made by a co-author of the paper (section 5 of the specification) and expect a 64-pixel photo.
+    With grey in [0, 1] and D = G(sigma) - tau G(k sigma), blurs of the grey, the sketch is, by `form`,
+    tanh: 0.5 + 0.5 tanh(phi (D - eps)). The defaults fit it to sketches made by a co-author of the paper (section 5 of
+    the specification). Even areas are white where the photo is light, up to middle grey where it is black.
+    textbook: 1 if D >= eps, else 1 + tanh(phi (D - eps)), from Winnemöller, Kyprianidis, Olsen, "XDoG: An eXtended
+    difference-of-Gaussians compendium", Computers & Graphics 36 (2012). Their sharpened form, (1 + p) G(sigma) -
+    p G(k sigma) with eps' and phi', is the same with tau = p / (1 + p), eps = eps' / (1 + p), phi = (1 + p) phi'.
+    sigma: width of the strokes, pixels. k: ratio of the two blurs. tau: 1 draws noise too, less only clear edges.
+    eps: higher draws more, above 0 also dark areas. phi: softness, low is pencil, high is ink.
+    Raises ValueError for a parameter out of `RANGES`.
     """
-    grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-    fine, coarse = (cv2.GaussianBlur(grey, (0, 0), s, borderType=cv2.BORDER_REPLICATE) for s in (sigma, k * sigma))
-    tone = 0.5 + 0.5 * np.tanh(phi * (fine - tau * coarse))
-    return _grey_to_rgb((tone * 255).round().astype(np.uint8))
+    _check(photo, form=form, sigma=sigma, k=k, tau=tau, eps=eps, phi=phi)
+    grey = _grey(photo).astype(np.float32) / 255
+    difference = _blur(grey, sigma) - tau * _blur(grey, k * sigma) - eps
+    if form == "tanh":
+        return _sketch(0.5 + 0.5 * np.tanh(phi * difference))
+    return _sketch(1 + np.tanh(phi * np.minimum(difference, 0)))
 
 
-def parse_crop(text):
-    """The value of `crop` in prepare() that a command line means: "auto", "none", "ink" or "x,y,w,h" -> a tuple.
+# --- FDoG: the same along the flow of edges ---------------------------------------------------------------------------
 
-    Raises ValueError for anything else.
+
+def fdog(photo, *, radius=2.0, iterations=3, sigma_c=1.0, sigma_m=2.0, rho=0.997, tau=0.8, phi=1000.0):
+    """Draw coherent lines: flow-based difference of Gaussians (Kang, Lee, Chui, "Coherent Line Drawing", NPAR 2007).
+
+    photo: (H, W, 3) uint8 RGB. Returns (H, W, 3) uint8 with equal channels, dark strokes on white.
+    Section 3.1 of the paper, with grey in [0, 255] and f(t) = G(sigma_c) - rho G(1.6 sigma_c) in one dimension:
+    F(x) = sum of f(t) grey(x + t n), over the straight line across the edge, n being normal to `edge_tangent_flow`;
+    H(x) = sum of G(sigma_m)(s) F(x(s)), over the curve x(s) along the flow, in steps of one pixel.
+    The paper draws black where H < 0 and 1 + tanh(H) < tau, that is where H < h = arctanh(tau - 1). Here the sketch is
+    1 if H >= h, else 1 + tanh(phi (H - h)), as in xdog(): the default `phi` is as good as that step, a low one gives
+    soft lines. The repetition of section 3.2 is left out: it is for large photos.
+    radius, iterations: of the flow, radius in pixels. sigma_c: width of the strokes, sigma_m: length over which they
+    are made coherent, both in pixels. rho: 1 draws noise too, less only clear edges. tau: lower draws less.
+    Raises ValueError for a parameter out of `RANGES`.
     """
-    if text in ("auto", "none", "ink"):
-        return text
-    try:
-        x, y, w, h = (int(number) for number in text.split(","))
-    except ValueError:
-        raise ValueError(f"crop must be auto, none, ink or x,y,w,h in pixels, not {text!r}") from None
-    return x, y, w, h
+    _check(photo, radius=radius, iterations=iterations, sigma_c=sigma_c, sigma_m=sigma_m, rho=rho, tau=tau, phi=phi)
+    grey = _grey(photo).astype(np.float64)
+    flow = edge_tangent_flow(grey, radius, iterations)
+    response = _along(flow, _across(flow, grey, sigma_c, rho), sigma_m)
+    return _sketch(1 + np.tanh(phi * np.minimum(response - np.arctanh(tau - 1), 0)))
 
 
-def prepare(image, *, crop="auto"):
-    """Turn a drawing of a face as people make them into a sketch as the networks know them.
+def edge_tangent_flow(grey, radius, iterations):
+    """Directions along the edges of an (H, W) float64 image -> (2, H, W), unit vectors (x, y), 0 far from any edge.
 
-    image: (H, W, 3) or (H, W, 4) uint8, RGB or RGBA, of any size: strokes dark on light or light on dark, grey or
-    coloured, on unevenly lit paper, on transparency. Returns (64, 64, 3) uint8 with equal channels: dark strokes,
-    about 2 pixels wide or wider, on white. A drawing that already is such a sketch comes back unchanged.
-    crop: "none" keeps the whole picture, padded to a square; "ink" cuts to the strokes; (x, y, w, h) cuts to that box
-    in pixels of `image`; "auto" cuts a drawing of a whole head to the framing of the training data (brow to chin, see
-    find_face), cuts away a wide margin of empty paper, and otherwise keeps the whole picture.
-    Raises ValueError if the image is of another kind, has no strokes, or the box does not lie inside it.
+    Kang et al. 2007, section 2.1: at first normal to the Sobel gradient; each iteration replaces t(x) by the normalised
+    sum over |y - x| < radius of w(x, y) (t(x) . t(y)) t(y), w = (1 + tanh(g(y) - g(x))) / 2 with g the gradient's
+    magnitude divided by its maximum: the directions of strong edges spread, whichever way along the edge they point.
+    The paper leaves open what holds where the gradient is 0. Here it is that of the image blurred by `radius`, so that
+    lines are as wide in drawings, whose areas are quite even, as in photos.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (3, 4) or image.size == 0:
-        raise ValueError(f"a drawing must be (H, W, 3) or (H, W, 4) uint8, not {image.shape} {image.dtype}")
-    if isinstance(crop, tuple):
-        image, crop = _cut(image, crop), "none"
-    elif crop not in ("auto", "none", "ink"):
-        raise ValueError(f"crop must be auto, none, ink or (x, y, w, h), not {crop!r}")
-    rgb = _lay_on_paper(image)
-    if crop != "ink" and _is_sketch(rgb):
-        return rgb
-    if _is_light_on_dark(rgb):
-        rgb = 255 - rgb
-        if crop != "ink" and _is_sketch(rgb):
-            return rgb
-    ink = _ink(_reduce(rgb))
-    if crop == "none":
-        box = _square(0, 0, *ink.shape[::-1])
-    elif crop == "ink":
-        box = _ink_box(ink, margin=0.03)
-    else:
-        box = _auto_box(ink)
-    return _draw(_window(ink, *box))
+    gradient = _gradient(grey)
+    magnitude = np.hypot(*gradient)
+    dx, dy = np.where(magnitude > EVEN, gradient, _gradient(_blur(grey, radius)))
+    flow = np.stack([-dy, dx]) * (np.hypot(dx, dy) > EVEN) / np.maximum(np.hypot(dx, dy), EVEN)
+    magnitude /= max(magnitude.max(), EVEN)
+    weights = [0.5 + 0.5 * np.tanh(near - magnitude) for near in _neighbours(magnitude, radius)]
+    for _ in range(iterations):
+        smooth = np.zeros_like(flow)
+        for weight, near in zip(weights, _neighbours(flow, radius), strict=True):
+            smooth += weight * (near[0] * flow[0] + near[1] * flow[1]) * near
+        flow = smooth / np.maximum(np.hypot(*smooth), EVEN)
+    return flow
 
 
-# --- reading: from any picture to ink ---------------------------------------------------------------------------------
+def _gradient(grey):
+    """(2, H, W): Sobel's derivatives to x and to y."""
+    axes = ((1, 0), (0, 1))
+    return np.stack([cv2.Sobel(grey, cv2.CV_64F, *axis, borderType=cv2.BORDER_REPLICATE) for axis in axes])
 
 
-def _grey_to_rgb(grey):
-    return np.repeat(grey[..., None], 3, axis=2)
+def _neighbours(image, radius):
+    """An (..., H, W) image moved by each offset shorter than `radius` pixels, as a list of arrays of that shape."""
+    *_, height, width = image.shape
+    reach = int(np.ceil(radius)) - 1
+    padded = np.pad(image, [(0, 0)] * (image.ndim - 2) + [(reach, reach)] * 2, mode="edge")
+    steps = range(-reach, reach + 1)
+    disc = [(reach + y, reach + x) for y in steps for x in steps if x * x + y * y < radius * radius]
+    return [padded[..., top : top + height, left : left + width] for top, left in disc]
 
 
-def _cut(image, box):
-    """The box (x, y, w, h) of an image; ValueError unless all of it lies inside."""
-    x, y, w, h = box
-    height, width = image.shape[:2]
-    if x < 0 or y < 0 or w < 1 or h < 1 or x + w > width or y + h > height:
-        raise ValueError(f"crop box {x},{y},{w},{h} does not lie inside the image of {width}x{height} pixels")
-    return image[y : y + h, x : x + w]
+def _across(flow, grey, sigma_c, rho):
+    """The difference of Gaussians of an (H, W) image in one dimension, across the flow."""
+    reach = int(np.ceil(3 * 1.6 * sigma_c))
+    kernel = _gaussian(sigma_c, reach) - rho * _gaussian(1.6 * sigma_c, reach)
+    y, x = np.indices(grey.shape, np.float64)
+    sample = _sampler(grey)
+    # One step at a time is faster than all at once: small arrays stay in the cache.
+    return sum(kernel[reach + t] * sample(x - t * flow[1], y + t * flow[0]) for t in range(-reach, reach + 1))
 
 
-def _lay_on_paper(image):
-    """Lay transparency on white, or on black if on white nothing could be seen. Returns RGB."""
-    if image.shape[2] == 3:
-        return image.copy()
-    rgb, alpha = image[..., :3], _grey_to_rgb(image[..., 3])
-    strokes = cv2.multiply(np.ascontiguousarray(rgb), alpha, scale=1 / 255)
-    on_white = strokes + (255 - alpha)
-    return strokes if alpha.min() < 255 and on_white.min() > 230 else on_white
-
-
-def _is_sketch(rgb):
-    """Whether this could be the work of xdog(): the range is used fully, and no more than half is dark.
-
-    The darkest of 26,185 training and test sketches is 51.8% dark; the one with least white has 8.9%.
-    """
-    grey = rgb[..., 0]
-    if rgb.shape != (SIZE, SIZE, 3) or (rgb != grey[..., None]).any():
-        return False
-    return grey.min() <= 5 and grey.max() == 255 and (grey >= 250).mean() > 0.05 and (grey < 128).mean() < 0.52
-
-
-def _is_light_on_dark(rgb):
-    """Whether most of the picture is on the dark side, after the light's gradient has been taken out."""
-    grey = cv2.cvtColor(resize_longer(rgb, min(128, max(rgb.shape[:2]))), cv2.COLOR_RGB2GRAY).astype(np.float32)
-    flat = grey - _fitted_surface(grey, scales=[np.inf])
-    darkest, brightest = np.percentile(flat, (0.5, 99.5))
-    return (flat < (darkest + brightest) / 2).mean() > 0.52
-
-
-def _reduce(rgb):
-    """One channel, at most WORKING_SIDE pixels: the darkest channel, because yellow on white is a stroke too."""
-    grey = cv2.min(cv2.min(rgb[..., 0], rgb[..., 1]), rgb[..., 2])
-    factor = max(grey.shape) / WORKING_SIDE
-    if factor <= 1:
-        return grey
-    if factor >= 2:  # averaging would turn thin lines into grey dust
-        grey = cv2.erode(grey, np.ones((int(factor), int(factor)), np.uint8))
-    return resize_longer(grey, WORKING_SIDE)
-
-
-def _ink(grey):
-    """(h, w) uint8, dark strokes on unevenly lit paper -> (h, w) float32 ink. ValueError if there is none."""
-    grey = grey.astype(np.float32)
-    paper = cv2.dilate(resize_longer(grey, min(96, max(grey.shape))), np.ones((5, 5)))
-    # Closing in on the paper step by step finds it even where half of the page is black.
-    paper = _fitted_surface(paper, scales=np.geomspace(64, 8, 10))
-    paper = cv2.resize(paper, grey.shape[::-1])
-    tone = (grey + 16) / (np.maximum(paper, 0) + 16)  # in the dark, a ratio would be nothing but noise
-    centre, noise = _paper_level(tone)
-    if noise > 0.01:
-        tone = cv2.GaussianBlur(tone, (0, 0), max(grey.shape) / WORKING_SIDE)
-        centre, noise = _paper_level(tone)
-    contrast = np.maximum(centre - max(0.06, 5 * noise) - tone, 0)
-    strongest = np.percentile(contrast[contrast > 0], 75) if contrast.any() else 1
-    ink = _without_specks(np.minimum(contrast / np.clip(strongest, 0.1, 0.8), 1), 0.01)
-    if not ink.any():
-        raise ValueError("no strokes found in the drawing: the page looks blank")
-    return ink
-
-
-def _paper_level(tone):
-    """Median and standard deviation of the paper, judged by what is bright: no stroke is brighter than paper."""
-    bright = tone[tone > 0.8]
-    if not bright.size:
-        return 1.0, 0.0
-    centre = np.median(bright)
-    return centre, 1.4826 * np.median(bright[bright >= centre] - centre)
-
-
-def _without_specks(ink, share):
-    """Erase what is smaller, in width and in height, than this share of the page."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((ink > FAINTEST).astype(np.uint8), connectivity=8)
-    side = max(ink.shape)
-    large = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1) >= max(share * side, min(side / 20, 2))
-    large[0] = False  # the paper
-    return ink * cv2.dilate(large[labels].astype(np.uint8), np.ones((3, 3), np.uint8))  # with their soft edges
-
-
-def _fitted_surface(values, scales):
-    """The polynomial of degree 2 in x and y that fits an (h, w) array by least squares, ignoring what is far below.
-
-    Refitted once per scale: values that much below the surface before count half, and much lower ones not at all.
-    So few degrees of freedom follow a lamp, not a head of black hair; a slight ridge keeps the surface flat where no
-    paper is seen.
-    """
+def _along(flow, values, sigma):
+    """Gaussian smoothing of an (H, W) image along the flow, followed both ways by nearest neighbours."""
     height, width = values.shape
-    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
-    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6)
-    ridge = np.diag([0.0, *[0.0005 * values.size] * 5])
-    target = values.ravel()
-    surface = target.max()
-    for scale in scales:
-        weighted = terms / (1 + (np.minimum(target - surface, 0) / scale) ** 8)[:, None]
-        surface = terms @ np.linalg.solve(weighted.T @ terms + ridge, weighted.T @ target)
-    return surface.reshape(height, width).astype(np.float32)
+    kernel = _gaussian(sigma, reach := int(np.ceil(3 * sigma)))
+    sample, towards = _sampler(values), flow.reshape(2, -1)
+    smooth = kernel[reach] * values
+    for way in (1, -1):
+        (dx, dy), (y, x) = way * flow, np.indices(values.shape, np.float64)
+        for weight in kernel[reach + 1 :]:
+            x, y = np.clip(x + dx, 0, width - 1), np.clip(y + dy, 0, height - 1)
+            smooth += weight * sample(x, y)
+            nearest = np.rint(y).astype(np.int64) * width + np.rint(x).astype(np.int64)
+            next_dx, next_dy = towards[0].take(nearest), towards[1].take(nearest)
+            turned = next_dx * dx + next_dy * dy < 0  # t and -t are the same direction along an edge
+            dx, dy = np.where(turned, -next_dx, next_dx), np.where(turned, -next_dy, next_dy)
+    return smooth
 
 
-# --- framing ----------------------------------------------------------------------------------------------------------
+def _gaussian(sigma, reach):
+    """Weights at -reach ... reach, with sum 1."""
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    return kernel / kernel.sum()
 
 
-def _square(x, y, w, h):
-    """The square (x, y, size) around a box."""
-    size = max(w, h)
-    return x - (size - w) // 2, y - (size - h) // 2, size
+def _sampler(image):
+    """sample(x, y): an (H, W) image between its pixels, bilinearly.
+
+    Not cv2.remap: before OpenCV 5 that rounds positions to 1/32 pixel, which shows in differences of grey levels.
+    """
+    height, width = image.shape
+    flat = np.pad(image, ((0, 1), (0, 1)), mode="edge").ravel()
+
+    def sample(x, y):
+        x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
+        left, top = np.floor(x), np.floor(y)
+        corner = top.astype(np.int64) * (width + 1) + left.astype(np.int64)
+        right, down = x - left, y - top
+        upper, lower = flat.take(corner), flat.take(corner + width + 1)
+        upper = upper + right * (flat.take(corner + 1) - upper)
+        lower = lower + right * (flat.take(corner + width + 2) - lower)
+        return upper + down * (lower - upper)
+
+    return sample
 
 
-def _ink_box(ink, margin):
-    """The square around all strokes that are no specks, wider by this share on each side."""
-    strokes = _without_specks(ink, 0.03)
-    x, y, w, h = cv2.boundingRect(((strokes if strokes.any() else ink) > FAINTEST).astype(np.uint8))
-    extra = round(margin * max(w, h))
-    return _square(x - extra, y - extra, w + 2 * extra, h + 2 * extra)
+# --- photocopy: darker than the neighbourhood -------------------------------------------------------------------------
 
 
-def _auto_box(ink):
-    """The square of the training framing, as far as it can be told; the whole picture when in doubt."""
-    x, y, size = _ink_box(ink, margin=0)
-    face = find_face(_window(ink, x, y, size))
-    if face:
-        return x + face[0], y + face[1], face[2]
-    if size < PAPER_MARGIN * max(ink.shape):
-        return _ink_box(ink, margin=0.02)
-    return _square(0, 0, *ink.shape[::-1])
+def photocopy(photo, *, mask_radius=8.0, sharpness=0.8, threshold=0.9, pct_black=0.5, pct_white=0.8):
+    """Copy a photo as a bad copier does: black where it is darker than its neighbourhood.
+
+    photo: (H, W, 3) uint8 RGB. Returns (H, W, 3) uint8 with equal channels, dark strokes on white.
+    The filter "Photocopy" of GIMP (plug-ins/common/photocopy.c, Spencer Kimball 2001), without its rounding of each
+    step to 8 bits. With grey in [0, 1], B its blur with radius max(1, 10 (1 - sharpness)), and the ratio R of B to the
+    blur with radius `mask_radius` (a radius r is a sigma of (r + 1) / sqrt(2 ln 255)), the copy is
+    B (1 - min(1, (threshold - R) / down)) where R < threshold, black from `down` below the threshold on;
+    1 - (1 - B) (1 - min(1, (R - threshold) / up)) elsewhere, white from `up` above it on,
+    with `down` such that the share pct_black of the pixels below the threshold becomes black, and `up` such that the
+    share pct_white of the others becomes white. Where all around is black, GIMP's copy is black; here it is white, as
+    every even area.
+    mask_radius: in pixels, large ones fill areas. threshold: higher draws more; fixed to 0.75 in GIMP.
+    Raises ValueError for a parameter out of `RANGES`.
+    """
+    _check(
+        photo,
+        mask_radius=mask_radius,
+        sharpness=sharpness,
+        threshold=threshold,
+        pct_black=pct_black,
+        pct_white=pct_white,
+    )
+    grey = _grey(photo).astype(np.float64) / 255
+    radii = max(1, 10 * (1 - sharpness)), mask_radius
+    tone, around = (_blur(grey, (radius + 1) / np.sqrt(2 * np.log(255))) for radius in radii)
+    above = np.where(around > 2 / 255, tone / np.maximum(around, 2 / 255), 1) - threshold
+    is_dark = above < 0
+    down = -np.quantile(above[is_dark], pct_black) if is_dark.any() else 1
+    up = np.quantile(above[~is_dark], 1 - pct_white) if not is_dark.all() else 1
+    dark = tone * (1 - np.minimum(1, -above / max(down, 1e-6)))
+    light = 1 - (1 - tone) * (1 - np.minimum(1, above / max(up, 1e-6)))
+    return _sketch(np.where(is_dark, dark, light).clip(0, 1))
 
 
-def _window(ink, x, y, size):
-    """A square part of the ink, which may reach beyond the page."""
-    height, width = ink.shape
-    inside = ink[max(y, 0) : max(y + size, 0), max(x, 0) : max(x + size, 0)]
-    top, left = max(-y, 0), max(-x, 0)
-    bottom, right = max(y + size - height, 0), max(x + size - width, 0)
-    return cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_CONSTANT, value=0)
+# --- all styles -------------------------------------------------------------------------------------------------------
+
+STYLES = {"xdog": xdog, "fdog": fdog, "photocopy": photocopy}
+PRESETS = {  # style -> preset -> what differs from the function's defaults, which are the first preset
+    "xdog": {
+        "celeba": {},  # the co-author's, which the published weights know
+        "textbook": {"form": "textbook"},  # the same edges without the grey haze on dark areas
+        "pencil": {"form": "textbook", "sigma": 1.0, "k": 2.0, "tau": 0.99, "phi": 30.0},  # soft, strength shows
+        "bold": {"form": "textbook", "sigma": 1.0, "k": 2.5, "tau": 0.97, "phi": 100.0},  # a thick felt pen
+    },
+    "fdog": {
+        "kang": {},  # the numbers of the paper, at 64 pixels
+        "contour": {"radius": 3.0, "sigma_m": 3.0, "rho": 0.98},  # few long lines
+        "pencil": {"radius": 3.0, "tau": 1.0, "phi": 0.3},  # soft, strength shows
+    },
+    "photocopy": {
+        "copy": {},
+        "shaded": {"threshold": 0.88, "pct_white": 0.3},  # keeps greys, as GIMP's own numbers do
+        "filled": {"mask_radius": 30.0, "sharpness": 0.9, "threshold": 0.8, "pct_black": 0.6},  # hair and shadow black
+    },
+}
 
 
-# --- drawing ----------------------------------------------------------------------------------------------------------
+def parameters_of(style="xdog", preset=None, **numbers):
+    """All parameters of a style: its defaults, changed by the preset (default: the first), changed by `numbers`.
+
+    Returns a dict of JSON values. Raises ValueError, in one line, for an unknown style, preset or parameter, and for
+    a value out of `RANGES`.
+    """
+    if style not in STYLES:
+        raise ValueError(f"style is {style!r}, it must be one of {', '.join(STYLES)}")
+    defaults = {name: p.default for name, p in inspect.signature(STYLES[style]).parameters.items() if name != "photo"}
+    preset = next(iter(PRESETS[style])) if preset is None else preset
+    if preset not in PRESETS[style]:
+        raise ValueError(f"preset of {style} is {preset!r}, it must be one of {', '.join(PRESETS[style])}")
+    for name in numbers:
+        if name not in defaults:
+            raise ValueError(f"{style} has no parameter {name}, it has {', '.join(defaults)}")
+    found = defaults | PRESETS[style][preset] | numbers
+    _check(None, **found)
+    return found
 
 
-def _draw(ink):
-    """Square ink of any size -> (64, 64, 3) uint8, with strokes thick enough to be seen there."""
-    ink = _thicken(resize_longer(ink, CANVAS))
-    return _grey_to_rgb((255 - 255 * resize_longer(ink, SIZE)).round().astype(np.uint8))
+def draw(photo, style="xdog", preset=None, **numbers):
+    """Draw a photo in a style of `STYLES` with a preset of `PRESETS[style]` (default: the first).
+
+    photo: (H, W, 3) uint8 RGB, of 64 pixels for the presets to fit. Returns (H, W, 3) uint8 with equal channels, dark
+    strokes on white. numbers: parameters of the style that win over the preset's.
+    Raises ValueError, in one line, as `parameters_of`, and for another kind of photo.
+    """
+    parameters = parameters_of(style, preset, **numbers)
+    return STYLES[style](photo, **parameters)
 
 
-def _thicken(ink):
-    """Widen strokes thinner than 2 STROKE_RADIUS to that, less where they are so dense that they would merge."""
-    strokes = (ink > FAINTEST).astype(np.uint8)
-    depth = cv2.distanceTransform(strokes, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    spine = (depth > 0) & (depth >= cv2.dilate(depth, np.ones((3, 3)))) & (depth < STROKE_RADIUS)
-    if not spine.any():
-        return ink
-    distance = cv2.distanceTransform(1 - spine.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    cover = cv2.GaussianBlur((distance <= STROKE_RADIUS).astype(np.float32), (0, 0), 3 * CANVAS / SIZE)
-    # Lines of total length L strewn over an area cover 1 - exp(-2 radius L / area) of it: solved for the radius.
-    radius = STROKE_RADIUS * np.minimum(1, np.log(1 - MOST_COVER) / np.log(1 - cover.clip(0.01, 0.99)))
-    return np.maximum(ink, distance <= radius)
+def ink_density(sketch):
+    """Share of the pixels of an (H, W, 3) uint8 sketch that are darker than middle grey; 0.05 to 0.4 is usual."""
+    return float((sketch[..., 0] < 127.5).mean())
+
+
+def _check(photo, **parameters):
+    """Raise ValueError, naming what is wrong, unless photo and parameters are such as the styles take."""
+    if photo is not None and (photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or photo.size == 0):
+        raise ValueError(f"a photo must be (H, W, 3) uint8, not {photo.shape} {photo.dtype}")
+    for name, value in parameters.items():
+        if name in CHOICES:
+            if value not in CHOICES[name]:
+                raise ValueError(f"{name} is {value!r}, it must be one of {', '.join(CHOICES[name])}")
+            continue
+        low, high = RANGES[name]
+        kind, word = (int, "a whole number") if name == "iterations" else ((int, float), "a number")
+        if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
+            raise ValueError(f"{name} is {value!r}, it must be {word} from {low:g} to {high:g}")
+
+
+def _grey(photo):
+    return cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
+
+
+def _blur(grey, sigma):
+    return cv2.GaussianBlur(grey, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+
+
+def _sketch(tone):
+    """(H, W) float in [0, 1] -> (H, W, 3) uint8."""
+    return np.repeat((tone * 255).round().astype(np.uint8)[..., None], 3, axis=2)

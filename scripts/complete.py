@@ -51,7 +51,7 @@ def parse():
 
 
 def main(args):
-    from contextual_gan import checkpoints, folder_completion, folders
+    from contextual_gan import checkpoints, folder_completion, sources
     from contextual_gan.progress import progress
 
     with command.mistakes():
@@ -66,10 +66,10 @@ def main(args):
             crop=args.crop,
             joint=args.joint,
         )
-        sources, ignored = folders.find_images(args.input, excluded=args.out)
+        found, ignored = sources.find_images(args.input, excluded=args.out)
         run = folder_completion.Run(args.out, task, args.overwrite)
-        todo = folder_completion.plan(run, folders.output_stems(sources))
-        if not sources:
+        todo = folder_completion.plan(run, sources.output_stems(found))
+        if not found:
             raise ValueError(f"no images in {', '.join(args.input)}")
     if ignored:
         print(f"left out, no images: {', '.join(map(str, ignored[:5]))}{' ...' * (len(ignored) > 5)}", file=sys.stderr)
@@ -87,7 +87,7 @@ def main(args):
     else:
         run.save()
         print("nothing to do: all inputs that can be completed are done")
-    for name in sorted(failed := run.failed.keys() & {source.name for source in sources}):
+    for name in sorted(failed := run.failed.keys() & {source.name for source in found}):
         print(f"failed: {name}: {run.failed[name]}", file=sys.stderr)
     new = run.results.keys() & {stem for stem, *_ in todo}
     print(f"{len(new)} completed, {len(run.results) - len(new)} were done before, {len(failed)} failed")

@@ -1,202 +1,389 @@
-"""Which files of a folder are images, and what their results are called: none lost, none twice, none by chance."""
+"""folders.py: every image once, whatever happens: reruns, other parameters, dying workers, bad files and archives."""
 
+import hashlib
+import json
 import os
+import signal
+import struct
+import time
+import zipfile
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
-from contextual_gan.folders import find_images, output_stems
+from contextual_gan import pools
+from contextual_gan.folders import Item, Skip, apply_to_folder
+from contextual_gan.images import encode_png, read_image, write_png
+from contextual_gan.sources import images_in, output_stems
 
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
-JPEG = b"\xff\xd8\xff\xe0" + bytes(20)
-WEBP = b"RIFF\x1e\0\0\0WEBPVP8L" + bytes(20)
-BMP = b"BM\x36\0\0\0\0\0\0\0\x36\0\0\0" + bytes(20)
-
-
-@pytest.fixture(autouse=True)
-def working_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+RED = (255, 0, 0)  # a picture that begins with this colour kills its worker
+GREEN = (0, 255, 0)  # one that is skipped
+BLUE = (0, 0, 255)  # one that is an error of the function's
 
 
-def write(folder, *names, data=PNG):
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+def picture(number, first=(9, 9, 9), size=16):
+    """A picture that tells its number."""
+    image = np.full((size, size, 3), (number % 256, number // 256, 77), np.uint8)
+    image[0, 0] = first
+    return image
 
 
-def stems(*inputs, out="out"):
-    """{output stem: input as it was given}; no input may be lost on the way."""
-    sources, _ = find_images(inputs, excluded=out)
-    named = output_stems(sources)
-    assert len(named) == len(sources)
-    return {stem: source.name for stem, source in named.items()}
+def brighten(image, *, by, extra=0):
+    """The function that is applied; top-level, as workers import it."""
+    match tuple(image[0, 0].tolist()):
+        case (255, 0, 0):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case (0, 255, 0):
+            raise Skip("it is green")
+        case (0, 0, 255):
+            return image[1000, 0]
+    return image + np.uint8(by + extra), {"mean": round(float(image.mean()), 3)}
 
 
-# --- which files ------------------------------------------------------------------------------------------------------
+def slow(image):
+    time.sleep(0.05)
+    return image
 
 
-def test_folders_are_searched_recursively(working_folder):
-    write(working_folder, "in/a.png", "in/deep/b.jpg", "in/deep/deeper/c.webp")
-    assert stems("in") == {"a": "in/a.png", "deep/b": "in/deep/b.jpg", "deep/deeper/c": "in/deep/deeper/c.webp"}
+def side_by_side(a, b):
+    return np.concatenate([a, b], axis=1)
 
 
-def test_hidden_files_and_folders_are_left_out_unless_given(working_folder):
-    write(working_folder, "in/a.png", "in/.b.png", "in/.thumbnails/c.png")
-    assert find_images(["in"], "out")[1] == []
-    assert stems("in") == {"a": "in/a.png"}
-    assert stems("in/.thumbnails") == {"c": "in/.thumbnails/c.png"}
-    assert stems("in/.b.png") == {".b": "in/.b.png"}
+def items_of(location, out):
+    found, refused = images_in(location, excluded=out)
+    return [Item(s.name, f"{stem}.png", (s,)) for stem, s in output_stems(found).items()], refused
 
 
-@pytest.mark.parametrize("data", [PNG, JPEG, WEBP, BMP])
-@pytest.mark.parametrize("name", ["face", "face.dat", "face.txt", "face.PnG.bak"])
-def test_images_are_found_by_content_whatever_they_are_called(working_folder, name, data):
-    write(working_folder / "in", name, data=data)
-    assert list(stems("in").values()) == [f"in/{name}"]
+def apply(location, out, by=5, **options):
+    items, refused = items_of(location, out)
+    options = {"parameters": {"step": "brighten", "by": by}, "workers": 2} | options
+    return apply_to_folder(partial(brighten, by=by), items, out, refused=refused, **options)
 
 
-@pytest.mark.parametrize("name", ["a.PNG", "b.JPeG", "c.gif", "d.tif", "e.heic"])
-def test_files_called_like_an_image_are_taken_whatever_they_hold(working_folder, name):
-    write(working_folder / "in", name, data=b"text")
-    assert list(stems("in").values()) == [f"in/{name}"]
+def tree(folder):
+    """{path: content} of all files, hidden ones too."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(Path(folder).rglob("*")) if p.is_file()}
+
+
+def times(folder):
+    return {p: p.stat().st_mtime_ns for p in Path(folder).rglob("*.png")}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """20 pictures in two folders, and a text."""
+    for i in range(20):
+        write_png(tmp_path / "in" / ("ab"[i % 2]) / f"{i:03}.png", picture(i))
+    (tmp_path / "in" / "notes.txt").write_text("no image")
+    return tmp_path / "in"
+
+
+# --- results and manifest ---------------------------------------------------------------------------------------------
+
+
+def test_writes_the_mirrored_tree_and_a_manifest(folder, tmp_path):
+    report = apply(folder, tmp_path / "out")
+    assert (report.new, len(report.done), report.skipped, report.failed, report.gone) == (20, 20, [], [], 0)
+    for i in range(20):
+        expected = picture(i) + np.uint8(5)
+        assert np.array_equal(read_image(tmp_path / "out" / ("ab"[i % 2]) / f"{i:03}.png"), expected)
+    header, *entries = map(json.loads, (tmp_path / "out/manifest.jsonl").read_text().splitlines())
+    assert header == {"parameters": {"step": "brighten", "by": 5}}
+    assert entries == report.entries and [e["source"] for e in entries] == sorted(e["source"] for e in entries)
+    assert entries[0] == {
+        "source": "a/000.png",
+        "sha256": hashlib.sha256((folder / "a/000.png").read_bytes()).hexdigest(),
+        "parameters": entries[1]["parameters"],
+        "output": "a/000.png",
+        "mean": round(float(picture(0).mean()), 3),
+    }
+    assert len(tree(tmp_path / "out")) == 21, "nothing but the outputs and the manifest"
+
+
+def test_one_worker_three_workers_and_a_zip_give_the_same_bytes(folder, tmp_path):
+    with zipfile.ZipFile(tmp_path / "in.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*.png"), reverse=True):
+            archive.write(path, path.relative_to(folder))
+    apply(folder, tmp_path / "one", workers=1)
+    apply(folder, tmp_path / "three", workers=3)
+    apply(tmp_path / "in.zip", tmp_path / "zip")
+    assert tree(tmp_path / "one") == tree(tmp_path / "three") == tree(tmp_path / "zip")
+
+
+def test_arguments_of_an_item_and_several_files(folder, tmp_path):
+    items, _ = items_of(folder, None)
+    items = [replace(item, arguments={"extra": i}) for i, item in enumerate(items)]
+    report = apply_to_folder(partial(brighten, by=1), items, tmp_path / "out", parameters={}, workers=1)
+    assert [entry["arguments"]["extra"] for entry in report.entries] == list(range(20))
+    assert read_image(tmp_path / "out/a/002.png")[5, 5].tolist() == [4, 2, 79], "2 + 1 + 1"
+    changed = [replace(items[0], arguments={"extra": 50}), *items[1:]]
+    before = times(tmp_path / "out")
+    assert apply_to_folder(partial(brighten, by=1), changed, tmp_path / "out", parameters={}, workers=1).new == 1
+    assert sum(before[p] != t for p, t in times(tmp_path / "out").items()) == 1
+    pair = Item("pair", "pair.png", items[0].files + items[1].files)
+    report = apply_to_folder(side_by_side, [pair], tmp_path / "pairs", parameters={}, workers=1)
+    assert read_image(tmp_path / "pairs/pair.png").shape == (16, 32, 3)
+    assert len(report.entries[0]["sha256"].split()) == 2
+
+
+# --- again ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_run_does_nothing_and_new_inputs_are_added(folder, tmp_path):
+    apply(folder, tmp_path / "out")
+    before, manifest = times(tmp_path / "out"), tree(tmp_path / "out")
+    assert apply(folder, tmp_path / "out").new == 0
+    assert times(tmp_path / "out") == before and tree(tmp_path / "out") == manifest
+    write_png(folder / "c/100.png", picture(100))
+    report = apply(folder, tmp_path / "out")
+    assert (report.new, len(report.done)) == (1, 21)
+    assert before.items() <= times(tmp_path / "out").items()
+
+
+def test_changed_lost_and_vanished_files(folder, tmp_path):
+    apply(folder, tmp_path / "out")
+    before = times(tmp_path / "out")
+    write_png(folder / "a/000.png", picture(200))  # changed
+    (tmp_path / "out/a/002.png").unlink()  # lost
+    (folder / "a/004.png").unlink()  # vanished
+    (folder / "a/006.png").write_bytes(b"\x89PNG")  # damaged
+    report = apply(folder, tmp_path / "out")
+    assert (report.new, report.gone, [e["source"] for e in report.failed]) == (2, 1, ["a/006.png"])
+    assert read_image(tmp_path / "out/a/000.png")[5, 5, 0] == 205
+    after = times(tmp_path / "out")
+    assert sorted(p.name for p in before if before[p] != after.get(p)) == ["000.png", "002.png", "006.png"]
+    assert not (tmp_path / "out/a/006.png").exists(), "what shows another picture must not stay"
+    assert (tmp_path / "out/a/004.png").exists(), "nothing is deleted because an input is out of reach"
+
+
+def test_a_new_neighbour_changes_the_name_of_a_result(tmp_path):
+    write_png(tmp_path / "in/x.png", picture(1))
+    apply(tmp_path / "in", tmp_path / "out")
+    cv2.imwrite(str(tmp_path / "in/x.bmp"), picture(2)[..., ::-1])
+    apply(tmp_path / "in", tmp_path / "out")
+    apply(tmp_path / "in", tmp_path / "fresh")
+    assert tree(tmp_path / "out") == tree(tmp_path / "fresh")
+    assert sorted(tree(tmp_path / "out")) == ["manifest.jsonl", "x.bmp.png", "x.png.png"]
+
+
+def test_other_parameters_are_refused_and_overwrite_starts_anew(folder, tmp_path):
+    apply(folder, tmp_path / "out")
+    before = tree(tmp_path / "out")
+    with pytest.raises(ValueError, match="by: 5 there, 6 now"):
+        apply(folder, tmp_path / "out", by=6)
+    assert tree(tmp_path / "out") == before
+    (folder / "a/000.png").unlink()
+    apply(folder, tmp_path / "out", by=6, overwrite=True)
+    apply(folder, tmp_path / "fresh", by=6)
+    assert tree(tmp_path / "out") == tree(tmp_path / "fresh")
+
+
+def test_files_of_unknown_origin_are_not_replaced(folder, tmp_path):
+    write_png(tmp_path / "out/a/000.png", picture(99))
+    (tmp_path / "out/mine.txt").write_text("mine")
+    before = tree(tmp_path / "out")
+    with pytest.raises(ValueError, match="no manifest says what made it"):
+        apply(folder, tmp_path / "out")
+    assert tree(tmp_path / "out") == before
+    apply(folder, tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out/mine.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
-    "data",
-    [b"", b"text", b"BMW, Opel and other cars\n", b"BM", b"RIFF\x24\x08\0\0WAVEfmt ", b"RIFF\0\0\0\0AVI LIST", PNG[1:]],
+    "damage", [b"{", b"null\n", b"[1]\n", b'{"parameters": {}}\n{"source": 3}\n', b"\xff\xfe\n", b""]
 )
-def test_other_files_are_ignored_and_listed(working_folder, data):
-    write(working_folder / "in", "a.png")
-    write(working_folder / "in", "notes", "deep/notes.txt", data=data)
-    sources, ignored = find_images(["in"], "out")
-    assert [source.name for source in sources] == ["in/a.png"]
-    assert [str(path) for path in ignored] == ["in/notes", "in/deep/notes.txt"]
+def test_a_damaged_manifest_is_one_line(folder, tmp_path, damage):
+    apply(folder, tmp_path / "out")
+    (tmp_path / "out/manifest.jsonl").write_bytes(damage)
+    with pytest.raises(ValueError, match=r"manifest.jsonl is damaged; move it away"):
+        apply(folder, tmp_path / "out")
 
 
-def test_a_file_given_by_name_is_always_taken(working_folder):
-    write(working_folder, "notes.txt", data=b"text")
-    assert stems("notes.txt") == {"notes": "notes.txt"}
+def test_overwrite_never_deletes_outside_of_the_folder(folder, tmp_path):
+    apply(folder, tmp_path / "out")
+    victim = tmp_path / "victim.png"
+    victim.write_bytes(b"mine")
+    manifest = tmp_path / "out/manifest.jsonl"
+    manifest.write_text(manifest.read_text().replace('"output": "a/000.png"', '"output": "../victim.png"'))
+    apply(folder, tmp_path / "out", overwrite=True)
+    assert victim.read_bytes() == b"mine"
 
 
-def test_the_output_folder_inside_the_input_is_left_out(working_folder):
-    write(working_folder, "in/a.png", "in/out/a_photo.png", "in/out/deep/b_photo.png", "in/outside/c.png")
-    assert stems("in", out="in/out") == {"a": "in/a.png", "outside/c": "in/outside/c.png"}
-    assert stems("in", out=working_folder / "in" / "out") == stems("in", out="in/out")
-    (working_folder / "link").symlink_to("in/out")
-    assert stems("in", out="link") == stems("in", out="in/out")
-    (working_folder / "alias").symlink_to("in")
-    assert list(stems("alias", out="in/out")) == ["a", "outside/c"]
+@pytest.mark.parametrize("tail", [b"", b'{"source": "b/0', b'{"source": "b/019.png", "sha256": nul'])
+def test_a_journal_counts_up_to_its_last_whole_line(folder, tmp_path, tail):
+    apply(folder, tmp_path / "out")
+    expected = tree(tmp_path / "out")
+    lines = (tmp_path / "out/manifest.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "out/manifest.jsonl").unlink()
+    (tmp_path / "out/manifest.journal").write_bytes(b"".join(lines[:8]) + tail)
+    for i in range(7, 20):
+        (tmp_path / "out" / json.loads(lines[i + 1])["output"]).unlink()
+    (tmp_path / "out/b/.001.png.part").write_bytes(b"half")
+    report = apply(folder, tmp_path / "out")
+    assert report.new == 13 and tree(tmp_path / "out") == expected
 
 
-def test_a_missing_input_is_named(working_folder):
-    write(working_folder, "in/a.png")
-    with pytest.raises(FileNotFoundError, match=r"^no such file or folder: in/b\.png$"):
-        find_images(["in/a.png", "in/b.png"], "out")
+# --- what can go wrong with an image ----------------------------------------------------------------------------------
 
 
-def test_an_empty_folder_gives_nothing(working_folder):
-    (working_folder / "in").mkdir()
-    assert find_images(["in"], "out") == ([], [])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_dies_costs_its_own_image_only(folder, tmp_path, workers):
+    for i in (3, 4, 17):
+        write_png(folder / ("ab"[i % 2]) / f"{i:03}.png", picture(i, RED))
+    report = apply(folder, tmp_path / "out", workers=workers)
+    assert [e["source"] for e in report.failed] == ["a/004.png", "b/003.png", "b/017.png"]
+    assert {e["failed"] for e in report.failed} == {"the process that worked on it died"}
+    assert len(report.done) == 17 and all((tmp_path / "out" / e["output"]).exists() for e in report.done)
+    write_png(folder / "a/004.png", picture(4))
+    assert len(apply(folder, tmp_path / "out").failed) == 2
 
 
-def test_linked_files_are_taken_under_the_name_of_the_link(working_folder):
-    write(working_folder, "elsewhere/real.png")
-    (working_folder / "in").mkdir()
-    (working_folder / "in" / "link.png").symlink_to("../elsewhere/real.png")
-    (working_folder / "in" / "dangling.png").symlink_to("nowhere")
-    (working_folder / "in" / "dangling").symlink_to("nowhere")
-    assert stems("in") == {"dangling": "in/dangling.png", "link": "in/link.png"}
+def test_skips_and_errors_of_the_function(folder, tmp_path):
+    write_png(folder / "a/000.png", picture(0, GREEN))
+    write_png(folder / "b/001.png", picture(0, BLUE))
+    report = apply(folder, tmp_path / "out")
+    assert [(e["source"], e["skipped"]) for e in report.skipped] == [("a/000.png", "it is green")]
+    assert [e["source"] for e in report.failed] == ["b/001.png"]
+    assert report.failed[0]["failed"].startswith("IndexError: index 1000 is out of bounds")
+    assert apply(folder, tmp_path / "out").new == 0
 
 
-def test_a_folder_that_links_to_itself_ends(working_folder):
-    write(working_folder, "in/deep/a.png")
-    (working_folder / "in" / "deep" / "loop").symlink_to("..")
-    (working_folder / "in" / "self").symlink_to("self")
-    assert stems("in") == {"deep/a": "in/deep/a.png"}
+def test_refused_items_are_asked_about_again_but_not_worked_on(folder, tmp_path):
+    asked = []
+
+    def refuse(item, sha256):
+        asked.append((item.source, sha256))
+        return "not wanted" if item.source == "a/000.png" else None
+
+    report = apply(folder, tmp_path / "out", refuse=refuse)
+    assert [(e["source"], e["skipped"]) for e in report.skipped] == [("a/000.png", "not wanted")]
+    assert asked[0] == ("a/000.png", hashlib.sha256((folder / "a/000.png").read_bytes()).hexdigest())
+    assert apply(folder, tmp_path / "out", refuse=refuse).new == 0 and len(asked) == 40
+    assert len(apply(folder, tmp_path / "out").done) == 20, "nobody refuses it any more"
 
 
-def test_a_linked_folder_can_be_given(working_folder):
-    write(working_folder, "real/a.png")
-    (working_folder / "link").symlink_to("real")
-    assert stems("link") == {"a": "link/a.png"}
-
-
-def test_pipes_are_not_opened_to_look_inside(working_folder):
-    (working_folder / "in").mkdir()
-    os.mkfifo(working_folder / "in" / "pipe")
-    assert find_images(["in"], "out")[0] == []
-
-
-# --- what they are called ---------------------------------------------------------------------------------------------
-
-
-def test_several_folders_put_their_name_in_front(working_folder):
-    write(working_folder, "mine/a.png", "yours/a.png", "given.png")
-    assert stems("mine", "yours/", "given.png") == {
-        "given": "given.png",
-        "mine/a": "mine/a.png",
-        "yours/a": "yours/a.png",
+def bad_files(folder):
+    """Ten kinds of files that are no usable image, ten times."""
+    good = encode_png(picture(1, size=64))
+    jpeg = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))[1].tobytes()
+    bomb = good[:16] + struct.pack(">II", 60000, 60000) + good[24:]
+    kinds = {
+        "truncated.jpg": jpeg[: len(jpeg) // 2],
+        "truncated.png": good[:-30],
+        "empty.png": b"",
+        "text.jpg": b"hello",
+        "bomb.png": bomb,
+        "flipped.png": good[:60] + bytes([good[60] ^ 255]) + good[61:],
+        "zeros.bmp": bytes(1000),
+        "page.webp": b"<html></html>",
     }
+    for k in range(10):
+        for name, data in kinds.items():
+            (folder / f"bad{k}_{name}").write_bytes(data)
+        os.mkfifo(folder / f"bad{k}_fifo.png")
+        (folder / f"bad{k}_nowhere.png").symlink_to("nowhere")
 
 
-def test_folders_of_the_same_name_are_told_apart_by_their_path(working_folder):
-    write(working_folder, "x/faces/a.png", "y/z/faces/b.png")
-    assert stems("x/faces", "y/z/faces") == {"x/faces/a": "x/faces/a.png", "y/z/faces/b": "y/z/faces/b.png"}
+def test_a_hundred_bad_files_cost_none_of_a_thousand_good_ones(tmp_path):
+    for i in range(1000):
+        write_png(tmp_path / f"in/{i:04}.png", picture(i))
+    bad_files(tmp_path / "in")
+    with open(tmp_path / "in/bad_large.png", "wb") as file:
+        file.truncate(30 * 10**6)
+    report = apply(tmp_path / "in", tmp_path / "out", by=0)
+    assert [e["source"] for e in report.failed] == sorted(p.name for p in (tmp_path / "in").glob("bad*"))
+    assert len(report.failed) == 101 and all("\n" not in e["failed"] for e in report.failed)
+    for i in range(1000):
+        assert read_image(tmp_path / f"out/{i:04}.png")[5, 5].tolist() == [i % 256, i // 256, 77]
 
 
-def test_files_of_the_same_name_are_told_apart_by_their_path(working_folder):
-    write(working_folder, "x/a.png", "y/z/a.png")
-    assert stems("x/a.png", "y/z/a.png") == {"x/a": "x/a.png", "y/z/a": "y/z/a.png"}
-
-
-def test_files_and_folders_that_would_meet_in_one_place_are_told_apart(working_folder):
-    write(working_folder, "r/a/1.png", "r/b/1.png", "q/a/1.png")
-    assert stems("r/a/1.png", "r/b/1.png", "q/a") == {
-        "q/a/1": "q/a/1.png",
-        "r/a/1": "r/a/1.png",
-        "r/b/1": "r/b/1.png",
+def test_results_that_no_file_system_could_hold(tmp_path):
+    write_png(tmp_path / "in/a.png/b.png", picture(1))  # its folder is a.png
+    (tmp_path / "in" / ("x" * 252)).write_bytes(encode_png(picture(2)))  # its result would be longer than 255 bytes
+    cv2.imwrite(str(tmp_path / "in/a.bmp"), picture(3))
+    items, _ = items_of(tmp_path / "in", None)
+    items = [replace(item, output="a.png") if item.source == "a.bmp" else item for item in items]
+    report = apply_to_folder(partial(brighten, by=1), items, tmp_path / "out", parameters={}, workers=1)
+    reasons = {e["source"][:5]: e["failed"] for e in report.failed}
+    assert reasons == {
+        "a.bmp": "its result a.png would have the name of a folder of others",
+        "xxxxx": "its name is too long",
     }
+    assert (tmp_path / "out/a.png/b.png").exists()
 
 
-def test_extensions_are_kept_only_where_they_tell_names_apart(working_folder):
-    write(working_folder, "in/a.png", "in/b.png", "in/b.jpg", "in/deep/b.png")
-    assert stems("in") == {"a": "in/a.png", "b.jpg": "in/b.jpg", "b.png": "in/b.png", "deep/b": "in/deep/b.png"}
+# --- hostile archives -------------------------------------------------------------------------------------------------
 
 
-def test_an_extension_that_is_kept_does_not_meet_another_name(working_folder):
-    write(working_folder, "in/b", "in/b.png", "in/b.png.png", "in/c.png", "in/c.png.jpg")
-    names = {"b": "in/b", "b.png": "in/b.png", "b.png.png": "in/b.png.png", "c": "in/c.png"}
-    assert stems("in") == names | {"c.png.jpg": "in/c.png.jpg"}
-
-
-@pytest.mark.parametrize("again", ["in", "in/", "./in", "in/a.png", "in/../in/a.png"])
-def test_what_is_given_twice_is_taken_once(working_folder, again):
-    write(working_folder, "in/a.png")
-    assert list(stems("in", again).values()) == ["in/a.png"]
-
-
-@pytest.mark.parametrize("step", [1, -1])
-def test_the_order_does_not_depend_on_the_order_of_creation(working_folder, step):
-    names = [
-        "10.png",
-        "9.png",
-        "B.png",
-        "a b.png",
-        "a.png",
-        "b.png",
-        "deep/a.png",
-        "deeper/a.png",
-        "up/10.png",
-        "up/9.png",
+def test_a_hostile_archive_lists_each_bad_member_and_writes_nothing_outside(tmp_path):
+    good = encode_png(picture(1))
+    path = tmp_path / "deep/er/hostile.zip"
+    path.parent.mkdir(parents=True)
+    hostile = ["../x.png", "/tmp/absolute.png", "C:/windows.png", "..\\up.png", "a/../../b.png", "n" * 10000 + ".png"]
+    hostile += ["d/" * 600 + "deep.png", "new\nline.png"]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, pytest.warns(UserWarning, match="Duplicate"):
+        for name in ("fine/1.png", "fine/2.png", "twice.png", "twice.png", "Case.png", "case.png", "__MACOSX/._1.png"):
+            archive.writestr(name, good)
+        for name in hostile:
+            archive.writestr(zipfile.ZipInfo(name), good)
+        archive.writestr("damaged.png", good)
+        archive.writestr("locked.png", good)
+        archive.writestr("readme.txt", "no image")
+        archive.writestr("unnamed", good)
+        archive.writestr("folder/", "")
+        archive.writestr("zeros.png", bytes(30 * 10**6))
+        infos = {info.filename: info for info in archive.infolist()}
+    data = bytearray(path.read_bytes())
+    data[infos["damaged.png"].header_offset + 60] ^= 255
+    central = data.index(b"locked.png", data.index(b"PK\x01\x02")) - 46
+    data[central + 8] |= 1  # the flag of encryption
+    path.write_bytes(data)
+    report = apply(path, tmp_path / "deep/er/out")
+    assert sorted(tree(tmp_path)) == [
+        *(f"deep/er/{n}" for n in ("hostile.zip",)),
+        *(f"deep/er/out/{n}.png" for n in ("Case", "fine/1", "fine/2")),
+        "deep/er/out/manifest.jsonl",
+        *(f"deep/er/out/{n}.png" for n in ("twice", "unnamed")),
     ]
-    write(working_folder / "in", *names[::step])
-    assert [source.name for source in find_images(["in"], "out")[0]] == [f"in/{name}" for name in names]
-    order = ["10", "9", "B", "a", "a b", "b", "deep/a", "deeper/a", "up/10", "up/9"]
-    assert list(stems("in")) == order
+    reasons = {e["source"]: e["failed"] for e in report.failed}
+    assert all(name in reasons for name in hostile)
+    assert reasons["twice.png (member 4)"] == "a name that is twice in the archive"
+    assert reasons["case.png"] == "its name differs only in case from Case.png"
+    assert reasons["locked.png"] == "encrypted in the archive"
+    assert reasons["damaged.png"].startswith("damaged")
+    assert reasons["zeros.png"] == "30.0 MB, the limit is 20 MB"
 
 
-def test_names_and_their_order_do_not_depend_on_the_order_of_the_inputs(working_folder):
-    write(working_folder, "mine/a.png", "yours/a.png", "yours/b.png", "given.png")
-    one, other = stems("mine", "yours", "given.png"), stems("given.png", "yours", "mine")
-    assert list(one.items()) == list(other.items()) and len(one) == 4
+@pytest.mark.parametrize("name", ["nothing.zip", "text.zip", "cut.zip", "empty", "fifo.zip"])
+def test_what_is_neither_a_folder_nor_an_archive_is_one_line(tmp_path, name):
+    (tmp_path / "text.zip").write_text("PK no archive")
+    with zipfile.ZipFile(tmp_path / "cut.zip", "w") as archive:
+        archive.writestr("a.png", encode_png(picture(1)))
+    (tmp_path / "cut.zip").write_bytes((tmp_path / "cut.zip").read_bytes()[:-40])
+    (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "fifo.zip")
+    with pytest.raises((ValueError, FileNotFoundError)) as error:
+        images_in(tmp_path / name)
+    assert str(tmp_path / name) in str(error.value) and "\n" not in str(error.value)
+
+
+# --- pools ------------------------------------------------------------------------------------------------------------
+
+
+def test_tasks_are_taken_only_as_fast_as_they_are_worked_on():
+    taken = []
+
+    def tasks():
+        for i in range(100):
+            taken.append(i)
+            yield i, (np.full((2, 2), i, np.uint8),)
+
+    most = 0
+    with pools.connect(2) as pool:
+        for done, _ in enumerate(pools.run(slow, tasks(), pool)):
+            most = max(most, len(taken) - done)
+    assert len(taken) == 100 and most <= 2 * pools.TASKS_PER_WORKER + 1

@@ -1,0 +1,98 @@
+"""Align faces as OpenFace does: find them with dlib, warp them to one framing, write them as PNG."""
+
+import sys
+
+try:
+    from contextual_gan import command
+except ModuleNotFoundError:
+    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
+    sys.exit(2)
+
+EXAMPLES = """\
+  python datasets/opendlib.py photos/ faces/
+  python datasets/opendlib.py img_align_celeba.zip faces/ --celeba-landmarks list_landmarks_align_celeba.txt
+  python datasets/opendlib.py photos.zip faces/ --size 96 --landmarks outer-eyes-nose --multiple skip
+  python datasets/opendlib.py aligned/ faces/ --no-detect 25,45,128,128
+
+OUT/a/b.png is made from IN/a/b.jpg. Running it again does what is new or has failed.
+The landmarks come from `pip install -e ".[align]"`; that model is for research, not for commercial use.
+Exit status: 0 done, 1 some photos could not be read (listed; a photo without a face is not an error), 2 wrong usage.
+"""
+
+
+def parse():
+    parser = command.ArgumentParser(__doc__, EXAMPLES)
+    parser.add_argument("input", metavar="IN", help="folder of photos (recursive), or a zip archive of them")
+    parser.add_argument("out", metavar="OUT", help="folder for the results")
+    parser.add_argument("--size", type=command.positive, default=128, help="rows and columns (default: %(default)s)")
+    parser.add_argument(
+        "--landmarks",
+        choices=("inner-eyes-bottom-lip", "outer-eyes-nose"),
+        help="what goes to fixed places (default: inner-eyes-bottom-lip, the framing of the published weights)",
+    )
+    parser.add_argument("--multiple", choices=("largest", "skip"), help="of several faces (default: largest)")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--predictor", metavar="FILE", help="another predictor of dlib, for 68 points or (outer eyes) 5")
+    how.add_argument("--celeba-landmarks", metavar="FILE", help="align by list_landmarks_align_celeba.txt, not dlib")
+    how.add_argument("--no-detect", metavar="X,Y,W,H", help="cut this box, in pixels, out of photos aligned already")
+    command.add_folder_arguments(parser)
+    return parser.parse_args()
+
+
+def refuse_idle_flags(args):
+    """Flags that would change nothing."""
+    if args.size > 4096:
+        raise command.UserError(f"--size {args.size}: the largest is 4096")
+    if args.multiple and (args.celeba_landmarks or args.no_detect):
+        raise command.UserError("--multiple is about detected faces; nothing is detected here")
+    if args.landmarks and args.no_detect:
+        raise command.UserError("--landmarks has no meaning for the box of --no-detect")
+
+
+def main(args):
+    from dataclasses import replace
+    from functools import partial
+    from pathlib import Path, PurePosixPath
+
+    refuse_idle_flags(args)
+    with command.mistakes():
+        from contextual_gan import alignment
+
+        landmarks, lacking = args.landmarks or "inner-eyes-bottom-lip", None
+        items, refused = command.mirrored(args.input, args.out)
+        if args.no_detect:
+            box = alignment.parse_box(args.no_detect)
+            function, source = partial(alignment.crop_fixed, box=box), f"box {args.no_detect}"
+        elif args.celeba_landmarks:
+            known = alignment.read_celeba_landmarks(args.celeba_landmarks)
+            known = {PurePosixPath(name).stem: {"points": points} for name, points in known.items()}
+            items = [replace(item, arguments=known.get(PurePosixPath(item.source).stem, {})) for item in items]
+            function, source = alignment.align_by_points, alignment.file_id(args.celeba_landmarks)
+            lacking = f"not in {Path(args.celeba_landmarks).name}"
+        else:
+            predictor = args.predictor and str(Path(args.predictor).resolve())
+            if predictor:
+                alignment.load_predictor(args.predictor, landmarks)
+            function = partial(alignment.align, predictor=predictor, multiple=args.multiple or "largest")
+            source = alignment.predictor_id(predictor)
+    parameters = {"step": "align", "size": args.size, "aligned by": source}
+    if not args.no_detect:
+        function = partial(function, landmarks=landmarks)
+        parameters["landmarks"] = landmarks
+    if not (args.no_detect or args.celeba_landmarks):
+        parameters["multiple"] = args.multiple or "largest"
+    report = command.apply_to_folder(
+        partial(function, size=args.size),
+        items,
+        args.out,
+        args,
+        parameters=parameters,
+        refused=refused,
+        label="aligning",
+        refuse=lambda item, sha256: lacking if lacking and not item.arguments else None,
+    )
+    return command.report(report)
+
+
+if __name__ == "__main__":
+    command.run(main, parse())

@@ -1,0 +1,64 @@
+"""Make the training and test set of joint images from a folder or zip archive of photos, all steps at once."""
+
+import json
+import sys
+from pathlib import Path
+
+try:
+    from contextual_gan import command
+except ModuleNotFoundError:
+    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
+    sys.exit(2)
+
+CELEBA = Path(__file__).parent.parent / "configs" / "celeba.yaml"
+EXAMPLES = """\
+  python datasets/prepare.py --images img_align_celeba.zip --out data/celeba
+  python datasets/prepare.py --images img_align_celeba.zip --out data/celeba --split-file list_eval_partition.txt
+  python datasets/prepare.py --images my_faces/ --out data/mine --set data.test=100
+  python datasets/prepare.py --images cars_train.zip --out data/cars --config configs/cars.yaml
+  python datasets/prepare.py --images img_align_celeba.zip --out data/styles --styles xdog,fdog,photocopy
+
+DIR/train/000001.png and DIR/test/ hold the joint images, DIR/dataset.json what they were made with and what was left
+out, DIR/split.csv which photo is where, DIR/manifest.jsonl what each joint is made from.
+It can be interrupted and run again; then it does what is new or has failed.
+Exit status: 0 done, 1 some photos could not be read (listed; a photo without a face is not an error), 2 wrong usage.
+"""
+
+
+def parse():
+    parser = command.ArgumentParser(__doc__, EXAMPLES)
+    parser.add_argument("--images", required=True, metavar="IN", help="folder (recursive) or zip archive of photos")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the data set")
+    parser.add_argument("--config", default=str(CELEBA), metavar="YAML", help="default: configs/celeba.yaml")
+    parser.add_argument("--set", action="append", default=[], metavar="data.KEY=VALUE", help="in place of the file's")
+    parser.add_argument("--styles", metavar="A,B", help="of the sketches: xdog, fdog, photocopy; short for --set")
+    parser.add_argument("--split-file", metavar="FILE", help="list with the header image,split, or CelebA's partition")
+    parser.add_argument(
+        "--celeba-landmarks", metavar="FILE", help="align by list_landmarks_align_celeba.txt, without dlib"
+    )
+    command.add_folder_arguments(parser)
+    return parser.parse_args()
+
+
+def main(args):
+    from contextual_gan import config, preparation
+
+    overrides = args.set + ([f"data.styles=[{args.styles}]"] if args.styles else [])
+    with command.mistakes():
+        report = preparation.prepare(
+            args.images,
+            args.out,
+            config.load(args.config, "data", config.Data, overrides),
+            split_file=args.split_file,
+            celeba_landmarks=args.celeba_landmarks,
+            label="preparing",
+            **command.folder_flags(args),
+        )
+    status = command.report(report)
+    counts = json.loads((report.out / "dataset.json").read_text())["counts"]
+    print(f"{counts['train']} for training, {counts['test']} for testing; details: {report.out}/dataset.json")
+    return status
+
+
+if __name__ == "__main__":
+    command.run(main, parse())

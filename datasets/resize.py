@@ -1,0 +1,54 @@
+"""Resize the images of a folder or zip archive to small squares, as PNG."""
+
+import sys
+
+try:
+    from contextual_gan import command
+except ModuleNotFoundError:
+    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
+    sys.exit(2)
+
+EXAMPLES = """\
+  python datasets/resize.py photos/ squares/
+  python datasets/resize.py photos.zip squares/ --size 128
+  python datasets/resize.py photos/ squares/ --stretch
+
+OUT/a/b.png is made from IN/a/b.jpg. Running it again does what is new or has failed.
+Exit status: 0 done, 1 some images failed (listed), 2 wrong usage.
+"""
+
+
+def parse():
+    parser = command.ArgumentParser(
+        __doc__ + " The largest square about the centre is taken; it is shrunk by area, or enlarged smoothly.", EXAMPLES
+    )
+    parser.add_argument("input", metavar="IN", help="folder of images (recursive), or a zip archive of them")
+    parser.add_argument("out", metavar="OUT", help="folder for the results")
+    parser.add_argument("--size", type=command.positive, default=64, help="rows and columns (default: %(default)s)")
+    parser.add_argument("--stretch", action="store_true", help="keep the whole image, which changes its proportions")
+    command.add_folder_arguments(parser)
+    return parser.parse_args()
+
+
+def main(args):
+    from functools import partial
+
+    from contextual_gan.images import centre_square, stretch
+
+    if args.size > 4096:
+        raise command.UserError(f"--size {args.size}: the largest is 4096")
+    items, refused = command.mirrored(args.input, args.out)
+    report = command.apply_to_folder(
+        partial(stretch if args.stretch else centre_square, size=args.size),
+        items,
+        args.out,
+        args,
+        parameters={"step": "resize", "size": args.size, "stretch": args.stretch},
+        refused=refused,
+        label="resizing",
+    )
+    return command.report(report)
+
+
+if __name__ == "__main__":
+    command.run(main, parse())

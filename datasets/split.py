@@ -1,0 +1,70 @@
+"""Split the images of a folder or zip archive into OUT/train and OUT/test, as PNG."""
+
+import sys
+
+try:
+    from contextual_gan import command
+except ModuleNotFoundError:
+    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
+    sys.exit(2)
+
+EXAMPLES = """\
+  python datasets/split.py joints/ data/mine/
+  python datasets/split.py joints/ data/mine/ --test 500 --seed 1
+  python datasets/split.py joints/ data/celeba/ --csv list_eval_partition.txt
+
+Test images are those whose names have the smallest hashes, so more images can be added later. Training images with the
+same content as a test image are left out. OUT/split.csv says where each image went, and can be given to --csv.
+Exit status: 0 done, 1 some images failed (listed), 2 wrong usage.
+"""
+
+
+def parse():
+    parser = command.ArgumentParser(__doc__, EXAMPLES)
+    parser.add_argument("input", metavar="IN", help="folder of images (recursive), or a zip archive of them")
+    parser.add_argument("out", metavar="OUT", help="folder for the results")
+    parser.add_argument(
+        "--test",
+        type=command.not_negative,
+        metavar="N",
+        help="test images (default: 1000, of fewer than 10,000 images one tenth)",
+    )
+    parser.add_argument("--seed", type=int, help="another number chooses other test images (default: 0)")
+    parser.add_argument(
+        "--csv", metavar="FILE", help="list with the header image,split, or CelebA's; images not in it are skipped"
+    )
+    command.add_folder_arguments(parser)
+    args = parser.parse_args()
+    if args.csv and (args.test is not None or args.seed is not None):
+        parser.error("--csv says what goes where; --test and --seed are for splits without it")
+    return args
+
+
+def same(image):
+    """The image as it is."""
+    return image
+
+
+def main(args):
+    from contextual_gan import splits
+
+    items, refused = command.mirrored(args.input, args.out)
+    choice = {"test": args.test, "seed": args.seed or 0}
+    parameters = {"step": "split"} | ({"by": "list"} if args.csv else {"by": "name"} | choice)
+    with command.mistakes():
+        items, refuse, parts, unused = splits.divide(
+            items, args.out, parameters, listed=args.csv, overwrite=args.overwrite, **choice
+        )
+    if unused:
+        print(f"{unused} lines of {args.csv} are about images that are not there", file=sys.stderr)
+    report = command.apply_to_folder(
+        same, items, args.out, args, parameters=parameters, refused=refused, refuse=refuse, label="splitting"
+    )
+    splits.finish(report, parts)
+    for part in ("train", "test"):
+        print(f"{part}: {sum(entry['output'].startswith(f'{part}/') for entry in report.done)}")
+    return command.report(report)
+
+
+if __name__ == "__main__":
+    command.run(main, parse())

@@ -1,0 +1,202 @@
+"""Which files of a folder are images, and what their results are called: none lost, none twice, none by chance."""
+
+import os
+
+import pytest
+
+from contextual_gan.sources import find_images, output_stems
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
+JPEG = b"\xff\xd8\xff\xe0" + bytes(20)
+WEBP = b"RIFF\x1e\0\0\0WEBPVP8L" + bytes(20)
+BMP = b"BM\x36\0\0\0\0\0\0\0\x36\0\0\0" + bytes(20)
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(folder, *names, data=PNG):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def stems(*inputs, out="out"):
+    """{output stem: input as it was given}; no input may be lost on the way."""
+    sources, _ = find_images(inputs, excluded=out)
+    named = output_stems(sources)
+    assert len(named) == len(sources)
+    return {stem: source.name for stem, source in named.items()}
+
+
+# --- which files ------------------------------------------------------------------------------------------------------
+
+
+def test_folders_are_searched_recursively(working_folder):
+    write(working_folder, "in/a.png", "in/deep/b.jpg", "in/deep/deeper/c.webp")
+    assert stems("in") == {"a": "in/a.png", "deep/b": "in/deep/b.jpg", "deep/deeper/c": "in/deep/deeper/c.webp"}
+
+
+def test_hidden_files_and_folders_are_left_out_unless_given(working_folder):
+    write(working_folder, "in/a.png", "in/.b.png", "in/.thumbnails/c.png")
+    assert find_images(["in"], "out")[1] == []
+    assert stems("in") == {"a": "in/a.png"}
+    assert stems("in/.thumbnails") == {"c": "in/.thumbnails/c.png"}
+    assert stems("in/.b.png") == {".b": "in/.b.png"}
+
+
+@pytest.mark.parametrize("data", [PNG, JPEG, WEBP, BMP])
+@pytest.mark.parametrize("name", ["face", "face.dat", "face.txt", "face.PnG.bak"])
+def test_images_are_found_by_content_whatever_they_are_called(working_folder, name, data):
+    write(working_folder / "in", name, data=data)
+    assert list(stems("in").values()) == [f"in/{name}"]
+
+
+@pytest.mark.parametrize("name", ["a.PNG", "b.JPeG", "c.gif", "d.tif", "e.heic"])
+def test_files_called_like_an_image_are_taken_whatever_they_hold(working_folder, name):
+    write(working_folder / "in", name, data=b"text")
+    assert list(stems("in").values()) == [f"in/{name}"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"text", b"BMW, Opel and other cars\n", b"BM", b"RIFF\x24\x08\0\0WAVEfmt ", b"RIFF\0\0\0\0AVI LIST", PNG[1:]],
+)
+def test_other_files_are_ignored_and_listed(working_folder, data):
+    write(working_folder / "in", "a.png")
+    write(working_folder / "in", "notes", "deep/notes.txt", data=data)
+    sources, ignored = find_images(["in"], "out")
+    assert [source.name for source in sources] == ["in/a.png"]
+    assert [str(path) for path in ignored] == ["in/notes", "in/deep/notes.txt"]
+
+
+def test_a_file_given_by_name_is_always_taken(working_folder):
+    write(working_folder, "notes.txt", data=b"text")
+    assert stems("notes.txt") == {"notes": "notes.txt"}
+
+
+def test_the_output_folder_inside_the_input_is_left_out(working_folder):
+    write(working_folder, "in/a.png", "in/out/a_photo.png", "in/out/deep/b_photo.png", "in/outside/c.png")
+    assert stems("in", out="in/out") == {"a": "in/a.png", "outside/c": "in/outside/c.png"}
+    assert stems("in", out=working_folder / "in" / "out") == stems("in", out="in/out")
+    (working_folder / "link").symlink_to("in/out")
+    assert stems("in", out="link") == stems("in", out="in/out")
+    (working_folder / "alias").symlink_to("in")
+    assert list(stems("alias", out="in/out")) == ["a", "outside/c"]
+
+
+def test_a_missing_input_is_named(working_folder):
+    write(working_folder, "in/a.png")
+    with pytest.raises(FileNotFoundError, match=r"^no such file or folder: in/b\.png$"):
+        find_images(["in/a.png", "in/b.png"], "out")
+
+
+def test_an_empty_folder_gives_nothing(working_folder):
+    (working_folder / "in").mkdir()
+    assert find_images(["in"], "out") == ([], [])
+
+
+def test_linked_files_are_taken_under_the_name_of_the_link(working_folder):
+    write(working_folder, "elsewhere/real.png")
+    (working_folder / "in").mkdir()
+    (working_folder / "in" / "link.png").symlink_to("../elsewhere/real.png")
+    (working_folder / "in" / "dangling.png").symlink_to("nowhere")
+    (working_folder / "in" / "dangling").symlink_to("nowhere")
+    assert stems("in") == {"dangling": "in/dangling.png", "link": "in/link.png"}
+
+
+def test_a_folder_that_links_to_itself_ends(working_folder):
+    write(working_folder, "in/deep/a.png")
+    (working_folder / "in" / "deep" / "loop").symlink_to("..")
+    (working_folder / "in" / "self").symlink_to("self")
+    assert stems("in") == {"deep/a": "in/deep/a.png"}
+
+
+def test_a_linked_folder_can_be_given(working_folder):
+    write(working_folder, "real/a.png")
+    (working_folder / "link").symlink_to("real")
+    assert stems("link") == {"a": "link/a.png"}
+
+
+def test_pipes_are_not_opened_to_look_inside(working_folder):
+    (working_folder / "in").mkdir()
+    os.mkfifo(working_folder / "in" / "pipe")
+    assert find_images(["in"], "out")[0] == []
+
+
+# --- what they are called ---------------------------------------------------------------------------------------------
+
+
+def test_several_folders_put_their_name_in_front(working_folder):
+    write(working_folder, "mine/a.png", "yours/a.png", "given.png")
+    assert stems("mine", "yours/", "given.png") == {
+        "given": "given.png",
+        "mine/a": "mine/a.png",
+        "yours/a": "yours/a.png",
+    }
+
+
+def test_folders_of_the_same_name_are_told_apart_by_their_path(working_folder):
+    write(working_folder, "x/faces/a.png", "y/z/faces/b.png")
+    assert stems("x/faces", "y/z/faces") == {"x/faces/a": "x/faces/a.png", "y/z/faces/b": "y/z/faces/b.png"}
+
+
+def test_files_of_the_same_name_are_told_apart_by_their_path(working_folder):
+    write(working_folder, "x/a.png", "y/z/a.png")
+    assert stems("x/a.png", "y/z/a.png") == {"x/a": "x/a.png", "y/z/a": "y/z/a.png"}
+
+
+def test_files_and_folders_that_would_meet_in_one_place_are_told_apart(working_folder):
+    write(working_folder, "r/a/1.png", "r/b/1.png", "q/a/1.png")
+    assert stems("r/a/1.png", "r/b/1.png", "q/a") == {
+        "q/a/1": "q/a/1.png",
+        "r/a/1": "r/a/1.png",
+        "r/b/1": "r/b/1.png",
+    }
+
+
+def test_extensions_are_kept_only_where_they_tell_names_apart(working_folder):
+    write(working_folder, "in/a.png", "in/b.png", "in/b.jpg", "in/deep/b.png")
+    assert stems("in") == {"a": "in/a.png", "b.jpg": "in/b.jpg", "b.png": "in/b.png", "deep/b": "in/deep/b.png"}
+
+
+def test_an_extension_that_is_kept_does_not_meet_another_name(working_folder):
+    write(working_folder, "in/b", "in/b.png", "in/b.png.png", "in/c.png", "in/c.png.jpg")
+    names = {"b": "in/b", "b.png": "in/b.png", "b.png.png": "in/b.png.png", "c": "in/c.png"}
+    assert stems("in") == names | {"c.png.jpg": "in/c.png.jpg"}
+
+
+@pytest.mark.parametrize("again", ["in", "in/", "./in", "in/a.png", "in/../in/a.png"])
+def test_what_is_given_twice_is_taken_once(working_folder, again):
+    write(working_folder, "in/a.png")
+    assert list(stems("in", again).values()) == ["in/a.png"]
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_the_order_does_not_depend_on_the_order_of_creation(working_folder, step):
+    names = [
+        "10.png",
+        "9.png",
+        "B.png",
+        "a b.png",
+        "a.png",
+        "b.png",
+        "deep/a.png",
+        "deeper/a.png",
+        "up/10.png",
+        "up/9.png",
+    ]
+    write(working_folder / "in", *names[::step])
+    assert [source.name for source in find_images(["in"], "out")[0]] == [f"in/{name}" for name in names]
+    order = ["10", "9", "B", "a", "a b", "b", "deep/a", "deeper/a", "up/10", "up/9"]
+    assert list(stems("in")) == order
+
+
+def test_names_and_their_order_do_not_depend_on_the_order_of_the_inputs(working_folder):
+    write(working_folder, "mine/a.png", "yours/a.png", "yours/b.png", "given.png")
+    one, other = stems("mine", "yours", "given.png"), stems("given.png", "yours", "mine")
+    assert list(one.items()) == list(other.items()) and len(one) == 4
