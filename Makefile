@@ -23,6 +23,7 @@ test-full: .venv/installed
 # The figures of the README.
 results: demo
 	$(BIN)/python scripts/diagrams.py
+	$(BIN)/python scripts/draw_styles.py
 	$(BIN)/python -c "from PIL import Image; Image.open('runs/demo/grid.png').save('results/demo.jpg', quality=90)"
 
 lint: .venv/installed

@@ -273,7 +273,8 @@ def test_a_photo_of_another_size_has_the_same_framing(photo, five):
     for width, height in ((144, 144), (178, 216), (218, 178)):
         with pytest.raises(ValueError, match=f"{width} x {height} pixels: .* 178 x 218"):
             align_by_points(np.zeros((height, width, 3), np.uint8), points, size=64)
-    for degenerate in (np.full((5, 2), 80), np.column_stack([np.arange(5)] * 2)):
+    nearly = [(60, 100), (110, 100), (85, 101), (70, 102), (100, 102)]
+    for degenerate in (np.full((5, 2), 80), np.column_stack([np.arange(5)] * 2), nearly):
         with pytest.raises(Skip, match="on a line"):
             align_by_points(small, degenerate, size=64)
 
@@ -372,6 +373,8 @@ def test_fixed_crop_must_lie_inside():
     assert (crop_fixed(photo, box=(40, 0, 60, 60), size=60) == photo[:, 40:]).all()
     with pytest.raises(ValueError, match="100 x 60 pixels, the box is 41,0,60,60"):
         crop_fixed(photo, box=(41, 0, 60, 60), size=60)
+    with pytest.raises(ValueError, match="the box is -1,0,60,60"):
+        crop_fixed(photo, box=(-1, 0, 60, 60), size=60)
 
 
 def test_parse_box():

@@ -221,7 +221,8 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path):
     limited = ["bash", "-c", 'ulimit -f 24; exec "$@"', "bash", *COMMAND, "in.png", "--out", "out", *QUICK]
     result = subprocess.run(limited, capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert result.returncode == 1 and "Traceback" not in result.stderr
-    assert result.stderr.splitlines()[-1] == "complete.py: File too large: out/grid.png"
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("complete.py: File too large: out/grid.png (") and "GB free there" in last
     assert not list((tmp_path / "out").glob(".*")) and not (tmp_path / "out" / "grid.png").exists()
     again = complete("in.png", "--out", "out", *QUICK, cwd=tmp_path)
     assert again.returncode == 0 and "1 were done before" in again.stdout
