@@ -49,44 +49,56 @@ def refuse_idle_flags(args):
         raise command.UserError("--landmarks has no meaning for the box of --no-detect")
 
 
-def main(args):
-    from dataclasses import replace
+def method(args):
+    """(function that makes a face of a photo, what the manifest records of it). Raises as `alignment` does."""
     from functools import partial
-    from pathlib import Path, PurePosixPath
+    from pathlib import Path
+
+    from contextual_gan import alignment
+
+    if args.no_detect:
+        function = partial(alignment.crop_fixed, box=alignment.parse_box(args.no_detect))
+        return function, {"aligned by": f"box {args.no_detect}"}
+    landmarks, multiple = args.landmarks or "inner-eyes-bottom-lip", args.multiple or "largest"
+    if args.celeba_landmarks:
+        recorded = {"aligned by": alignment.file_id(args.celeba_landmarks), "landmarks": landmarks}
+        return partial(alignment.align_by_points, landmarks=landmarks), recorded
+    predictor = args.predictor and str(Path(args.predictor).resolve())
+    if predictor:
+        alignment.load_predictor(args.predictor, landmarks)
+    recorded = {"aligned by": alignment.predictor_id(predictor), "landmarks": landmarks, "multiple": multiple}
+    return partial(alignment.align, predictor=predictor, landmarks=landmarks, multiple=multiple), recorded
+
+
+def with_points(items, path):
+    """The items, those that the landmarks file lists with their points. Raises ValueError for a bad file."""
+    from dataclasses import replace
+    from pathlib import PurePosixPath
+
+    from contextual_gan.alignment import read_celeba_landmarks
+
+    known = {PurePosixPath(name).stem: {"points": points} for name, points in read_celeba_landmarks(path).items()}
+    return [replace(item, arguments=known.get(PurePosixPath(item.source).stem, {})) for item in items]
+
+
+def main(args):
+    import os
+    from functools import partial
 
     refuse_idle_flags(args)
+    items, refused = command.mirrored(args.input, args.out)
+    lacking = None
     with command.mistakes():
-        from contextual_gan import alignment
-
-        landmarks, lacking = args.landmarks or "inner-eyes-bottom-lip", None
-        items, refused = command.mirrored(args.input, args.out)
-        if args.no_detect:
-            box = alignment.parse_box(args.no_detect)
-            function, source = partial(alignment.crop_fixed, box=box), f"box {args.no_detect}"
-        elif args.celeba_landmarks:
-            known = alignment.read_celeba_landmarks(args.celeba_landmarks)
-            known = {PurePosixPath(name).stem: {"points": points} for name, points in known.items()}
-            items = [replace(item, arguments=known.get(PurePosixPath(item.source).stem, {})) for item in items]
-            function, source = alignment.align_by_points, alignment.file_id(args.celeba_landmarks)
-            lacking = f"not in {Path(args.celeba_landmarks).name}"
-        else:
-            predictor = args.predictor and str(Path(args.predictor).resolve())
-            if predictor:
-                alignment.load_predictor(args.predictor, landmarks)
-            function = partial(alignment.align, predictor=predictor, multiple=args.multiple or "largest")
-            source = alignment.predictor_id(predictor)
-    parameters = {"step": "align", "size": args.size, "aligned by": source}
-    if not args.no_detect:
-        function = partial(function, landmarks=landmarks)
-        parameters["landmarks"] = landmarks
-    if not (args.no_detect or args.celeba_landmarks):
-        parameters["multiple"] = args.multiple or "largest"
+        if args.celeba_landmarks:
+            items = with_points(items, args.celeba_landmarks)
+            lacking = f"not in {os.path.basename(args.celeba_landmarks)}"
+        function, recorded = method(args)
     report = command.apply_to_folder(
         partial(function, size=args.size),
         items,
         args.out,
         args,
-        parameters=parameters,
+        parameters={"step": "align", "size": args.size} | recorded,
         refused=refused,
         label="aligning",
         refuse=lambda item, sha256: lacking if lacking and not item.arguments else None,
