@@ -27,11 +27,10 @@ TEMPLATE = {
     OUTER: [(0.252418718401, 0.331052263829), (0.782865376271, 0.321305281656), (0.520712933176, 0.634268222208)],
 }
 LOW, HIGH = np.array((0.0792396913815, 0.182360984545)), np.array((0.971193274221, 1.06080371126))
-ANNOTATED = {  # lines of list_landmarks_align_celeba.txt, which are published to show its format
-    "000001.jpg": (69, 109, 106, 113, 77, 142, 73, 152, 108, 154),
-    "000002.jpg": (69, 110, 107, 112, 81, 135, 70, 151, 108, 153),
-    "000007.jpg": (70, 112, 108, 111, 85, 135, 72, 152, 104, 152),
-    "000008.jpg": (71, 110, 106, 111, 84, 137, 73, 155, 104, 153),
+ANNOTATED = {  # what list_landmarks_align_celeba.txt looks like; these numbers are made up
+    "000001.jpg": (70, 110, 107, 111, 80, 140, 72, 153, 107, 152),
+    "000002.jpg": (68, 111, 108, 110, 88, 138, 71, 150, 106, 151),
+    "000007.jpg": (71, 112, 106, 113, 90, 136, 73, 154, 105, 153),
 }
 HEADER = "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y \n"
 
@@ -282,11 +281,11 @@ def test_a_photo_of_another_size_has_the_same_framing(photo, five):
 def test_read_celeba_landmarks(tmp_path):
     path = tmp_path / "list_landmarks_align_celeba.txt"
     lines = "".join(f"{name} {'  '.join(map(str, values))}\n" for name, values in ANNOTATED.items())
-    for text in (f"4\n{HEADER}{lines}", f"4\n{HEADER}{lines}".replace("\n", "\r\n")):
+    for text in (f"3\n{HEADER}{lines}", f"3\n{HEADER}{lines}".replace("\n", "\r\n")):
         path.write_text(text, newline="")
         points = read_celeba_landmarks(path)
         assert list(points) == list(ANNOTATED)
-        assert points["000001.jpg"] == [[69, 109], [106, 113], [77, 142], [73, 152], [108, 154]]
+        assert points["000001.jpg"] == [[70, 110], [107, 111], [80, 140], [72, 153], [107, 152]]
     assert json.loads(json.dumps(points)) == points  # as a manifest keeps them
 
 
@@ -437,17 +436,6 @@ def test_framing_is_that_of_the_co_author(data):
         found.append(alignment._landmarks(wide, alignment._face(wide, "largest"), model)[indices] - 32)
     places = np.array(alignment.LANDMARKS[INNER]["places"]) * 64 - 0.25
     assert len(found) == 18 and np.abs(np.median(found, axis=0) - places).max() < 1
-
-
-def test_framing_by_real_annotations(data):
-    distances = []
-    model, indices = alignment.load_predictor(None, INNER)
-    for name, photo in zip(ANNOTATED, photos_of(data, ANNOTATED), strict=True):
-        three = alignment._landmarks(photo, alignment._face(photo, "largest"), model)[indices]
-        points = np.reshape(ANNOTATED[name], (5, 2))
-        for spot, place in zip(with_spots(photo.shape, three, 1.5), alignment.LANDMARKS[INNER]["places"], strict=True):
-            distances.append(centroid(align_by_points(spot, points, size=64)) - (np.array(place) * 64 - 0.25))
-    assert np.linalg.norm(distances, axis=1).mean() < 2.5
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
