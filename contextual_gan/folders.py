@@ -26,7 +26,7 @@ class Skip(Exception):
     """The function makes nothing of this image; the message is the reason, for example "no face found"."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Item:
     """One output: what it is made from, and where it goes."""
 
@@ -160,6 +160,8 @@ def _impossible(items):
     for item in items:
         if item.output in folders:
             reasons.append((item.source, f"its result {item.output} would have the name of a folder of others"))
-        elif max(len(os.fsencode(part)) for part in item.output.split("/")) > LONGEST_NAME:
+        elif len(item.output) > LONGEST_NAME // 4 and (  # a character has at most 4 bytes
+            max(len(os.fsencode(part)) for part in item.output.split("/")) > LONGEST_NAME
+        ):
             reasons.append((item.source, "its name is too long"))
     return reasons

@@ -4,12 +4,12 @@ Image files come from strangers: they may be cut, bombs, pipes, or not images. E
 array or raises `ImageError` with one line that says why (section 7 of the specification).
 """
 
+import contextlib
 import io
 import os
 import re
 import stat
 import warnings
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -129,17 +129,23 @@ def read_image(path):
 
 def replace_file(path, data):
     """Write bytes so that `path` appears only when complete: beside it first, then `os.replace`."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
+    folder, name = os.path.split(path)
+    beside = os.path.join(folder, f".{name}.part")
     try:
-        beside.write_bytes(data)
+        try:
+            file = open(beside, "wb")  # noqa: SIM115  closed below
+        except FileNotFoundError:
+            os.makedirs(folder, exist_ok=True)
+            file = open(beside, "wb")  # noqa: SIM115
+        with file:
+            file.write(data)
         os.replace(beside, path)
-    except OSError as error:
-        error.filename = str(path)  # a full disk is reported without saying where
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+        if isinstance(error, OSError):
+            error.filename = str(path)  # a full disk is reported without saying where
         raise
-    finally:
-        beside.unlink(missing_ok=True)  # there only after a failure or an interruption
 
 
 def encode_png(image):

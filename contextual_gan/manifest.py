@@ -56,7 +56,7 @@ class Manifest:
         failed: sources that are there too, but cannot be used. Of inputs that are gone, only outputs are kept.
         Raises ValueError if files of another origin are in the way.
         """
-        if self.is_unknown:
+        if self.is_unknown and self.out.exists():
             for output in planned.values():
                 if os.path.lexists(self.out / output):
                     raise ValueError(

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from types import SimpleNamespace
 
-TASKS_PER_WORKER = 4  # in flight: enough to keep a worker busy, few enough to hold in memory
+CHUNK_TASKS, CHUNK_BYTES = 16, 10**6  # sent to a worker together: what passes between processes costs time
+CHUNKS_PER_WORKER = 2  # in flight: enough to keep a worker busy, few enough to hold in memory
 SECONDS_WITHOUT_WORKERS = 60  # until a cluster that has lost all of its workers is given up
 
 
@@ -36,26 +37,26 @@ def connect(workers=None, scheduler=None):
 def run(function, tasks, pool):
     """Yield (key, function(*arguments)) for all (key, arguments) of `tasks`, in the order in which they finish.
 
-    `tasks` is an iterator, read only as far as keeps the workers busy. A result is `WorkerDied()` where the process
-    died; tasks that were in flight with it are repeated one at a time, so that nothing else is lost.
+    `tasks` is read only as far as keeps the workers busy. A result is `WorkerDied()` where the process died; tasks
+    that were in flight with it are repeated one at a time, so that nothing else is lost.
     Raises ConnectionError if a cluster has lost its scheduler or all of its workers.
     """
-    executor, running, suspects = pool.open(), {}, []
+    executor, running, suspects, chunks = pool.open(), {}, [], _chunks(tasks)
     try:
         while True:
-            while not suspects and len(running) < pool.slots and (task := next(tasks, None)) is not None:
+            while not suspects and len(running) < pool.slots and (chunk := next(chunks, None)) is not None:
                 try:
-                    running[executor.submit(function, *task[1])] = task
+                    running[executor.submit(_each, function, [arguments for _, arguments in chunk])] = chunk
                 except BrokenExecutor:
-                    suspects.append(task)
+                    suspects += chunk
             if not running and not suspects:
                 return
             for future in _finished(running, pool):
-                key, arguments = running.pop(future)
-                if (result := _result(future, pool)) is None:
-                    suspects.append((key, arguments))
+                chunk = running.pop(future)
+                if (results := _result(future, pool)) is None:
+                    suspects += chunk
                 else:
-                    yield key, result
+                    yield from zip((key for key, _ in chunk), results, strict=True)
             if suspects and not running:
                 executor.shutdown()
                 yield from _one_at_a_time(function, suspects, pool)
@@ -64,6 +65,23 @@ def run(function, tasks, pool):
         for future in running:
             future.cancel()
         executor.shutdown()
+
+
+def _chunks(tasks):
+    """Lists of tasks, short where the arguments are large."""
+    chunk, size = [], 0
+    for task in tasks:
+        chunk.append(task)
+        size += sum(len(part) for argument in task[1] if isinstance(argument, list) for part in argument)
+        if len(chunk) == CHUNK_TASKS or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _each(function, tasks):
+    return [function(*arguments) for arguments in tasks]
 
 
 def _one_at_a_time(function, tasks, pool):
@@ -104,7 +122,7 @@ def _processes(workers):
     def open_executor(workers=workers):
         return ProcessPoolExecutor(workers, get_context("spawn"), _live_and_die_with_parent)
 
-    slots = workers * TASKS_PER_WORKER
+    slots = workers * CHUNKS_PER_WORKER
     yield SimpleNamespace(open=open_executor, slots=slots, deaths=(BrokenExecutor,), check=lambda: None)
 
 
@@ -139,7 +157,7 @@ def _cluster(address):
 
         yield SimpleNamespace(
             open=lambda workers=None: client.get_executor(pure=False),
-            slots=TASKS_PER_WORKER * sum(client.nthreads().values()),
+            slots=CHUNKS_PER_WORKER * sum(client.nthreads().values()),
             deaths=(KilledWorker,),
             check=check,
         )

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+from collections import Counter
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
@@ -91,7 +93,7 @@ def _items(found, arguments, settings):
     """`folders.Item`s without train/ or test/; of several styles, each image gets one by the hash of its name."""
     items = []
     for name, (flat, source) in flat_names(found).items():
-        own = dict(arguments.get(name, {}))
+        own = dict(arguments[name]) if name in arguments else {}
         if len(settings.styles) > 1:
             number = int.from_bytes(_hash(f"{settings.seed}/style/{name}")[:8])
             own["style"] = settings.styles[number % len(settings.styles)]
@@ -104,17 +106,19 @@ def flat_names(found):
 
     Where that is not enough (a/b.jpg beside a_b.jpg, or a.jpg beside a.png), a hash of the name is put behind.
     """
-    stems = {source.name: source.relative.stem for source in found}
-    paths = {source.name: "_".join(source.relative.with_suffix("").parts) for source in found}
-    hashed = {name: f"{path}_{_hash(name).hex()[:8]}" for name, path in paths.items()}
-    for longer in (paths, hashed):
-        seen = {}
-        for name, flat in stems.items():
-            seen.setdefault(flat.casefold(), []).append(name)
-        for names in seen.values():
-            if len(names) > 1:
-                stems |= {name: longer[name] for name in names}
-    return {s.name: (stems[s.name].encode("utf-8", "backslashreplace").decode(), s) for s in found}
+
+    def longer(name):
+        return os.path.splitext(name)[0].replace("/", "_")
+
+    def hashed(name):
+        return f"{longer(name)}_{_hash(name).hex()[:8]}"
+
+    flat = {source.name: os.path.splitext(source.name.rpartition("/")[2])[0] for source in found}
+    for other in (longer, hashed):
+        counts = Counter(stem.casefold() for stem in flat.values())
+        if len(counts) < len(flat):
+            flat |= {name: other(name) for name, stem in flat.items() if counts[stem.casefold()] > 1}
+    return {source.name: (splits.spelled_out(flat[source.name]), source) for source in found}
 
 
 def _hash(text):

@@ -27,7 +27,7 @@ class Source:
         return read_bytes(self.path)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Member:
     """The same for a file in a zip archive; the name is the one in the archive."""
 
@@ -88,14 +88,18 @@ def _members(path):
         raise ValueError(f"{path}: {error.strerror or error}") from error
     members, refused, seen = [], [], {}
     for number, info in enumerate(archive.infolist(), 1):
-        parts = [part for part in info.filename.replace("\\", "/").split("/") if part != "."]
-        name = "/".join(parts)
-        if info.is_dir() or any(part.startswith(".") and part != ".." for part in parts):
+        name = info.filename
+        if "\\" in name or "." in name[:1] or "/." in name:  # rare: an archive may have 200,000 members
+            parts = [part for part in name.replace("\\", "/").split("/") if part != "."]
+            name = "/".join(parts)
+            if any(part.startswith(".") and part != ".." for part in parts):
+                continue
+        if name.endswith("/"):
             continue
         member = Member(archive, info, name)
         if not _called_like_image(name) and not _begins_like_image(member):
             continue
-        if reason := _unsafe(name, parts):
+        if reason := _unsafe(name):
             refused.append((info.filename, reason))
             continue
         other = seen.setdefault(name.casefold(), member)
@@ -108,13 +112,16 @@ def _members(path):
     return members, refused
 
 
-def _unsafe(name, parts):
+def _unsafe(name):
     """Why no file may be called like this member, or None."""
-    if name.startswith("/") or parts[0].endswith(":") or ".." in parts or "" in parts:
+    parts = name.split("/")
+    if parts[0].endswith(":") or ".." in parts or "" in parts:
         return "unsafe name in the archive"
     if not name.isprintable():
         return "its name has characters that cannot be printed"
-    if len(os.fsencode(name)) > LONGEST_PATH or max(len(os.fsencode(part)) for part in parts) > LONGEST_PART:
+    if len(name) > LONGEST_PART // 4 and (  # a character has at most 4 bytes
+        len(os.fsencode(name)) > LONGEST_PATH or max(len(os.fsencode(part)) for part in parts) > LONGEST_PART
+    ):
         return "its name is too long"
     return None
 

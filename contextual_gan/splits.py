@@ -10,9 +10,9 @@ import io
 import os
 import re
 from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
 
+from contextual_gan.folders import Item
 from contextual_gan.images import ImageError, read_bytes, replace_file
 from contextual_gan.manifest import Manifest
 
@@ -46,7 +46,7 @@ def choose(names, *, test=None, seed=0, known=None):
 
 
 def _hash(seed, name):
-    return hashlib.sha256(f"{seed}/{_text(name)}".encode()).digest()
+    return hashlib.sha256(f"{seed}/{spelled_out(name)}".encode()).digest()
 
 
 def read_split(path, names):
@@ -138,7 +138,7 @@ def _csv(parts):
         return '"' + name.replace('"', '""') + '"' if re.search(r'[",\r\n]', name) else name
 
     lines = [HEADERS[0], *(f"{quoted(name)},{part}" for name, part in sorted(parts.items()))]
-    return _text("\n".join(lines) + "\n").encode()
+    return spelled_out("\n".join(lines) + "\n").encode()
 
 
 def divide(items, out, parameters, *, test=None, seed=0, listed=None, overwrite=False):
@@ -152,7 +152,7 @@ def divide(items, out, parameters, *, test=None, seed=0, listed=None, overwrite=
     gone.
     Raises ValueError as the functions above, for other parameters, and for a split.csv of unknown origin.
     """
-    out, names = Path(out), {item.source: _text(item.source) for item in items}
+    out, names = Path(out), {item.source: spelled_out(item.source) for item in items}
     manifest = Manifest(out, parameters, overwrite)
     if manifest.is_unknown and os.path.lexists(out / SPLIT):
         raise ValueError(f"{out / SPLIT} is there, but no manifest says what made it; give another output folder")
@@ -165,7 +165,10 @@ def divide(items, out, parameters, *, test=None, seed=0, listed=None, overwrite=
         known = {name: part for name, part in known.items() if name not in missing}
     else:
         parts = choose({*names.values(), *known}, test=test, seed=seed, known=known)
-    items = [replace(item, output=f"{parts.get(names[item.source], 'train')}/{item.output}") for item in items]
+    items = [
+        Item(item.source, f"{parts.get(names[item.source], 'train')}/{item.output}", item.files, item.arguments)
+        for item in items
+    ]
     items.sort(key=lambda item: not item.output.startswith("test/"))
     skip = {source: f"not in {Path(listed).name}" for source, name in names.items() if name in missing}
     gone = [entry for source, entry in manifest.entries.items() if source not in names]
@@ -178,9 +181,9 @@ def finish(report, parts):
     write_split(report.out / SPLIT, parts)
 
 
-def _text(name):
+def spelled_out(name):
     """A name as UTF-8 can write it: bytes that are none spelled out."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
 
 
 def disjoint(skip=None, gone=()):
@@ -201,9 +204,9 @@ def disjoint(skip=None, gone=()):
             return skip[item.source]
         if _part(item.output) == "train":
             test = contents["test"].get(sha256)
-            return test and f"same content as the test image {_text(test)}"
+            return test and f"same content as the test image {spelled_out(test)}"
         if train := contents["train"].get(sha256):
-            return f"same content as the training image {_text(train)}, whose input is no longer there"
+            return f"same content as the training image {spelled_out(train)}, whose input is no longer there"
         contents["test"].setdefault(sha256, item.source)
         return None
 

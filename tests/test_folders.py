@@ -45,7 +45,7 @@ def brighten(image, *, by, extra=0):
 
 
 def slow(image):
-    time.sleep(0.05)
+    time.sleep(0.01)
     return image
 
 
@@ -378,12 +378,12 @@ def test_tasks_are_taken_only_as_fast_as_they_are_worked_on():
     taken = []
 
     def tasks():
-        for i in range(100):
+        for i in range(300):
             taken.append(i)
-            yield i, (np.full((2, 2), i, np.uint8),)
+            yield i, (np.full((2, 2), i % 256, np.uint8),)
 
     most = 0
     with pools.connect(2) as pool:
         for done, _ in enumerate(pools.run(slow, tasks(), pool)):
             most = max(most, len(taken) - done)
-    assert len(taken) == 100 and most <= 2 * pools.TASKS_PER_WORKER + 1
+    assert len(taken) == 300 and most <= 2 * (pools.CHUNKS_PER_WORKER + 1) * pools.CHUNK_TASKS
