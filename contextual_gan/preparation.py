@@ -1,9 +1,11 @@
 """Photos -> joint images: all steps of the data pipeline on one photo in memory (section 5 of the specification)."""
 
+import gc
 import hashlib
 import json
 import os
 from collections import Counter
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
@@ -48,6 +50,28 @@ def prepare(location, out, settings, *, split_file=None, celeba_landmarks=None, 
     celeba_landmarks: see `alignment.read_celeba_landmarks`; how: workers, scheduler and label of `apply_to_folder`.
     Raises ValueError and FileNotFoundError for what cannot be used, before anything is written.
     """
+    function, items, refuse, parts, options = _plan(location, out, settings, split_file, celeba_landmarks, overwrite)
+    report = apply_to_folder(function, items, out, refuse=refuse, overwrite=overwrite, **options, **how)
+    splits.finish(report, parts)
+    content = json.dumps(summary(report, options["parameters"]), indent=1) + "\n"
+    replace_file(Path(out) / "dataset.json", content.encode())
+    return report
+
+
+@contextmanager
+def _no_collection():
+    """Many objects are made here that all stay: the garbage collector would walk them again and again (1 s of 5)."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@_no_collection()
+def _plan(location, out, settings, split_file, celeba_landmarks, overwrite):
+    """What `apply_to_folder` and `splits.finish` need: (function, items, refuse, parts, further options)."""
     found, refused = images_in(location, excluded=out)
     function = {"crop": settings.crop, "landmarks": settings.landmarks, "multiple": settings.multiple}
     parameters = {"step": "prepare"} | resolved(settings)
@@ -73,20 +97,8 @@ def prepare(location, out, settings, *, split_file=None, celeba_landmarks=None, 
     def refuse_or_lacking(item, sha256):
         return lacking if lacking and item.source not in arguments else refuse(item, sha256)
 
-    report = apply_to_folder(
-        partial(joint_of, **function),
-        items,
-        out,
-        parameters=parameters,
-        refused=refused,
-        overwrite=overwrite,
-        refuse=refuse_or_lacking,
-        **how,
-    )
-    splits.finish(report, parts)
-    content = json.dumps(summary(report, parameters), indent=1) + "\n"
-    replace_file(Path(out) / "dataset.json", content.encode())
-    return report
+    options = {"parameters": parameters, "refused": refused}
+    return partial(joint_of, **function), items, refuse_or_lacking, parts, options
 
 
 def _items(found, arguments, settings):

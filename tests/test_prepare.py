@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
+from skimage.data import astronaut
 
-from contextual_gan.images import read_image
+from contextual_gan.images import read_image, write_png
 from contextual_gan.joint import split
 from contextual_gan.sketches import xdog
 
@@ -140,6 +141,58 @@ def test_a_mixture_of_styles(photos, tmp_path):
     assert min(styles.count(style) for style in ("xdog", "fdog", "photocopy")) > PHOTOS // 5
     refused = run(photos, tmp_path / "out")
     assert refused.returncode == 2 and "styles: ['xdog', 'fdog', 'photocopy'] there, ['xdog'] now" in refused.stderr
+
+
+def test_birds_are_cut_out_by_their_boxes(tmp_path):
+    folder, boxes = tmp_path / "CUB_200_2011", {1: (10, 20, 40, 30), 2: (0, 0, 60, 80)}
+    for number in (1, 2, 3):
+        path = folder / "images" / f"00{number}.Kind" / f"bird_{number}.png"
+        write_png(path, np.full((80, 100, 3), 250, np.uint8))
+    page = np.full((80, 100, 3), 250, np.uint8)
+    page[15:55, 10:50] = (200, 30, 30)  # the square around the first box
+    write_png(folder / "images/001.Kind/bird_1.png", page)
+    (folder / "images.txt").write_text("".join(f"{i} 00{i}.Kind/bird_{i}.png\n" for i in (1, 2, 3)))
+    (folder / "bounding_boxes.txt").write_text(
+        "".join(f"{i} {' '.join(map(str, map(float, b)))}\n" for i, b in boxes.items())
+    )
+    birds = [
+        *PREPARE,
+        "--images",
+        str(folder),
+        "--out",
+        str(tmp_path / "out"),
+        "--config",
+        str(ROOT / "configs/birds.yaml"),
+    ]
+    done = subprocess.run([*birds, "--set", "data.test=1"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "no bounding box: 1: images/003.Kind/bird_3.png" in done.stderr, done.stderr
+    first = next((tmp_path / "out").rglob("bird_1.png"))
+    assert (split(read_image(first))[1] == (200, 30, 30)).all()
+    again = subprocess.run([*birds, "--set", "data.test=1"], capture_output=True, text=True, timeout=60)
+    assert "nothing to do" in again.stdout
+    (folder / "bounding_boxes.txt").unlink()
+    failed = subprocess.run(birds, capture_output=True, text=True, timeout=60)
+    assert failed.returncode == 2 and "bounding_boxes.txt" in failed.stderr and failed.stderr.count("\n") == 1
+
+
+def test_faces_are_aligned_by_annotated_points_without_dlib(tmp_path):
+    face = cv2.resize(astronaut()[:218, 136:314], (178, 218))
+    for name in ("000001", "000002", "000003"):
+        write_png(tmp_path / "in" / f"{name}.png", face if name != "000003" else face[:100])
+    points = [f"{part}_{axis}" for part in ("lefteye", "righteye", "nose", "leftmouth", "rightmouth") for axis in "xy"]
+    lines = [f"{name}.jpg 70 105 108 105 92 128 74 146 106 147" for name in ("000001", "000003")]
+    (tmp_path / "points.txt").write_text("\n".join(["2", " ".join(points), *lines, ""]))
+    arguments = ["--images", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--set", "data.test=0"]
+    done = subprocess.run(
+        [*PREPARE, *arguments, "--celeba-landmarks", str(tmp_path / "points.txt")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1 and "skipped, not in points.txt: 1: 000002.png" in done.stderr, done.stderr
+    assert "failed: 000003.png: 178 x 100 pixels" in done.stderr
+    assert read_image(tmp_path / "out/train/000001.png").shape == (64, 128, 3)
+    assert "dlib" not in json.loads((tmp_path / "out/dataset.json").read_text())["parameters"]["aligned by"]
 
 
 @pytest.mark.parametrize(
