@@ -5,6 +5,7 @@ A tensor is named NETWORK/LAYER.VARIABLE, for example `generator/up1.kernel`; it
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from safetensors.numpy import load_file, save
 from contextual_gan.images import replace_file
 
 PRETRAINED = Path(__file__).parent / "pretrained"
+CHECKPOINT = re.compile(r"step-(\d{6,})")
+HASHES = "sha256.json"  # in a checkpoint: {file: SHA-256}
 
 
 class WeightsError(ValueError):
@@ -26,13 +29,19 @@ def published():
 
 
 def weights_file(weights):
-    """The file of published weights by name ("celeba"), or `weights` itself as a path. Raises `WeightsError`."""
+    """The file whose content tells weights apart from others: published ones by name ("celeba"), or of a path.
+
+    Of a run folder, it is the list of hashes of the newest whole checkpoint. Raises `WeightsError`.
+    """
     if str(weights) in published():
         return PRETRAINED / f"{weights}.safetensors"
     path = Path(weights)
+    if path.is_dir():
+        return newest(path / "checkpoints") / HASHES
     if not path.is_file():
         raise WeightsError(
-            f"no weights at {path}: give a .safetensors file or a published name ({', '.join(published())})"
+            f"no weights at {path}: give a .safetensors file, a run folder or a published name "
+            f"({', '.join(published())})"
         )
     return path
 
@@ -98,5 +107,49 @@ def load_pretrained(name="celeba"):
 
 
 def load_networks(weights):
-    """(generator, discriminator) of published weights by name, or of a .safetensors file by path."""
-    return load_pretrained(weights) if str(weights) in published() else load_weights(weights_file(weights))
+    """(generator, discriminator) of published weights by name, or of a .safetensors file or run folder by path."""
+    if str(weights) in published():
+        return load_pretrained(weights)
+    path = weights_file(weights)
+    if path.name != HASHES:
+        return load_weights(path)
+    from contextual_gan.dcgan_training import load_run  # late: it needs this module
+
+    return load_run(weights)
+
+
+# --- checkpoints of a run, which training_state.py writes -------------------------------------------------------------
+
+
+def found(folder):
+    """The checkpoints of a folder, the newest first, damaged ones included."""
+    paths = [path for path in Path(folder).glob("step-*") if CHECKPOINT.fullmatch(path.name)]
+    return sorted(paths, key=step_of, reverse=True)
+
+
+def step_of(checkpoint):
+    """The number of steps after which a checkpoint was written."""
+    return int(CHECKPOINT.fullmatch(Path(checkpoint).name)[1])
+
+
+def damage(checkpoint):
+    """What is wrong with a checkpoint, or None if it is whole."""
+    try:
+        hashes = json.loads((checkpoint / HASHES).read_text())
+        for name, sha256 in hashes.items():
+            if file_sha256(checkpoint / name) != sha256:
+                return f"{name} is damaged"
+    except (OSError, ValueError, AttributeError) as error:
+        return f"{getattr(error, 'filename', None) or HASHES} is missing or damaged"
+    return None if "state.index" in hashes else "state.index is missing"
+
+
+def newest(folder, warn=lambda line: None):
+    """The newest whole checkpoint of a folder; warn(line) of each damaged one before. Raises `WeightsError`."""
+    checkpoints = found(folder)
+    for checkpoint in checkpoints:
+        if not (reason := damage(checkpoint)):
+            return checkpoint
+        warn(f"{checkpoint} cannot be used ({reason}); taking the one before")
+    what = f"none of the {len(checkpoints)} checkpoints can be read" if checkpoints else "there is no checkpoint"
+    raise WeightsError(f"{folder}: {what}")

@@ -135,6 +135,29 @@ class Data:
     __post_init__ = _check
 
 
+@dataclass(frozen=True)
+class Train:
+    """How networks are trained (section 3): `train:` in a configuration. Raises ValueError for a bad value."""
+
+    width: int = setting(64, "feature maps of the widest layers: gf and df", low=1, high=1024)
+    batch_size: int = setting(64, "joint images per step, on all devices together", low=2, high=2**16)
+    epochs: float = setting(50.0, "passes over the training set", low=0, high=1e6)
+    lr: float = setting(2e-4, "learning rate of both Adam optimizers", low=0, high=10)
+    beta_1: float = setting(0.5, "decay of Adam's mean of gradients", low=0, high=1)
+    g_updates: int = setting(2, "updates of G per update of D", low=1, high=100)
+    ema: float = setting(0.999, "decay of the moving average of G, warmed up; 0: none", low=0, high=1)
+    flip: bool = setting(True, "mirror half of the joint images, each half in its place")
+    seed: int = setting(0, "of the first weights, the order of images, the flips and z", low=0, high=2**63 - 1)
+    init_from: str | None = setting(None, "weights to start from: a published name, a file or a run; null: none")
+    log_every: int = setting(20, "steps between lines of stats.jsonl", low=1, high=10**9)
+    sample_every: int = setting(500, "steps between pictures in samples/", low=1, high=10**9)
+    save_every: int = setting(250, "steps between checkpoints", low=1, high=10**9)
+    keep: int = setting(3, "newest checkpoints that are kept", low=1, high=1000)
+    cache_gb: float = setting(6.0, "memory for decoded joint images; if they do not fit, none is kept", low=0, high=1e4)
+
+    __post_init__ = _check
+
+
 def resolved(settings):
     """The values of settings as JSON and YAML know them, {key: value} under the keys of the configuration file."""
     values = {_key(f): getattr(settings, f.name) for f in fields(settings)}

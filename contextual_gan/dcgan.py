@@ -3,7 +3,8 @@
 The layers, widths and initialisers are those of DCGAN-tensorflow, for images of 64 rows and 128 columns.
 """
 
-from keras import Input, Model, initializers, layers
+import tensorflow as tf
+from keras import Input, Model, initializers, layers, optimizers
 
 LATENT = 100  # length of z, drawn from U(-1, 1)
 
@@ -51,3 +52,88 @@ def discriminator(width=64):
         x = layers.LeakyReLU(0.2, name=f"lrelu{i}")(_batch_norm(f"bn{i}")(x))
     logit = layers.Dense(1, kernel_initializer=_normal(), name="dense")(layers.Flatten(name="flat")(x))
     return Model(joint, logit, name="discriminator")
+
+
+# --- losses: pure functions of logits, one number per image -----------------------------------------------------------
+
+
+def real_loss(logits):
+    """-log D(x) of real images: what D pays for doubting them. Logits of any shape and size, also +-1e4."""
+    return tf.nn.softplus(-logits)
+
+
+def fake_loss(logits):
+    """-log(1 - D(G(z))): what D pays for believing in generated images."""
+    return tf.nn.softplus(logits)
+
+
+def generator_loss(logits):
+    """-log D(G(z)): what G pays when D doubts its images; the non-saturating form."""
+    return tf.nn.softplus(-logits)
+
+
+# --- one training step (section 3) ------------------------------------------------------------------------------------
+
+
+class DCGAN(tf.Module):
+    """What is trained: G, its moving average (None without), D, and the optimizer of each."""
+
+    def __init__(self, *, width=64, lr=2e-4, beta_1=0.5, ema=True):
+        super().__init__()
+        self.generator, self.discriminator = generator(width), discriminator(width)
+        self.average = generator(width) if ema else None
+        if ema:
+            self.average.set_weights(self.generator.get_weights())
+        self.g_optimizer, self.d_optimizer = (optimizers.Adam(lr, beta_1, epsilon=1e-8) for _ in range(2))
+        self.g_optimizer.build(self.generator.trainable_variables)
+        self.d_optimizer.build(self.discriminator.trainable_variables)
+
+
+def train_step(model, real, z, *, g_updates=2, decay=0.999, batch_size=None):
+    """Update D once, then G `g_updates` times, then the average of G -> {name: scalar}.
+
+    real: (n, 64, 128, 3) joints in [-1, 1]; z: (n, 100) in [-1, 1]. decay: of the moving average. batch_size: the
+    number of images on all devices together, by which the losses are divided (default: n).
+    The fakes of the D update serve the first G update too; further ones make their own, from the same z. D sees real
+    and generated images separately, as their batch statistics differ.
+    """
+    G, D = model.generator, model.discriminator
+    size = tf.cast(tf.shape(real)[0] if batch_size is None else batch_size, tf.float32)
+
+    with tf.GradientTape() as g_tape:
+        fake = G(z, training=True)
+        with g_tape.stop_recording():
+            with tf.GradientTape() as d_tape:
+                real_logits, fake_logits = D(real, training=True), D(fake, training=True)
+                d_loss_real = tf.reduce_sum(real_loss(real_logits)) / size
+                d_loss_fake = tf.reduce_sum(fake_loss(fake_logits)) / size
+                d_loss = d_loss_real + d_loss_fake
+            d_norm = _descend(d_tape, d_loss, D, model.d_optimizer)
+        g_loss = tf.reduce_sum(generator_loss(D(fake, training=True))) / size
+    g_norm = _descend(g_tape, g_loss, G, model.g_optimizer)
+
+    for _ in range(g_updates - 1):
+        with tf.GradientTape() as g_tape:
+            g_loss = tf.reduce_sum(generator_loss(D(G(z, training=True), training=True))) / size
+        g_norm = _descend(g_tape, g_loss, G, model.g_optimizer)
+
+    if model.average is not None:
+        for average, weight in zip(model.average.weights, G.weights, strict=True):
+            average.assign(decay * average + (1 - decay) * weight)
+    return {
+        "d_loss": d_loss,
+        "d_loss_real": d_loss_real,
+        "d_loss_fake": d_loss_fake,
+        "g_loss": g_loss,
+        "D(x)": tf.reduce_sum(tf.sigmoid(real_logits)) / size,
+        "D(G(z))": tf.reduce_sum(tf.sigmoid(fake_logits)) / size,
+        "d_gradient": d_norm,
+        "g_gradient": g_norm,
+    }
+
+
+def _descend(tape, loss, network, optimizer):
+    """One step of the optimizer -> the norm of the gradient."""
+    gradients = tape.gradient(loss, network.trainable_variables)
+    optimizer.apply(gradients, network.trainable_variables)
+    return tf.linalg.global_norm(gradients)

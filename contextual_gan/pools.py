@@ -144,7 +144,7 @@ def _cluster(address):
     except ModuleNotFoundError as error:
         raise ValueError('a scheduler needs Dask: run pip install -e ".[cluster]"') from error
     try:
-        client = Client(address, timeout=10, set_as_default=False)
+        client = Client(address, timeout=5, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise ValueError(f"no Dask scheduler answers at {address}") from error
     with client:

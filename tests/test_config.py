@@ -8,7 +8,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from contextual_gan.config import Data, Search, _check, load, resolved, setting
+from contextual_gan.config import Data, Search, Train, _check, load, resolved, setting
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ def test_configurations_of_the_repository_load_and_explain_themselves(path):
 
 def test_celeba_is_the_default_and_the_others_differ_where_they_say():
     configs = {path.stem: load(path, "data", Data) for path in (ROOT / "configs").glob("*.yaml")}
-    assert set(configs) == {"celeba", "styles", "cars", "birds", "photos"}
+    assert set(configs) == {"celeba", "styles", "cars", "birds", "photos", "smoke"}
+    trained = {path.stem: load(path, "train", Train) for path in (ROOT / "configs").glob("*.yaml")}
+    assert trained["celeba"] == Train() and trained["styles"] == Train(init_from="celeba", epochs=10.0)
     assert configs["celeba"] == Data()
     assert configs["styles"] == Data(styles=("xdog", "fdog", "photocopy"))
     assert {name: config.crop for name, config in configs.items()} == {
@@ -78,6 +80,7 @@ def test_celeba_is_the_default_and_the_others_differ_where_they_say():
         "cars": "centre",
         "birds": "boxes",
         "photos": "centre",
+        "smoke": "centre",
     }
 
 

@@ -1,0 +1,78 @@
+"""Train a contextual GAN on the joint images of datasets/prepare.py."""
+
+import os
+import sys
+from pathlib import Path
+
+try:
+    from contextual_gan import command
+except ModuleNotFoundError:
+    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
+    sys.exit(2)
+
+EXAMPLES = """\
+  python scripts/train.py --config configs/celeba.yaml --data data/celeba
+  python scripts/train.py --config configs/celeba.yaml --data data/celeba --resume
+  python scripts/train.py --config configs/celeba.yaml --data data/celeba --out runs/one --set train.g_updates=1
+  tensorboard --logdir runs --port 8888
+
+Ctrl-C saves and stops; --resume goes on as if nothing had been. Exit status: 0 done or stopped, 1 a fault (the
+checkpoints so far are whole), 2 wrong usage.
+"""
+
+
+def parse():
+    parser = command.ArgumentParser(__doc__, EXAMPLES)
+    parser.add_argument("--config", required=True, metavar="YAML", help="configuration, of which train: is read")
+    parser.add_argument("--data", required=True, metavar="DIR", help="data set; DIR/train holds joint images")
+    parser.add_argument("--out", metavar="RUN", help="run folder (default: runs/ and the name of the configuration)")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=command.positive, metavar="N", help="train until step N")
+    length.add_argument("--epochs", type=float, metavar="N", help="in place of the configuration's")
+    parser.add_argument("--save-every", type=command.positive, metavar="N", help="steps between checkpoints")
+    parser.add_argument("--seed", type=int, help="in place of the configuration's")
+    parser.add_argument("--resume", action="store_true", help="continue from the newest whole checkpoint")
+    parser.add_argument("--deterministic", action="store_true", help="the same bits in every run; may be slower")
+    parser.add_argument("--set", action="append", default=[], metavar="train.KEY=VALUE", help="in place of the file's")
+    parser.add_argument("--dry-run", action="store_true", help="check everything, print the configuration, do nothing")
+    return parser.parse_args()
+
+
+def settings_of(args):
+    """`config.Train` of the file and the flags."""
+    from contextual_gan import config
+
+    flags = {"epochs": args.epochs, "save_every": args.save_every, "seed": args.seed}
+    overrides = [f"train.{name}={value}" for name, value in flags.items() if value is not None]
+    return config.load(args.config, "train", config.Train, [*args.set, *overrides])
+
+
+def main(args):
+    with command.mistakes():
+        settings = settings_of(args)
+    tf = command.import_tensorflow()
+    import yaml
+
+    from contextual_gan import config, data, dcgan_training, training
+    from contextual_gan.progress import progress
+
+    if args.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    text = yaml.safe_dump({"train": config.resolved(settings)}, sort_keys=False)
+    out = args.out or os.path.join("runs", Path(args.config).stem)
+    with command.mistakes():
+        count = len(data.joint_files(Path(args.data) / "train"))
+        steps = args.steps or round(settings.epochs * count / settings.batch_size)
+        run = training.RunFolder(out, text, args.resume)
+    print(f"{count} joint images, {steps} steps of {settings.batch_size}: {out}")
+    if args.dry_run:
+        print(text, end="")
+        return 0
+    with progress(count, "reading", "images") as show, command.mistakes():
+        done = dcgan_training.train_dcgan(settings, args.data, run, steps=steps, resume=args.resume, show=show)
+    print(f"step {done} of {steps}" + ("" if done == steps else "; --resume continues"))
+    return 0
+
+
+if __name__ == "__main__":
+    command.run(main, parse())

@@ -1,0 +1,293 @@
+"""Training: the losses, one step, the run folder, checkpoints, and what happens when it is killed or goes wrong."""
+
+import json
+import math
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import ROOT, draw_face
+
+from contextual_gan import checkpoints, dcgan
+from contextual_gan.images import write_png
+from contextual_gan.joint import join
+
+TRAIN = [sys.executable, str(ROOT / "scripts" / "train.py"), "--config", str(ROOT / "configs" / "smoke.yaml")]
+QUIET = ["--set", "train.sample_every=1000000"]
+
+
+@pytest.fixture(scope="module")
+def joints(tmp_path_factory):
+    """A data set of 20 drawn joints."""
+    folder = tmp_path_factory.mktemp("data")
+    for i in range(20):
+        sketch = draw_face(i)
+        tint = np.random.default_rng(i).integers(60, 200, 3)
+        write_png(folder / "train" / f"{i:03}.png", join(sketch, (sketch // 2 + tint // 2).astype(np.uint8)))
+    return folder
+
+
+def command(joints, out, *more):
+    return [*TRAIN, "--data", str(joints), "--out", str(out), *map(str, more)]
+
+
+def train(joints, out, *more, **options):
+    return subprocess.run(command(joints, out, *more), capture_output=True, text=True, timeout=180, **options)
+
+
+def stats(run):
+    """The lines of stats.jsonl without the rates, which differ from run to run."""
+    lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "images/s"} for line in lines]
+
+
+def weights(run, step):
+    return (run / "checkpoints" / f"step-{step:06}" / "state.data-00000-of-00001").read_bytes()
+
+
+# --- losses and the step ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("logit", [-1e4, -30.0, -1.0, 0.0, 0.3, 30.0, 1e4])
+def test_losses_are_right_at_any_logit(logit):
+    def softplus(x):
+        return x + math.log1p(math.exp(-x)) if x > 0 else math.log1p(math.exp(x))
+
+    value = tf.constant(logit)
+    assert float(dcgan.real_loss(value)) == pytest.approx(softplus(-logit), rel=1e-6, abs=1e-12)
+    assert float(dcgan.fake_loss(value)) == pytest.approx(softplus(logit), rel=1e-6, abs=1e-12)
+    assert float(dcgan.generator_loss(value)) == pytest.approx(softplus(-logit), rel=1e-6, abs=1e-12)
+
+
+def sgd_model():
+    """A tiny model whose optimizers are plain gradient descent, so that steps can be recomputed by hand."""
+    import keras
+
+    keras.utils.set_random_seed(3)
+    model = dcgan.DCGAN(width=2)
+    model.g_optimizer, model.d_optimizer = keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1)
+    model.g_optimizer.build(model.generator.trainable_variables)
+    model.d_optimizer.build(model.discriminator.trainable_variables)
+    return model
+
+
+@pytest.mark.parametrize("g_updates", [1, 2, 3])
+def test_a_step_is_that_of_the_paper(g_updates):
+    """The same step in separate passes, everything recomputed: D first, then G against the new D, the same z."""
+    rng = np.random.default_rng(0)
+    real = tf.constant(rng.uniform(-1, 1, (6, 64, 128, 3)), tf.float32)
+    z = tf.constant(rng.uniform(-1, 1, (6, 100)), tf.float32)
+    model, twin = sgd_model(), sgd_model()
+    found = dcgan.train_step(model, real, z, g_updates=g_updates, decay=0.25)
+
+    G, D, before = twin.generator, twin.discriminator, [w.numpy() for w in twin.generator.weights]
+    fake = tf.constant(G(z, training=True).numpy())
+    with tf.GradientTape() as tape:
+        x, g = D(real, training=True), D(fake, training=True)
+        bce = tf.nn.sigmoid_cross_entropy_with_logits
+        loss_real, loss_fake = tf.reduce_mean(bce(tf.ones_like(x), x)), tf.reduce_mean(bce(tf.zeros_like(g), g))
+        loss = loss_real + loss_fake
+    for v, grad in zip(D.trainable_variables, tape.gradient(loss, D.trainable_variables), strict=True):
+        v.assign_sub(0.1 * grad)
+    for _i in range(g_updates):
+        with tf.GradientTape() as tape:
+            # the first update's fakes are those made for D, so batch statistics are counted once for both
+            logits = D(G(z, training=True), training=True)
+            g_loss = tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(tf.ones_like(logits), logits))
+        for v, grad in zip(G.trainable_variables, tape.gradient(g_loss, G.trainable_variables), strict=True):
+            v.assign_sub(0.1 * grad)
+    for name, value in (("d_loss_real", loss_real), ("d_loss_fake", loss_fake), ("d_loss", loss), ("g_loss", g_loss)):
+        assert float(found[name]) == pytest.approx(float(value), rel=1e-4), name
+    assert float(found["D(x)"]) == pytest.approx(float(tf.reduce_mean(tf.sigmoid(x))), rel=1e-4)
+    assert float(found["D(G(z))"]) == pytest.approx(float(tf.reduce_mean(tf.sigmoid(g))), rel=1e-4)
+    for network, other in ((model.generator, G), (model.discriminator, D)):
+        for a, b in zip(network.trainable_variables, other.trainable_variables, strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-3, atol=2e-5)
+    for average, old, new in zip(model.average.weights, before, model.generator.weights, strict=True):
+        np.testing.assert_allclose(average.numpy(), 0.25 * old + 0.75 * new.numpy(), rtol=1e-4, atol=1e-6)
+
+
+# --- the run folder ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(joints, tmp_path_factory):
+    """An uninterrupted run of 10 steps."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    done = train(joints, run, "--steps", 10)
+    assert done.returncode == 0, done.stderr
+    return run
+
+
+def test_a_run_folder_explains_itself(whole):
+    names = {path.name.partition(".out.")[0] for path in whole.iterdir()}
+    assert names == {"config.yaml", "log.txt", "stats.jsonl", "events", "samples", "checkpoints"}
+    assert [line["step"] for line in stats(whole)] == list(range(1, 11))
+    last = stats(whole)[-1]
+    assert last["images"] == 80 and last["d_loss"] == pytest.approx(last["d_loss_real"] + last["d_loss_fake"], rel=1e-5)
+    assert {"g_loss", "D(x)", "D(G(z))", "d_gradient", "g_gradient"} < set(last)
+    assert sorted(path.name for path in (whole / "checkpoints").iterdir()) == ["step-000005", "step-000010"]
+    kinds = ("average", "completed", "generator")
+    pictures = [f"step-0000{step}_{kind}.png" for step in ("00", "10") for kind in kinds]
+    assert sorted(path.name for path in (whole / "samples").iterdir()) == pictures
+    assert "width: 4" in (whole / "config.yaml").read_text() and "step 10: d_loss" in (whole / "log.txt").read_text()
+
+
+def test_tensorboard_events_hold_losses_pictures_and_the_configuration(whole):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(whole), size_guidance={"tensors": 0})
+    events.Reload()
+    tags = set(events.Tags()["tensors"])
+    assert {"d_loss", "g_loss", "d_loss_real", "d_loss_fake", "images/s", "generator", "average"} <= tags
+    assert any("configuration" in tag for tag in tags)
+    assert len(events.Tensors("d_loss")) == 10
+
+
+def test_a_run_can_complete_sketches(whole, tmp_path):
+    write_png(tmp_path / "face.png", draw_face(1))
+    complete = [sys.executable, str(ROOT / "scripts" / "complete.py"), "face.png", "--out", "out", "--iterations", "3"]
+    done = subprocess.run(
+        [*complete, "--weights", str(whole)], capture_output=True, text=True, cwd=tmp_path, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "face_photo.png").exists()
+
+
+@pytest.mark.full
+def test_an_interrupted_run_is_bitwise_the_uninterrupted_one(joints, whole, tmp_path):
+    train(joints, tmp_path / "run", "--steps", 3)
+    assert train(joints, tmp_path / "run", "--steps", 10, "--resume").returncode == 0
+    assert stats(tmp_path / "run") == stats(whole) and weights(tmp_path / "run", 10) == weights(whole, 10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "nowhere"], "no such folder"),
+        (["--set", "train.batchsize=3"], "did you mean train.batch_size?"),
+        (["--set", "train.lr=fast"], "train.lr"),
+        (["--steps", "0"], "0 is not at least 1"),
+        (["--set", "train.init_from=nothing"], "no weights at nothing"),
+        (["--resume"], "there is no run to resume"),
+    ],
+)
+def test_a_mistake_is_one_line(joints, tmp_path, arguments, message):
+    done = train(joints, tmp_path / "run", *arguments, cwd=tmp_path)
+    assert done.returncode == 2 and message in done.stderr, done.stderr
+    assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "run").exists()
+
+
+def test_a_run_in_use_is_refused(joints, whole):
+    before = sorted(path.stat().st_mtime_ns for path in whole.rglob("*"))
+    done = train(joints, whole, "--steps", 20)
+    assert done.returncode == 2 and "--resume continues the run" in done.stderr
+    assert before == sorted(path.stat().st_mtime_ns for path in whole.rglob("*"))
+
+
+# --- kills and faults -------------------------------------------------------------------------------------------------
+
+
+def start_and_wait(joints, run, step, *more):
+    """A run in the background that has logged this step."""
+    process = subprocess.Popen(
+        command(joints, run, *QUIET, "--save-every", 2, "--steps", 5000, *more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and (not (run / "stats.jsonl").exists() or len(stats_or_none(run)) < step):
+        time.sleep(0.01)
+    return process
+
+
+def stats_or_none(run):
+    try:
+        return stats(run)
+    except ValueError:  # a line is being written
+        return []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.full)])
+def test_a_signal_saves_and_exits(joints, tmp_path, number):
+    process = start_and_wait(joints, tmp_path / "run", 3)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=60)
+    last = stats(tmp_path / "run")[-1]["step"]
+    assert process.returncode == 0 and "--resume continues" in stdout and "Traceback" not in stderr
+    assert (tmp_path / "run" / "checkpoints" / f"step-{last:06}").is_dir()
+
+
+def kill(joints, run, kills, seed=0):
+    """Kill a run at random moments, resuming it each time -> its last stderr; it must never fall back further."""
+    rng = random.Random(seed)
+    for i in range(kills):
+        before = len(stats_or_none(run)) if i else 0
+        process = start_and_wait(joints, run, before + rng.randrange(1, 6), *(["--resume"] if i else []))
+        time.sleep(rng.random() * 0.2)
+        process.kill()
+        _, stderr = process.communicate()
+        assert "Traceback" not in stderr and process.returncode == -signal.SIGKILL, stderr
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kills", [3, 20])
+def test_a_killed_run_continues_as_if_nothing_had_been(joints, tmp_path, kills):
+    kill(joints, tmp_path / "run", kills)
+    reached = len(stats_or_none(tmp_path / "run"))
+    saved = next(iter(checkpoints.found(tmp_path / "run" / "checkpoints"))).name
+    assert int(saved[5:]) >= reached - 2
+    steps = reached + 4
+    assert train(joints, tmp_path / "run", *QUIET, "--save-every", 2, "--steps", steps, "--resume").returncode == 0
+    train(joints, tmp_path / "whole", *QUIET, "--save-every", 2, "--steps", steps)
+    assert stats(tmp_path / "run") == stats(tmp_path / "whole")
+    assert weights(tmp_path / "run", steps) == weights(tmp_path / "whole", steps)
+    assert not list((tmp_path / "run").rglob(".*"))
+
+
+def test_damaged_checkpoints_are_passed_over(joints, whole, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    path = run / "checkpoints" / "step-000010" / "state.data-00000-of-00001"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    done = train(joints, run, "--steps", 12, "--resume")
+    assert done.returncode == 0 and stats(run)[:10] == stats(whole)
+    warnings = [line for line in done.stderr.splitlines() if "cannot be used" in line]
+    assert len(warnings) == 1 and "step-000010" in warnings[0] and "is damaged" in warnings[0]
+    for checkpoint in checkpoints.found(run / "checkpoints"):
+        (checkpoint / "state.index").unlink()
+    done = train(joints, run, "--steps", 14, "--resume")
+    assert done.returncode == 2 and "none of the 3 checkpoints can be read" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.full
+def test_a_loss_that_is_not_finite_stops_the_run(joints, tmp_path):
+    done = train(joints, tmp_path / "run", "--steps", 50, "--set", "train.lr=10", "--set", "train.ema=0", *QUIET)
+    if done.returncode == 0:
+        pytest.skip("this machine trains at any rate")
+    line = done.stderr.splitlines()[-1]
+    assert done.returncode == 1 and "no longer finite, between steps" in line and "Traceback" not in done.stderr
+    for checkpoint in checkpoints.found(tmp_path / "run" / "checkpoints"):
+        assert f"{checkpoint}" in line or checkpoints.damage(checkpoint) is None
+
+
+@pytest.mark.full
+def test_a_full_disk_keeps_the_checkpoints(joints, tmp_path):
+    train(joints, tmp_path / "run", *QUIET, "--steps", 5)
+
+    def limited():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+
+    done = train(joints, tmp_path / "run", *QUIET, "--steps", 10, "--resume", preexec_fn=limited)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert "step-000010" in done.stderr.splitlines()[-1]
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-000005"]
