@@ -36,7 +36,7 @@ lint: .venv/installed
 	    "install one (Debian: python3-venv) or name it: make demo PYTHON=/path/to/python3.12" >&2; exit 2; }
 	@echo "Installing into .venv once (TensorFlow is about 600 MB; a few minutes)"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[align,test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[align,plots,test]"
 	@touch $@
 
 clean:

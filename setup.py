@@ -1,4 +1,4 @@
-"""Install with `pip install -e ".[align,test]"`; `make demo` and `make test` do that in .venv by themselves."""
+"""Install with `pip install -e ".[align,plots,test]"`; `make demo` and `make test` do that in .venv by themselves."""
 
 from setuptools import setup
 
@@ -26,6 +26,7 @@ setup(
     extras_require={
         "align": ["face_recognition_models>=0.3.0"],  # dlib's face landmarks; its 68-point model is non-commercial
         "cluster": ["distributed>=2025.1"],  # Dask, for preparing data on several machines
+        "plots": ["matplotlib>=3.9"],  # the figures of results/
         "test": ["pytest>=8.3", "ruff>=0.9", "distributed>=2025.1"],
     },
 )

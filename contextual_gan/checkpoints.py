@@ -64,7 +64,7 @@ def save_weights(path, generator, discriminator, dtype="float16"):
 
 
 def load_weights(path):
-    """Read a file of `save_weights` -> (generator, discriminator) in float32.
+    """Read a file of `save_weights` -> (generator, discriminator) in float32, as wide as they were.
 
     Raises `WeightsError` naming the tensors whose name or shape does not fit the specified networks.
     """
@@ -74,7 +74,9 @@ def load_weights(path):
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path} is not a readable safetensors file: {error}") from error
-    generator, discriminator = dcgan.generator(), dcgan.discriminator()
+    bias = tensors.get("discriminator/conv0.bias")
+    width = bias.size if bias is not None and 0 < bias.size <= 1024 else 64
+    generator, discriminator = dcgan.generator(width), dcgan.discriminator(width)
     variables = named_variables(generator, discriminator)
     missing, unknown = sorted(variables.keys() - tensors.keys()), sorted(tensors.keys() - variables.keys())
     if missing or unknown:

@@ -146,6 +146,11 @@ class Train:
     beta_1: float = setting(0.5, "decay of Adam's mean of gradients", low=0, high=1)
     g_updates: int = setting(2, "updates of G per update of D", low=1, high=100)
     ema: float = setting(0.999, "decay of the moving average of G, warmed up; 0: none", low=0, high=1)
+    precision: str = setting(
+        "float32",
+        "of the arithmetic; with bfloat16, weights and what they are added up in stay float32",
+        choices=("float32", "bfloat16"),
+    )
     flip: bool = setting(True, "mirror half of the joint images, each half in its place")
     seed: int = setting(0, "of the first weights, the order of images, the flips and z", low=0, high=2**63 - 1)
     init_from: str | None = setting(None, "weights to start from: a published name, a file or a run; null: none")

@@ -3,8 +3,10 @@
 The layers, widths and initialisers are those of DCGAN-tensorflow, for images of 64 rows and 128 columns.
 """
 
+from contextlib import contextmanager
+
 import tensorflow as tf
-from keras import Input, Model, initializers, layers, optimizers
+from keras import Input, Model, config, initializers, layers, optimizers
 
 LATENT = 100  # length of z, drawn from U(-1, 1)
 
@@ -34,7 +36,8 @@ def generator(width=64):
     for i, channels in enumerate((4 * width, 2 * width, width), start=1):
         x = layers.Conv2DTranspose(channels, 5, 2, "same", kernel_initializer=_normal(), name=f"up{i}")(x)
         x = layers.ReLU(name=f"relu{i}")(_batch_norm(f"bn{i}")(x))
-    x = layers.Conv2DTranspose(3, 5, 2, "same", activation="tanh", kernel_initializer=_normal(), name="up4")(x)
+    last = {"activation": "tanh", "dtype": "float32"}  # whatever the precision of the others
+    x = layers.Conv2DTranspose(3, 5, 2, "same", kernel_initializer=_normal(), **last, name="up4")(x)
     return Model(z, x, name="generator")
 
 
@@ -50,7 +53,7 @@ def discriminator(width=64):
     for i, channels in enumerate((2 * width, 4 * width, 8 * width), start=1):
         x = layers.Conv2D(channels, 5, 2, "same", kernel_initializer=_truncated(), name=f"conv{i}")(x)
         x = layers.LeakyReLU(0.2, name=f"lrelu{i}")(_batch_norm(f"bn{i}")(x))
-    logit = layers.Dense(1, kernel_initializer=_normal(), name="dense")(layers.Flatten(name="flat")(x))
+    logit = layers.Dense(1, kernel_initializer=_normal(), dtype="float32", name="dense")(layers.Flatten(name="flat")(x))
     return Model(joint, logit, name="discriminator")
 
 
@@ -75,12 +78,27 @@ def generator_loss(logits):
 # --- one training step (section 3) ------------------------------------------------------------------------------------
 
 
-class DCGAN(tf.Module):
-    """What is trained: G, its moving average (None without), D, and the optimizer of each."""
+@contextmanager
+def _computing_in(precision):
+    """Layers that are made in this block compute with this precision."""
+    before = config.dtype_policy()
+    config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
+    try:
+        yield
+    finally:
+        config.set_dtype_policy(before)
 
-    def __init__(self, *, width=64, lr=2e-4, beta_1=0.5, ema=True):
+
+class DCGAN(tf.Module):
+    """What is trained: G, its moving average (None without), D, and the optimizer of each.
+
+    precision: of what G and D compute with, "float32" or "bfloat16"; their weights are float32 always.
+    """
+
+    def __init__(self, *, width=64, lr=2e-4, beta_1=0.5, ema=True, precision="float32"):
         super().__init__()
-        self.generator, self.discriminator = generator(width), discriminator(width)
+        with _computing_in(precision):
+            self.generator, self.discriminator = generator(width), discriminator(width)
         self.average = generator(width) if ema else None
         if ema:
             self.average.set_weights(self.generator.get_weights())
@@ -88,17 +106,24 @@ class DCGAN(tf.Module):
         self.g_optimizer.build(self.generator.trainable_variables)
         self.d_optimizer.build(self.discriminator.trainable_variables)
 
+    @property
+    def variables(self):
+        networks = (self.generator, self.average, self.discriminator)
+        optimizers = (self.g_optimizer, self.d_optimizer)
+        return [v for n in networks if n is not None for v in n.weights] + [v for o in optimizers for v in o.variables]
 
-def train_step(model, real, z, *, g_updates=2, decay=0.999, batch_size=None):
+
+def train_step(model, real, z, *, g_updates=2, decay=0.999):
     """Update D once, then G `g_updates` times, then the average of G -> {name: scalar}.
 
-    real: (n, 64, 128, 3) joints in [-1, 1]; z: (n, 100) in [-1, 1]. decay: of the moving average. batch_size: the
-    number of images on all devices together, by which the losses are divided (default: n).
+    real: (n, 64, 128, 3) joints in [-1, 1]; z: (n, 100) in [-1, 1]. decay: of the moving average.
     The fakes of the D update serve the first G update too; further ones make their own, from the same z. D sees real
     and generated images separately, as their batch statistics differ.
+    With a tf.distribute strategy, each device calls this with its share of the batch. What is returned, and the
+    gradients, are those of the whole batch; batch normalization sees the share.
     """
     G, D = model.generator, model.discriminator
-    size = tf.cast(tf.shape(real)[0] if batch_size is None else batch_size, tf.float32)
+    size = tf.cast(tf.shape(real)[0] * tf.distribute.get_replica_context().num_replicas_in_sync, tf.float32)
 
     with tf.GradientTape() as g_tape:
         fake = G(z, training=True)
@@ -117,23 +142,33 @@ def train_step(model, real, z, *, g_updates=2, decay=0.999, batch_size=None):
             g_loss = tf.reduce_sum(generator_loss(D(G(z, training=True), training=True))) / size
         g_norm = _descend(g_tape, g_loss, G, model.g_optimizer)
 
+    statistics = G.non_trainable_variables + D.non_trainable_variables  # of batch normalization
+    for statistic, mean in zip(statistics, _over_devices("MEAN", statistics), strict=True):
+        statistic.assign(mean)
     if model.average is not None:
         for average, weight in zip(model.average.weights, G.weights, strict=True):
             average.assign(decay * average + (1 - decay) * weight)
-    return {
+    parts = {
         "d_loss": d_loss,
         "d_loss_real": d_loss_real,
         "d_loss_fake": d_loss_fake,
         "g_loss": g_loss,
         "D(x)": tf.reduce_sum(tf.sigmoid(real_logits)) / size,
         "D(G(z))": tf.reduce_sum(tf.sigmoid(fake_logits)) / size,
-        "d_gradient": d_norm,
-        "g_gradient": g_norm,
     }
+    return _over_devices("SUM", parts) | {"d_gradient": d_norm, "g_gradient": g_norm}
 
 
 def _descend(tape, loss, network, optimizer):
-    """One step of the optimizer -> the norm of the gradient."""
-    gradients = tape.gradient(loss, network.trainable_variables)
-    optimizer.apply(gradients, network.trainable_variables)
+    """One step of the optimizer -> the norm of the gradient, which is that of all devices together."""
+    gradients = _over_devices("SUM", tape.gradient(loss, network.trainable_variables))
+    for gradient, variable in zip(gradients, network.trainable_variables, strict=True):
+        optimizer.update_step(gradient, variable, optimizer.learning_rate)  # apply() would sum them once more
+    optimizer.iterations.assign_add(1)
     return tf.linalg.global_norm(gradients)
+
+
+def _over_devices(operation, values):
+    """The "SUM" or "MEAN" of each of some values over all devices; on one device, the values themselves."""
+    values = tf.nest.map_structure(tf.identity, values)  # a variable itself would be refused with several workers
+    return tf.distribute.get_replica_context().all_reduce(operation, values) if values else values

@@ -1,18 +1,22 @@
 """Train a contextual GAN: what the loop of training.py needs to know of the DCGAN (section 3)."""
 
+import hashlib
+import json
+import os
+import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from contextual_gan import checkpoints, config, data, dcgan, training, training_state
+from contextual_gan import checkpoints, config, data, dcgan, distribution, training, training_state
 from contextual_gan.completion import complete
-from contextual_gan.images import grid, to_uint8
+from contextual_gan.images import grid, replace_file, to_uint8
 from contextual_gan.joint import half
 
-STRIP = 6  # joints whose sketches are completed for the strip
 STRIP_ITERATIONS = 40
+LAST = 50  # lines of stats.jsonl over which the losses at the end are taken
 COLLAPSED = 0.1  # deviation over the fixed z, as a share of that over the training images
 
 
@@ -26,7 +30,8 @@ def noise(seed, step, n):
 def build(settings):
     """The networks of a run before its first step. Raises `checkpoints.WeightsError` for a bad init_from."""
     keras.utils.set_random_seed(settings.seed % 2**32)
-    model = dcgan.DCGAN(width=settings.width, lr=settings.lr, beta_1=settings.beta_1, ema=settings.ema > 0)
+    numbers = {name: getattr(settings, name) for name in ("width", "lr", "beta_1", "precision")}
+    model = dcgan.DCGAN(**numbers, ema=settings.ema > 0)
     if settings.init_from:
         generator, discriminator = checkpoints.load_networks(settings.init_from)
         for network, source in (
@@ -39,15 +44,19 @@ def build(settings):
     return model
 
 
-def update_function(model, settings):
-    """update(batch, step) -> {name: scalar tensor} for `training.train`."""
+def update_function(model, settings, strategy):
+    """update(batch, step) -> {name: scalar tensor} for `training.train`. strategy: that the model was made with."""
 
-    @tf.function
-    def update(batch, step):
+    def on_replica(batch, step):
         t = tf.cast(step, tf.float32)
         decay = tf.minimum(settings.ema, (1 + t) / (10 + t))
-        z = noise(settings.seed, step, settings.batch_size)
-        return dcgan.train_step(model, batch, z, g_updates=settings.g_updates, decay=decay)
+        real, z = distribution.share(batch), distribution.share(noise(settings.seed, step, settings.batch_size))
+        return dcgan.train_step(model, real, z, g_updates=settings.g_updates, decay=decay)
+
+    @tf.function(autograph=False)
+    def update(batch, step):
+        stats = strategy.run(on_replica, (batch, step))  # the same on all
+        return {name: strategy.experimental_local_results(value)[0] for name, value in stats.items()}
 
     return update
 
@@ -66,7 +75,7 @@ def pictures_function(model, settings, joints, warn):
         if model.average is not None:
             drawn["average"] = model.average(z, training=False).numpy()
         if step and drawn["generator"].std(axis=0).mean() < COLLAPSED * spread:
-            warn(f"step {step}: the images of all z look the same (mode collapse)")
+            warn(f"step {step}: the images of all z look the same (mode collapse, or the very beginning)")
         found = {name: grid(to_uint8(images).reshape(8, 8, *images.shape[1:])) for name, images in drawn.items()}
         best = model.generator if model.average is None else model.average
         known = half(joints, "sketch")
@@ -77,38 +86,47 @@ def pictures_function(model, settings, joints, warn):
     return pictures
 
 
-def train_dcgan(settings, folder, run, *, steps, resume=False, show=lambda n: None):
-    """Train on the joints of folder/train -> the number of steps done. Raises as `training.train` and `data.batches`.
+def about(folder, files):
+    """A line that tells sets of images apart."""
+    names = "\n".join(os.path.relpath(path, folder) for path in files)
+    return f"{len(files)} joint images, SHA-256 of their names {hashlib.sha256(os.fsencode(names)).hexdigest()[:16]}"
 
-    settings: a `config.Train`; run: a `training.RunFolder`. show(n): progress of reading n joints into memory.
+
+def train_dcgan(run, files, shown, *, steps, strategy, resume=False, show=lambda n: None):
+    """Train on joint images -> (step at the start, step at the end). Raises as `training.train` and `data.batches`.
+
+    run: a `training.RunFolder` with settings of `config.Train`; files: of `data.joint_files`; shown: those of which the
+    sketches are completed for samples/; strategy: of `distribution.create`. show(n): progress of reading n joints.
+    Raises ValueError if the devices cannot have equal shares of a batch or the workers differ in what they train on,
+    and ConnectionError if a worker is gone.
     """
-    files = data.joint_files(Path(folder) / "train")
-    model, start = build(settings), 0
-    if resume:
-        start = training_state.restore(run.checkpoints, model, lambda line: training.warn(run, line))
-    run.begin(start)
-    batches = data.batches(
-        files,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-        start=start,
-        flip=settings.flip,
-        cache_bytes=int(settings.cache_gb * 1e9),
-        progress=show,
-    )
-    joints = data.read_joints(files[:STRIP])
-    pictures = pictures_function(model, settings, joints, lambda line: training.warn(run, line))
-    with data.damage_named(files):
-        return training.train(
-            run,
-            model,
-            update_function(model, settings),
-            batches,
+    settings = run.settings
+    if settings.batch_size % (devices := strategy.num_replicas_in_sync):
+        raise ValueError(f"train.batch_size is {settings.batch_size}, which {devices} devices cannot share equally")
+    with data.damage_named(files), distribution.lost_workers_named():
+        with strategy.scope():
+            model = build(settings)
+        start = run.restore(model) if resume else 0
+        same = [config.resolved(settings), steps, run.about]
+        start = distribution.start_as_chief(strategy, model.variables, start, same)
+        if start >= steps:
+            return start, start
+        run.begin(start)
+        batches = data.batches(
+            files,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
             start=start,
-            steps=steps,
-            settings=settings,
-            pictures=pictures,
+            flip=settings.flip,
+            cache_bytes=int(settings.cache_gb * 1e9),
+            progress=show,
         )
+        pictures = pictures_function(model, settings, data.read_joints(shown), lambda line: training.warn(run, line))
+        update = update_function(model, settings, strategy)
+        return start, training.train(run, model, update, batches, start=start, steps=steps, pictures=pictures)
+
+
+# --- what has been trained --------------------------------------------------------------------------------------------
 
 
 def load_run(path):
@@ -118,5 +136,28 @@ def load_run(path):
     """
     settings = config.load(Path(path) / "config.yaml", "train", config.Train)
     model = dcgan.DCGAN(width=settings.width, ema=settings.ema > 0)
-    training_state.restore(Path(path) / "checkpoints", model, lambda line: None)
+    training_state.restore(Path(path) / "checkpoints", model, lambda line: print(f"warning: {line}", file=sys.stderr))
     return model.average or model.generator, model.discriminator
+
+
+def write_card(path, weights):
+    """Write what is known of weights that were exported from a run folder to a JSON file beside them."""
+    settings = config.load(Path(path) / "config.yaml", "train", config.Train)
+    step = checkpoints.step_of(checkpoints.newest(Path(path) / "checkpoints"))
+    lines = [line for line in training.RunFolder(path, settings, resume=True).stats() if line["step"] <= step]
+    last = lines[-LAST:]
+    card = {
+        "name": weights.stem,
+        "sha256": checkpoints.file_sha256(weights),
+        "networks": f"generator() and discriminator() of contextual_gan/dcgan.py at width {settings.width}",
+        "data": (Path(path) / "config.yaml").read_text(encoding="utf-8").splitlines()[0].removeprefix("# "),
+        "images_seen": step * settings.batch_size,
+        "steps": step,
+        "training": config.resolved(settings),
+        "losses_at_the_end": {
+            name: round(float(np.median([line[name] for line in last])), 3)
+            for name in ("d_loss", "g_loss", "D(x)", "D(G(z))")
+            if last
+        },
+    }
+    replace_file(weights.with_suffix(".json"), json.dumps(card, indent=1).encode() + b"\n")

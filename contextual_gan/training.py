@@ -2,7 +2,8 @@
 
 A run folder explains itself: config.yaml (all settings), log.txt (what was printed), stats.jsonl (losses every few
 steps), TensorBoard events, samples/ (pictures of fixed z, and of fixed sketches completed), checkpoints/. What step t
-does is a function of the settings and t: a run that is killed and resumed makes the same weights and the same lines.
+does is a function of the settings, the images and t: a run that is killed and resumed makes the same weights and the
+same lines.
 """
 
 import json
@@ -15,12 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import tensorflow as tf
+import yaml
 
-from contextual_gan import checkpoints, training_state
+from contextual_gan import checkpoints, config, training_state
 from contextual_gan.images import replace_file, write_png
 from contextual_gan.progress import progress
 
 SATURATED = 0.01  # D(G(z)) and 1 - D(x) below this: D is so sure that G learns nothing
+CHANGEABLE = ("epochs", "log_every", "sample_every", "save_every", "keep", "cache_gb")  # when a run is resumed
 
 
 class Diverged(RuntimeError):
@@ -30,25 +33,48 @@ class Diverged(RuntimeError):
 class RunFolder:
     """The files of a run."""
 
-    def __init__(self, path, config, resume=False):
-        """config: the text of config.yaml. Raises ValueError for a folder in use, and for other settings on resume."""
-        self.path, self.config = Path(path), config
+    def __init__(self, path, settings, about="", resume=False):
+        """settings: a dataclass of config.py; about: a line on the images, which config.yaml begins with.
+
+        Raises ValueError with one line for a folder in use, and on resume for one without a run or with a run of other
+        settings than these.
+        """
+        self.path, self.settings, self.about = Path(path), settings, about
         in_use = self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
         if in_use and not resume:
             raise ValueError(f"{self.path} is not empty: --resume continues the run there, --out starts another")
-        if resume and not (self.path / "config.yaml").is_file():
+        if resume:
+            self._check_settings()
+
+    def _check_settings(self):
+        path = self.path / "config.yaml"
+        if not path.is_file():
             raise ValueError(f"there is no run to resume in {self.path}")
+        before = config.resolved(config.load(path, "train", type(self.settings)))
+        for key, now in config.resolved(self.settings).items():
+            if before[key] != now and key not in CHANGEABLE:
+                raise ValueError(
+                    f"{path}: the run was begun with train.{key} {before[key]}, not {now}; resume it with the same "
+                    f"settings, or start another from its weights: --out OTHER --set train.init_from={self.path}"
+                )
 
     def begin(self, step):
         """Write the configuration; forget the lines of stats.jsonl after `step`, which will be written again."""
-        (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        path = self.path / "config.yaml"
+        if path.exists() and not path.read_text(encoding="utf-8").startswith(f"# {self.about}\n"):
+            warn(self, "these are not the images that the run was begun with: it will not be what it would have been")
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
         (self.path / "samples").mkdir(exist_ok=True)
-        replace_file(self.path / "config.yaml", self.config.encode())
+        replace_file(path, self.text().encode())
         kept = [line for line in self.stats() if line["step"] <= step]
         replace_file(self.path / "stats.jsonl", b"".join(json.dumps(line).encode() + b"\n" for line in kept))
         self.events = tf.summary.create_file_writer(str(self.path))
         with self.events.as_default(step=step):
-            tf.summary.text("configuration", f"```yaml\n{self.config}```")
+            tf.summary.text("configuration", f"```yaml\n{self.text()}```")
+
+    def text(self):
+        """What config.yaml holds."""
+        return f"# {self.about}\n" + yaml.safe_dump({"train": config.resolved(self.settings)}, sort_keys=False)
 
     def stats(self):
         """The lines of stats.jsonl as dicts, without one that was cut off."""
@@ -61,6 +87,7 @@ class RunFolder:
         return lines
 
     def log(self, line):
+        """Add a line to log.txt."""
         with open(self.path / "log.txt", "a", encoding="utf-8") as file:
             file.write(line + "\n")
 
@@ -74,64 +101,120 @@ class RunFolder:
                     tf.summary.scalar(name, value)
         self.events.flush()
 
+    def draw(self, pictures, step):
+        """Write the pictures of a step (see `train`) to samples/ and to TensorBoard."""
+        for name, picture in pictures(step).items():
+            write_png(self.path / "samples" / f"step-{step:06}_{name}.png", picture)
+            with self.events.as_default(step=step):
+                tf.summary.image(name, picture[None])
+
+    def save(self, state, step):
+        training_state.save(self.checkpoints, state, step, self.settings.keep)
+
+    def restore(self, state):
+        """Set `state` to the newest whole checkpoint -> its number of steps; 0 if none was due yet.
+
+        Raises `checkpoints.WeightsError` if there were checkpoints, of which none is whole.
+        """
+        steps = self.stats()[-1:]
+        if not checkpoints.found(self.checkpoints) and not (steps and steps[0]["step"] > self.settings.save_every):
+            warn(self, f"{self.path} was stopped before its first checkpoint: starting from step 0")
+            return 0
+        return training_state.restore(self.checkpoints, state, lambda line: warn(self, line))
+
     @property
     def checkpoints(self):
         return self.path / "checkpoints"
 
 
-def train(run, state, update, batches, *, start, steps, settings, pictures):
+class NoRunFolder(RunFolder):
+    """The run folder for the workers that are not the chief, who has it: nothing is read, nothing written."""
+
+    def __init__(self, path, settings, about="", resume=False):
+        self.path, self.settings, self.about = Path(path), settings, about
+
+    def begin(self, step):
+        pass
+
+    def log(self, line):
+        pass
+
+    def record(self, stats):
+        pass
+
+    def draw(self, pictures, step):
+        pass
+
+    def save(self, state, step):
+        pass
+
+    def restore(self, state):
+        return 0
+
+
+def train(run, state, update, batches, *, start, steps, pictures):
     """Train from step `start` to `steps` -> the number of steps done, fewer if SIGINT or SIGTERM asked to stop.
 
-    state: tf.Module with all that changes, saved every `settings.save_every` steps and at the end. update(batch, step)
-    -> {name: scalar tensor}, the losses before the update; all must stay finite. pictures(step) -> {name: (H, W, 3)
-    uint8 image}, drawn at step 0, every `settings.sample_every` steps and at the end.
+    run: a `RunFolder`, whose settings say what is done how often. state: tf.Module with all that changes, saved every
+    `save_every` steps and at the end. update(batch, step) -> {name: scalar tensor}, the losses before the update; all
+    must stay finite. pictures(step) -> {name: (H, W, 3) uint8 image}, drawn at step 0, every `sample_every` steps and
+    at the end.
     Raises `Diverged`, and OSError where a disk is full; the checkpoints so far are whole then.
     """
-    begun, finite = time.monotonic(), start
-    done = saved = start
-    if start == 0:
-        _draw(run, pictures, 0)
-    with _stop_requests(run) as is_asked, progress((steps - start) * settings.batch_size, "training", "images") as show:
+    settings, finite, saved = run.settings, start, start
+    size = settings.batch_size
+    with _stop_requests() as is_asked, progress((steps - start) * size, "training", "images") as show:
+        if start == 0:
+            run.draw(pictures, 0)
+        counted, since = start, time.monotonic()
         for step, batch in zip(range(start, steps), batches):  # noqa: B905  the batches never end
             stats, done = update(batch, tf.constant(step, tf.int64)), step + 1
-            ends = done == steps or is_asked()
-            note = ""
-            if ends or any(done % n == 0 for n in (settings.log_every, settings.save_every, settings.sample_every)):
+            ends, note = done == steps or is_asked(), ""
+            logs, draws, saves = (
+                done % n == 0 for n in (settings.log_every, settings.sample_every, settings.save_every)
+            )
+            if ends or logs or draws or saves:
                 values = {name: float(value) for name, value in stats.items()}
-                _check_finite(values, finite, done, run)
-                finite = done
-                note = _status(values)
-            if done % settings.log_every == 0:
-                rate = (done - start) * settings.batch_size / (time.monotonic() - begun)
-                run.record({"step": done, "images": done * settings.batch_size, **values, "images/s": round(rate, 2)})
+                _check_finite(run, values, finite, done)
+                finite, note = done, _status(values)
+            if logs:
+                rate = (done - counted) * size / (time.monotonic() - since)
+                run.record({"step": done, "images": done * size, **values, "images/s": round(rate, 2)})
                 run.log(f"step {done}: {note}, {rate:.1f} images/s")
-                _warn_of_saturation(values, done, run)
-            if done % settings.sample_every == 0 or done == steps:
-                _draw(run, pictures, done)
-            if done % settings.save_every == 0 or ends:
-                training_state.save(run.checkpoints, state, done, settings.keep)
+                _warn_of_saturation(run, values, done)
+            if draws or done == steps:
+                run.draw(pictures, done)
+            if saves or ends:
+                _check_finite(run, {"the weights": _norm(state)}, saved, done)
+                run.save(state, done)
                 saved = done
-            show(settings.batch_size, note)
+            if logs or draws or saves:
+                counted, since = done, time.monotonic()  # the rate is that of the steps alone
+            show(size, note)
             if ends:
                 break
-    assert saved == done, "what was done is saved"
-    return done
+    return saved
 
 
-def _check_finite(values, last, done, run):
+def _check_finite(run, values, last, done):
+    """Raise `Diverged` if one of some numbers is not finite; all were at step `last`."""
     if all(math.isfinite(value) for value in values.values()):
         return
-    bad = ", ".join(name for name, value in values.items() if not math.isfinite(value))
-    whole = checkpoints.found(run.checkpoints)
-    where = f"the last checkpoint before is {whole[0]}" if whole else "there is no checkpoint yet"
+    bad = ", ".join([name for name, value in values.items() if not math.isfinite(value)][:8])
+    whole = next((path for path in checkpoints.found(run.checkpoints) if not checkpoints.damage(path)), None)
+    where = f"the last good checkpoint is {whole}" if whole else "there is no checkpoint yet"
     raise Diverged(f"{bad} no longer finite, between steps {last + 1} and {done}; {where}; try a lower learning rate")
+
+
+def _norm(state):
+    return tf.linalg.global_norm([tf.cast(variable, tf.float32) for variable in state.variables])
 
 
 def _status(values):
     return ", ".join(f"{name} {value:.3f}" for name, value in values.items() if not name.endswith("gradient"))
 
 
-def _warn_of_saturation(values, step, run):
+def _warn_of_saturation(run, values, step):
     if max(1 - values.get("D(x)", 0), values.get("D(G(z))", 1)) < SATURATED:
         warn(run, f"step {step}: D is sure of every image (saturated), G learns little; try more g_updates")
 
@@ -142,15 +225,8 @@ def warn(run, line):
     run.log(f"warning: {line}")
 
 
-def _draw(run, pictures, step):
-    for name, picture in pictures(step).items():
-        write_png(run.path / "samples" / f"step-{step:06}_{name}.png", picture)
-        with run.events.as_default(step=step):
-            tf.summary.image(name, picture[None])
-
-
 @contextmanager
-def _stop_requests(run):
+def _stop_requests():
     """Yields a function that says whether SIGINT or SIGTERM has come; a second one ends the program at once."""
     requests = []
 

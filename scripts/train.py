@@ -1,6 +1,5 @@
 """Train a contextual GAN on the joint images of datasets/prepare.py."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ except ModuleNotFoundError:
     print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
     sys.exit(2)
 
+SHOWN = 6  # joints whose sketches are completed for samples/
 EXAMPLES = """\
   python scripts/train.py --config configs/celeba.yaml --data data/celeba
   python scripts/train.py --config configs/celeba.yaml --data data/celeba --resume
@@ -33,6 +33,12 @@ def parse():
     parser.add_argument("--seed", type=int, help="in place of the configuration's")
     parser.add_argument("--resume", action="store_true", help="continue from the newest whole checkpoint")
     parser.add_argument("--deterministic", action="store_true", help="the same bits in every run; may be slower")
+    parser.add_argument(
+        "--strategy",
+        choices=("one", "mirrored", "multi-worker"),
+        default="one",
+        help="train on one device, on all GPUs of this machine, or on all workers of TF_CONFIG (default: %(default)s)",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="train.KEY=VALUE", help="in place of the file's")
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the configuration, do nothing")
     return parser.parse_args()
@@ -51,26 +57,41 @@ def main(args):
     with command.mistakes():
         settings = settings_of(args)
     tf = command.import_tensorflow()
-    import yaml
-
-    from contextual_gan import config, data, dcgan_training, training
-    from contextual_gan.progress import progress
+    from contextual_gan import data, dcgan_training, distribution, training
 
     if args.deterministic:
         tf.config.experimental.enable_op_determinism()
-    text = yaml.safe_dump({"train": config.resolved(settings)}, sort_keys=False)
-    out = args.out or os.path.join("runs", Path(args.config).stem)
+    out, folder, test = (
+        args.out or Path("runs", Path(args.config).stem),
+        Path(args.data, "train"),
+        Path(args.data, "test"),
+    )
     with command.mistakes():
-        count = len(data.joint_files(Path(args.data) / "train"))
-        steps = args.steps or round(settings.epochs * count / settings.batch_size)
-        run = training.RunFolder(out, text, args.resume)
-    print(f"{count} joint images, {steps} steps of {settings.batch_size}: {out}")
+        files = data.joint_files(folder)
+        shown = data.joint_files(test) if test.is_dir() and any(test.iterdir()) else files
+        steps = args.steps or max(round(settings.epochs * len(files) / settings.batch_size), 1)
+        run_folder = training.RunFolder if distribution.is_chief(args.strategy) else training.NoRunFolder
+        run = run_folder(out, settings, dcgan_training.about(folder, files), args.resume)
+    print(f"{len(files)} joint images, {steps} steps of {settings.batch_size}: {out}")
     if args.dry_run:
-        print(text, end="")
+        print(run.text(), end="")
         return 0
-    with progress(count, "reading", "images") as show, command.mistakes():
-        done = dcgan_training.train_dcgan(settings, args.data, run, steps=steps, resume=args.resume, show=show)
-    print(f"step {done} of {steps}" + ("" if done == steps else "; --resume continues"))
+    return train(args, run, files, shown[:SHOWN], steps)
+
+
+def train(args, run, files, shown, steps):
+    from contextual_gan import dcgan_training, distribution
+    from contextual_gan.progress import progress
+
+    with command.mistakes():
+        strategy = distribution.create(args.strategy)
+    with progress(len(files), "reading", "images") as show, command.mistakes():
+        start, done = dcgan_training.train_dcgan(
+            run, files, shown, steps=steps, strategy=strategy, resume=args.resume, show=show
+        )
+    line = f"step {done} of {steps}" + ("" if done >= steps else "; --resume continues")
+    run.log(line)
+    print(line if done > start else f"nothing to do: {line}")
     return 0
 
 

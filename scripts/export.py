@@ -1,0 +1,58 @@
+"""Write the networks of a training run as one file that --weights reads, or as TensorFlow's SavedModels."""
+
+import sys
+from pathlib import Path
+
+try:
+    from contextual_gan import command
+except ModuleNotFoundError:
+    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
+    sys.exit(2)
+
+EXAMPLES = """\
+  python scripts/export.py runs/celeba celeba.safetensors
+  python scripts/export.py runs/celeba celeba.safetensors --dtype float32 --overwrite
+  python scripts/export.py runs/celeba saved/ --saved-model
+
+Of a run, it takes the newest whole checkpoint, and the moving average of the generator where there is one.
+OUT.json, written beside OUT.safetensors, says what the weights are: SHA-256, images seen, settings, the last losses.
+SavedModels are OUT/generator, z (n, 100) -> joint images (n, 64, 128, 3), and OUT/discriminator, these -> logits.
+"""
+
+
+def parse():
+    parser = command.ArgumentParser(__doc__, EXAMPLES)
+    parser.add_argument("run", metavar="RUN", help="run folder of train.py (or other weights)")
+    parser.add_argument("out", metavar="OUT", help="file to write, .safetensors; with --saved-model a folder")
+    parser.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="default: %(default)s")
+    parser.add_argument("--saved-model", action="store_true", help="write SavedModels, which are float32")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    args = parser.parse_args()
+    if not args.saved_model and Path(args.out).suffix != ".safetensors":
+        parser.error(f"{args.out} is not called .safetensors; a folder is written with --saved-model")
+    return args
+
+
+def main(args):
+    out = Path(args.out)
+    if out.exists() and not args.overwrite:
+        raise command.UserError(f"{out} is there already: give another name, or --overwrite")
+    command.import_tensorflow()
+    from contextual_gan import checkpoints, dcgan_training
+
+    with command.mistakes():
+        generator, discriminator = checkpoints.load_networks(args.run)
+    if args.saved_model:
+        for network in (generator, discriminator):
+            network.export(out / network.name, verbose=False)
+        print(f"wrote {out}/generator and {out}/discriminator")
+        return 0
+    checkpoints.save_weights(out, generator, discriminator, args.dtype)
+    if Path(args.run).is_dir():
+        dcgan_training.write_card(args.run, out)
+    print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
+if __name__ == "__main__":
+    command.run(main, parse())

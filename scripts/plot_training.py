@@ -1,0 +1,102 @@
+"""Plot the losses of a training run, and show what the same z became in the course of it."""
+
+import json
+import sys
+from pathlib import Path
+
+try:
+    from contextual_gan import command
+except ModuleNotFoundError:
+    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
+    sys.exit(2)
+
+EXAMPLES = """\
+  python scripts/plot_training.py runs/celeba --out results/celeba
+  python scripts/plot_training.py results/celeba_stats.jsonl --out results/celeba
+
+Of a run folder, it writes OUT_stats.jsonl (a copy), OUT_losses.png, and OUT_samples.png: generated joint images,
+one row per step, one z per column. Of a stats.jsonl alone, only the losses. Nothing is shown that was not generated.
+"""
+PLOTS = (("losses", ("d_loss_real", "d_loss_fake", "g_loss")), ("probabilities", ("D(x)", "D(G(z))")))
+GAP = 6  # between the images of samples/
+SMOOTHED = 25  # lines of stats.jsonl in the moving median
+
+
+def parse():
+    parser = command.ArgumentParser(__doc__, EXAMPLES)
+    parser.add_argument("run", metavar="RUN", help="run folder, or a stats.jsonl")
+    parser.add_argument("--out", required=True, metavar="OUT", help="how the names of the files begin")
+    parser.add_argument("--rows", type=command.positive, default=5, help="steps that are shown (default: %(default)s)")
+    parser.add_argument("--columns", type=command.positive, default=6, help="z that are shown (default: %(default)s)")
+    return parser.parse_args()
+
+
+def main(args):
+    run = Path(args.run)
+    path = run / "stats.jsonl" if run.is_dir() else run
+    if not path.is_file():
+        raise command.UserError(f"no such file: {path}; give a run folder of train.py or its stats.jsonl")
+    try:
+        stats = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        images = [line["images"] for line in stats]
+    except (ValueError, TypeError, KeyError) as error:
+        raise command.UserError(f"{path} is no stats.jsonl of a training run") from error
+    if not stats:
+        raise command.UserError(f"{path} is empty: nothing has been logged yet")
+    plot(stats, images, f"{args.out}_losses.png")
+    if run.is_dir():
+        from contextual_gan.images import replace_file
+
+        replace_file(f"{args.out}_stats.jsonl", path.read_bytes())
+        draw_samples(run / "samples", f"{args.out}_samples.png", args.rows, args.columns, images[0] // stats[0]["step"])
+    return 0
+
+
+def plot(stats, images, out):
+    """Losses and probabilities over the number of images seen: every line, and a moving median."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise command.UserError("plots need matplotlib: pip install -e '.[plots]'") from error
+    import numpy as np
+
+    figure = Figure((9, 6), layout="constrained")
+    for axes, (title, names) in zip(figure.subplots(2, sharex=True), PLOTS, strict=True):
+        for colour, name in zip(("tab:blue", "tab:orange", "tab:green"), names, strict=False):
+            values = np.array([line[name] for line in stats])
+            smooth = [np.median(values[max(i - SMOOTHED // 2, 0) : i + SMOOTHED // 2 + 1]) for i in range(len(values))]
+            axes.plot(images, values, colour, alpha=0.2, linewidth=0.6)
+            axes.plot(images, smooth, colour, label=name)
+        axes.axhline(np.log(2) if title == "losses" else 0.5, color="grey", linewidth=0.8, linestyle=":")
+        axes.set_ylabel(title)
+        axes.set_ylim(
+            0, 1 if title == "probabilities" else np.quantile([line[n] for line in stats for n in names], 0.995)
+        )
+        axes.legend(loc="upper right")
+    axes.set_xlabel("images seen")
+    figure.savefig(out, dpi=100)
+    print(f"wrote {out}")
+
+
+def draw_samples(folder, out, rows, columns, batch_size):
+    """Some steps below each other, each the first fixed z, by the moving average of G or else by G itself."""
+    from contextual_gan.images import grid, read_image, write_png
+
+    paths = sorted(folder.glob("step-*_average.png")) or sorted(folder.glob("step-*_generator.png"))
+    if not paths:
+        raise command.UserError(f"there are no pictures in {folder}")
+    last = len(paths) - 1
+    chosen = [paths[i] for i in sorted({round(last * (i / max(rows - 1, 1)) ** 2) for i in range(rows)})]  # early ones
+    images = [int(path.name[5:].partition("_")[0]) * batch_size for path in chosen]
+    write_png(
+        out,
+        grid(
+            [[read_image(path)[GAP : GAP + 64, GAP : (GAP + 128) * columns]] for path in chosen],
+            labels=[f"{n} images seen" for n in images],
+        ),
+    )
+    print(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    command.run(main, parse())

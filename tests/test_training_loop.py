@@ -1,0 +1,132 @@
+"""The training loop with a model of a few numbers: what it saves, and what it does when something goes wrong."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from contextual_gan import checkpoints, config, training
+
+SETTINGS = config.Train(batch_size=2, log_every=1, save_every=4, sample_every=6, keep=2)
+
+
+class Tiny(tf.Module):
+    def __init__(self):
+        super().__init__()
+        self.weights = tf.Variable(tf.zeros(20_000))
+
+
+def loop(path, steps, *, resume=False, disturb=lambda step, state: None, **losses):
+    """Train a `Tiny`: each step adds its number to all weights; then disturb(step, state) is called."""
+    run, state = training.RunFolder(path, SETTINGS, "no images", resume), Tiny()
+    start = run.restore(state) if resume else 0
+    run.begin(start)
+
+    def update(batch, step):
+        state.weights.assign_add(tf.fill(20_000, float(step)))
+        disturb(int(step), state)
+        return {name: tf.constant(value(int(step))) for name, value in losses.items()}
+
+    def pictures(step):
+        return {"generator": np.full((4, 4, 3), step, np.uint8)}
+
+    done = training.train(run, state, update, iter(int, 1), start=start, steps=steps, pictures=pictures)
+    return done, float(state.weights[0])
+
+
+def saved(path):
+    return [found.name for found in checkpoints.found(path / "checkpoints")]
+
+
+def test_what_is_written_when(tmp_path):
+    assert loop(tmp_path / "run", 11, g_loss=lambda step: 1.0) == (11, sum(range(11)))
+    assert saved(tmp_path / "run") == ["step-000011", "step-000008"]  # of 4, 8 and 11 the newest two
+    pictures = sorted(path.name for path in (tmp_path / "run" / "samples").iterdir())
+    assert pictures == ["step-000000_generator.png", "step-000006_generator.png", "step-000011_generator.png"]
+    assert loop(tmp_path / "run", 14, resume=True, g_loss=lambda step: 1.0) == (14, sum(range(14)))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, value):
+    with pytest.raises(training.Diverged) as error:
+        loop(tmp_path / "run", 20, d_loss=lambda step: value if step == 9 else 1.0, g_loss=lambda step: 1.0)
+    assert "d_loss no longer finite, between steps 10 and 10" in str(error.value)
+    assert "step-000008" in str(error.value) and saved(tmp_path / "run") == ["step-000008", "step-000004"]
+    assert loop(tmp_path / "run", 12, resume=True, d_loss=lambda step: 1.0) == (12, sum(range(12)))
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    def spoil(step, state):
+        if step == 6:
+            state.weights.assign(tf.fill(20_000, float("nan")))
+
+    with pytest.raises(training.Diverged, match=r"weights no longer finite, between steps 5 and 8; .*step-000004;"):
+        loop(tmp_path / "run", 20, disturb=spoil, g_loss=lambda step: 1.0)
+    assert saved(tmp_path / "run") == ["step-000004"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_after_the_step(tmp_path, number):
+    def interrupt(step, state):
+        if step == 4:
+            os.kill(os.getpid(), number)
+
+    assert loop(tmp_path / "run", 20, disturb=interrupt, g_loss=lambda step: 1.0) == (5, sum(range(5)))
+    assert saved(tmp_path / "run") == ["step-000005", "step-000004"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def interrupt_twice(path):
+    def interrupt(step, state):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    loop(path, 20, disturb=interrupt, g_loss=lambda step: 1.0)
+
+
+@pytest.mark.full
+def test_a_second_signal_ends_the_program_at_once(tmp_path):
+    code = f"import test_training_loop; test_training_loop.interrupt_twice({str(tmp_path / 'run')!r})"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, timeout=60).returncode == 130
+    assert saved(tmp_path / "run") == []
+
+
+def test_a_full_disk_keeps_the_checkpoints(tmp_path):
+    loop(tmp_path / "run", 8, g_loss=lambda step: 1.0)
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, unlimited[1]))
+    try:
+        with pytest.raises(OSError, match=r"step-000012"):
+            loop(tmp_path / "run", 20, resume=True, g_loss=lambda step: 1.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert saved(tmp_path / "run") == ["step-000008", "step-000004"]
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["step-000004", "step-000008"]
+
+
+def test_a_run_without_a_checkpoint_starts_again_only_if_none_was_due(tmp_path, capsys):
+    def fail(step, state):
+        if step == 2:
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        loop(tmp_path / "run", 20, disturb=fail, g_loss=lambda step: 1.0)
+    assert loop(tmp_path / "run", 9, resume=True, g_loss=lambda step: 1.0)[0] == 9
+    assert "before its first checkpoint: starting from step 0" in capsys.readouterr().err
+    for name in saved(tmp_path / "run"):
+        os.rename(tmp_path / "run" / "checkpoints" / name, tmp_path / name)
+    with pytest.raises(checkpoints.WeightsError, match="there is no checkpoint"):
+        loop(tmp_path / "run", 20, resume=True, g_loss=lambda step: 1.0)
+
+
+def test_a_saturated_discriminator_is_warned_of(tmp_path, capsys):
+    values = {"D(x)": lambda step: 0.999 if step > 3 else 0.5, "D(G(z))": lambda step: 0.001}
+    loop(tmp_path / "run", 6, **values)
+    warned = [line for line in capsys.readouterr().err.splitlines() if "saturated" in line]
+    assert [line.partition(":")[2].split(":")[0] for line in warned] == [" step 5", " step 6"]
