@@ -92,6 +92,8 @@ def _verdict(error):
             return text, 1
         case OSError(strerror=str(reason), filename=str(path), errno=number):
             return f"{reason}: {path}{_room(path) if number in FULL else ''}", 1
+        case OSError(strerror=str(reason), errno=number) if number in FULL:  # it does not say which file
+            return f"{reason}; make room and run the same command again", 1
     return f"{type(error).__name__}: {text} (--debug shows where)", 1
 
 
@@ -175,7 +177,12 @@ def import_tensorflow():
 
 
 def add_search_arguments(parser):
-    """Add `--preset` and a flag for every number of `config.Search`, `--lambda` for lambda_."""
+    """Add what completion needs: its networks, what to make, and a flag for every number of `config.Search`."""
+    weights = "published weights, a .safetensors file or a run folder of train.py (default: celeba)"
+    parser.add_argument("--weights", default="celeba", help=weights)
+    parser.add_argument("--direction", choices=("photo", "sketch"), default="photo", help="what to make: %(default)s")
+    parser.add_argument("--seed", type=not_negative, default=0, help="of the random z (default: 0)")
+    parser.add_argument("--batch-size", type=positive, default=64, metavar="B", help="searched at once (default: 64)")
     group = parser.add_argument_group("search", "numbers that are not given come from the preset")
     group.add_argument("--preset", choices=PRESETS, default="coauthor", help="default: %(default)s")
     for field in fields(Search):

@@ -40,8 +40,8 @@ def save(folder, state, step, keep=3):
 
 
 def _reason(error):
-    """TensorFlow's errors are pages: their last words say what happened."""
-    return error.strerror if isinstance(error, OSError) else " ".join(error.message.split())[-200:]
+    """TensorFlow's errors are long: what happened comes last, before the name of the operation."""
+    return error.strerror if isinstance(error, OSError) else error.message.rpartition("; ")[2].partition(" [Op:")[0]
 
 
 def restore(folder, state, warn):

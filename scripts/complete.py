@@ -25,10 +25,6 @@ def parse():
     parser.add_argument("input", nargs="+", help="image files, and folders of them (recursive)")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
-        "--weights", default="celeba", help="published weights, or a .safetensors file (default: celeba)"
-    )
-    parser.add_argument("--direction", choices=("photo", "sketch"), default="photo", help="what to make: %(default)s")
-    parser.add_argument(
         "--crop",
         default="auto",
         help="cut sketches: auto (whole heads to brow-to-chin), none, ink, or x,y,w,h in pixels (default: auto)",
@@ -40,10 +36,6 @@ def parse():
         help="take inputs as joint images, whose other half is the ground truth; auto: those of 128x64 pixels",
     )
     parser.add_argument("--samples", type=int, default=1, metavar="K", help="different results per input (default: 1)")
-    parser.add_argument("--seed", type=int, default=0, help="of the random z (default: 0)")
-    parser.add_argument(
-        "--batch-size", type=command.positive, default=64, metavar="B", help="searched at once (default: 64)"
-    )
     parser.add_argument("--show-initializations", action="store_true", help="draw the N candidates of each input")
     parser.add_argument("--overwrite", action="store_true", help="replace what DIR holds of other settings")
     command.add_search_arguments(parser)

@@ -47,16 +47,8 @@ def parse():
         help="; ".join(f"{name}: {what}" for name, what in METHODS.items()),
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
-    parser.add_argument("--direction", choices=("photo", "sketch"), default="photo", help="what to make: %(default)s")
     parser.add_argument("--limit", type=command.positive, metavar="N", help="only the first N images by name")
     parser.add_argument("--train-data", metavar="DIR", help="folder of the joint images of the training set")
-    parser.add_argument(
-        "--weights", default="celeba", help="published weights, or a .safetensors file (default: celeba)"
-    )
-    parser.add_argument("--seed", type=command.not_negative, default=0, help="of the random z (default: 0)")
-    parser.add_argument(
-        "--batch-size", type=command.positive, default=64, metavar="B", help="searched at once (default: 64)"
-    )
     parser.add_argument("--overwrite", action="store_true", help="replace predictions of other settings")
     command.add_search_arguments(parser)
     return parser.parse_args()
