@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
+from contextual_gan import dcgan
 from contextual_gan.dcgan import discriminator, generator
 
 
@@ -61,3 +63,26 @@ def test_output_of_g_is_in_range_and_d_gives_logits(models):
     assert joint.shape == (2, 64, 128, 3) and np.abs(joint).max() <= 1
     assert d.layers[-1].activation.__name__ == "linear"
     assert g.layers[-1].activation.__name__ == "tanh"
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_fused_batch_normalization_is_that_of_keras(policy):
+    ours, theirs = (
+        layer(momentum=0.9, epsilon=1e-5, dtype=policy)
+        for layer in (dcgan._BatchNormalization, layers.BatchNormalization)
+    )
+    x = tf.constant(np.random.default_rng(0).normal(3, 2, (4, 6, 5, 8)), tf.float32)
+    outputs, gradients = [], []
+    for layer in (ours, theirs):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs.append(tf.cast(layer(x, training=True), tf.float32))
+            loss = tf.reduce_sum(outputs[-1] ** 3)
+        gradients.append(tape.gradient(loss, [x, layer.gamma, layer.beta]))
+    scale = 1 if policy == "float32" else 1e3  # results are rounded to 8 bits
+    np.testing.assert_allclose(*outputs, atol=1e-5 * scale)
+    for a, b in zip(*gradients, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4 * scale * np.abs(b).max())
+    for a, b in zip(ours.weights, theirs.weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5 * scale, atol=1e-6 * scale)
+    np.testing.assert_allclose(ours(x, training=False), theirs(x, training=False), atol=1e-4 * scale)

@@ -1,0 +1,35 @@
+"""The search for z, with the published weights."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from benchmarks.clocks import matrix_product_rate, print_medians, seconds
+from contextual_gan import completion, joint
+from contextual_gan.checkpoints import load_pretrained
+from contextual_gan.config import PRESETS
+
+GFLOP_PER_ITERATION = 2.6  # multiply-adds counted twice: G and D forward, and backward to z only
+
+
+def main(args):
+    """The search beside a matrix product, in turn; medians."""
+    generator, discriminator = load_pretrained()
+    z = np.random.default_rng(0).uniform(-1, 1, (2, args.batch_size, 100)).astype(np.float32)
+    known = joint.half(completion.generate(generator, z[0]), joint.DIRECTIONS[args.direction])
+    settings = replace(PRESETS["coauthor"], iterations=args.iterations - 1)  # and the evaluation of the start
+
+    def search():
+        completion.search(generator, discriminator, known, z[1], direction=args.direction, settings=settings)
+
+    search()
+    rates = []
+    for _ in range(args.repeats):
+        before = matrix_product_rate()
+        rate = args.batch_size * args.iterations / seconds(search)
+        product = (before + matrix_product_rate()) / 2
+        rates.append((rate, rate * GFLOP_PER_ITERATION, product, rate * GFLOP_PER_ITERATION / product))
+    flop = f"GFLOP/s at {GFLOP_PER_ITERATION} each"
+    names = ("sketch-iterations/s", flop, "GFLOP/s of a 2048x2048 product", "ratio")
+    print_medians(dict(zip(names, zip(*rates, strict=True), strict=True)))
+    return 0
