@@ -15,10 +15,10 @@ demo: .venv/installed
 	$(BIN)/python scripts/complete.py datasets/samples/sketches --out runs/demo
 
 test: .venv/installed
-	$(BIN)/python -m pytest -m "not full"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not full"
 
 test-full: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The figures of the README.
 results: demo

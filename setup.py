@@ -27,6 +27,6 @@ setup(
         "align": ["face_recognition_models>=0.3.0"],  # dlib's face landmarks; its 68-point model is non-commercial
         "cluster": ["distributed>=2025.1"],  # Dask, for preparing data on several machines
         "plots": ["matplotlib>=3.9"],  # the figures of results/
-        "test": ["pytest>=8.3", "ruff>=0.9", "distributed>=2025.1"],
+        "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.9", "distributed>=2025.1"],
     },
 )
