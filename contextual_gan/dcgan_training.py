@@ -81,7 +81,7 @@ def pictures_function(model, settings, joints, warn):
         known = half(joints, "sketch")
         done = complete(best, model.discriminator, known, preset="coauthor", iterations=STRIP_ITERATIONS)
         rows = [[a, *b] for a, b in zip(joints, to_uint8(done.joints), strict=True)]
-        return found | {"completed": grid(rows, titles=("from the data", "its sketch completed"))}
+        return found | {"completed": grid(rows, titles=("of the data", "completed"))}
 
     return pictures
 

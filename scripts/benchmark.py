@@ -20,7 +20,14 @@ EXAMPLES = """\
 """
 DEFAULTS = {  # of the flags of each subject
     "completion": {"repeats": 5, "batch_size": 64, "iterations": 10, "direction": "photo"},
-    "training": {"repeats": 5, "batch_size": 64, "precision": "float32", "g_updates": 2, "data": None},
+    "training": {
+        "repeats": 5,
+        "batch_size": 64,
+        "precision": "float32",
+        "g_updates": 2,
+        "data": None,
+        "deterministic": False,
+    },
     "data": {"repeats": 3, "images": None, "limit": 2000},
 }
 
@@ -38,6 +45,7 @@ def parse():
     group.add_argument("--precision", choices=("float32", "bfloat16"), help="of the networks (default: float32)")
     group.add_argument("--g-updates", type=command.positive, metavar="N", help="of G per update of D (default: 2)")
     group.add_argument("--data", metavar="DIR", help="DIR/train holds joint images (default: made from one photo)")
+    group.add_argument("--deterministic", action="store_true", default=None, help="as the flag of train.py")
     group = parser.add_argument_group("data")
     group.add_argument("--images", metavar="IN", help="folder or zip archive of photos (default: made from one photo)")
     group.add_argument("--limit", type=command.positive, metavar="N", help="photos, from all over IN (default: 2000)")

@@ -27,6 +27,8 @@ def main(args):
     lr 0 is the same arithmetic, but no network learns these few images by heart, which would be warned of. Joints are
     decoded from PNG in every epoch, as of data sets that memory cannot hold: what is cached costs less.
     """
+    if args.deterministic:
+        tf.config.experimental.enable_op_determinism()
     given = {name: getattr(args, name) for name in ("batch_size", "precision", "g_updates")}
     with command.mistakes():
         settings = config.Train(**given, lr=0.0, cache_gb=0.0, sample_every=NEVER, save_every=NEVER)
