@@ -88,7 +88,7 @@ def _verdict(error):
             return text, 2
         case ModuleNotFoundError():
             return f"{text}: run `pip install -e .` in the repository", 2
-        case ConnectionError():
+        case ConnectionError() | FloatingPointError():
             return text, 1
         case OSError(strerror=str(reason), filename=str(path), errno=number):
             return f"{reason}: {path}{_room(path) if number in FULL else ''}", 1

@@ -34,13 +34,14 @@ def build(settings):
     model = dcgan.DCGAN(**numbers, ema=settings.ema > 0)
     if settings.init_from:
         generator, discriminator = checkpoints.load_networks(settings.init_from)
-        for network, source in (
-            (model.generator, generator),
-            (model.discriminator, discriminator),
-            (model.average, generator),
-        ):
-            if network is not None:
-                network.set_weights(source.get_weights())
+        pairs = ((model.generator, generator), (model.discriminator, discriminator), (model.average, generator))
+        try:
+            for network, source in pairs:
+                if network is not None:
+                    network.set_weights(source.get_weights())
+        except ValueError as error:
+            reason = f"the networks of train.init_from {settings.init_from} are not of train.width {settings.width}"
+            raise checkpoints.WeightsError(reason) from error
     return model
 
 

@@ -26,7 +26,7 @@ SATURATED = 0.01  # D(G(z)) and 1 - D(x) below this: D is so sure that G learns 
 CHANGEABLE = ("epochs", "log_every", "sample_every", "save_every", "keep", "cache_gb")  # when a run is resumed
 
 
-class Diverged(RuntimeError):
+class Diverged(FloatingPointError):
     """A loss or a gradient is no longer finite. The message is one line: between which steps, what to do."""
 
 

@@ -277,6 +277,7 @@ def test_lower_precision_trains_as_well(joints, whole, tmp_path):
         (["--set", "train.lr=fast"], "train.lr"),
         (["--steps", "0"], "0 is not at least 1"),
         (["--set", "train.init_from=nothing"], "no weights at nothing"),
+        (["--set", "train.init_from=celeba"], "train.init_from celeba are not of train.width 4"),
         (["--resume"], "there is no run to resume"),
     ],
 )
