@@ -120,7 +120,18 @@ def load_networks(weights):
     return load_run(weights)
 
 
-# --- checkpoints of a run, which training_state.py writes -------------------------------------------------------------
+# --- what is in a run folder, which training.py writes ----------------------------------------------------------------
+
+
+def read_stats(path):
+    """The lines of a stats.jsonl as dicts, up to one that was cut off or is being written; [] if there is no file."""
+    path, lines = Path(path), []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            break
+    return lines
 
 
 def found(folder):

@@ -130,8 +130,8 @@ class DCGAN(tf.Module):
     @property
     def variables(self):
         networks = (self.generator, self.average, self.discriminator)
-        optimizers = (self.g_optimizer, self.d_optimizer)
-        return [v for n in networks if n is not None for v in n.weights] + [v for o in optimizers for v in o.variables]
+        weights = [variable for network in networks if network is not None for variable in network.weights]
+        return weights + self.g_optimizer.variables + self.d_optimizer.variables
 
 
 def train_step(model, real, z, *, g_updates=2, decay=0.999):

@@ -28,21 +28,23 @@ def noise(seed, step, n):
 
 
 def build(settings):
-    """The networks of a run before its first step. Raises `checkpoints.WeightsError` for a bad init_from."""
+    """The networks of a run, with random weights."""
     keras.utils.set_random_seed(settings.seed % 2**32)
     numbers = {name: getattr(settings, name) for name in ("width", "lr", "beta_1", "precision")}
-    model = dcgan.DCGAN(**numbers, ema=settings.ema > 0)
-    if settings.init_from:
-        generator, discriminator = checkpoints.load_networks(settings.init_from)
-        pairs = ((model.generator, generator), (model.discriminator, discriminator), (model.average, generator))
-        try:
-            for network, source in pairs:
-                if network is not None:
-                    network.set_weights(source.get_weights())
-        except ValueError as error:
-            reason = f"the networks of train.init_from {settings.init_from} are not of train.width {settings.width}"
-            raise checkpoints.WeightsError(reason) from error
-    return model
+    return dcgan.DCGAN(**numbers, ema=settings.ema > 0)
+
+
+def start_from(model, settings):
+    """Give the networks the weights of train.init_from. Raises `checkpoints.WeightsError` in one line."""
+    generator, discriminator = checkpoints.load_networks(settings.init_from)
+    pairs = ((model.generator, generator), (model.discriminator, discriminator), (model.average, generator))
+    try:
+        for network, source in pairs:
+            if network is not None:
+                network.set_weights(source.get_weights())
+    except ValueError as error:
+        reason = f"the networks of train.init_from {settings.init_from} are not of train.width {settings.width}"
+        raise checkpoints.WeightsError(reason) from error
 
 
 def update_function(model, settings, strategy):
@@ -108,6 +110,8 @@ def train_dcgan(run, files, shown, *, steps, strategy, resume=False, show=lambda
         with strategy.scope():
             model = build(settings)
         start = run.restore(model) if resume else 0
+        if settings.init_from and start == 0:  # a run that has begun does not need these weights any more
+            start_from(model, settings)
         same = [config.resolved(settings), steps, run.about]
         start = distribution.start_as_chief(strategy, model.variables, start, same)
         if start >= steps:
@@ -145,8 +149,7 @@ def write_card(path, weights):
     """Write what is known of weights that were exported from a run folder to a JSON file beside them."""
     settings = config.load(Path(path) / "config.yaml", "train", config.Train)
     step = checkpoints.step_of(checkpoints.newest(Path(path) / "checkpoints"))
-    lines = [line for line in training.RunFolder(path, settings, resume=True).stats() if line["step"] <= step]
-    last = lines[-LAST:]
+    last = [line for line in checkpoints.read_stats(Path(path) / "stats.jsonl") if line["step"] <= step][-LAST:]
     card = {
         "name": weights.stem,
         "sha256": checkpoints.file_sha256(weights),

@@ -77,14 +77,8 @@ class RunFolder:
         return f"# {self.about}\n" + yaml.safe_dump({"train": config.resolved(self.settings)}, sort_keys=False)
 
     def stats(self):
-        """The lines of stats.jsonl as dicts, without one that was cut off."""
-        path, lines = self.path / "stats.jsonl", []
-        for text in path.read_text().splitlines() if path.exists() else ():
-            try:
-                lines.append(json.loads(text))
-            except ValueError:
-                break
-        return lines
+        """The lines of stats.jsonl as dicts."""
+        return checkpoints.read_stats(self.path / "stats.jsonl")
 
     def log(self, line):
         """Add a line to log.txt."""

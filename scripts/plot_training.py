@@ -1,6 +1,5 @@
 """Plot the losses of a training run, and show what the same z became in the course of it."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -36,13 +35,15 @@ def main(args):
     path = run / "stats.jsonl" if run.is_dir() else run
     if not path.is_file():
         raise command.UserError(f"no such file: {path}; give a run folder of train.py or its stats.jsonl")
+    from contextual_gan.checkpoints import read_stats
+
     try:
-        stats = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        stats = read_stats(path)
         images = [line["images"] for line in stats]
     except (ValueError, TypeError, KeyError) as error:
         raise command.UserError(f"{path} is no stats.jsonl of a training run") from error
     if not stats:
-        raise command.UserError(f"{path} is empty: nothing has been logged yet")
+        raise command.UserError(f"nothing has been logged in {path} yet, or it is no stats.jsonl of a training run")
     plot(stats, images, f"{args.out}_losses.png")
     if run.is_dir():
         from contextual_gan.images import replace_file

@@ -61,11 +61,8 @@ def main(args):
 
     if args.deterministic:
         tf.config.experimental.enable_op_determinism()
-    out, folder, test = (
-        args.out or Path("runs", Path(args.config).stem),
-        Path(args.data, "train"),
-        Path(args.data, "test"),
-    )
+    folder, test = Path(args.data) / "train", Path(args.data) / "test"
+    out = args.out or Path("runs") / Path(args.config).stem
     with command.mistakes():
         files = data.joint_files(folder)
         shown = data.joint_files(test) if test.is_dir() and any(test.iterdir()) else files
