@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
 from contextual_gan.images import replace_file
@@ -70,14 +70,34 @@ def load_weights(path):
     """
     from contextual_gan import dcgan  # late: what only looks for a file needs no TensorFlow
 
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"{path} is not a readable safetensors file: {error}") from error
+    tensors = _read(path)
     bias = tensors.get("discriminator/conv0.bias")
     width = bias.size if bias is not None and 0 < bias.size <= 1024 else 64
-    generator, discriminator = dcgan.generator(width), dcgan.discriminator(width)
-    variables = named_variables(generator, discriminator)
+    networks = dcgan.generator(width), dcgan.discriminator(width)
+    _assign(path, tensors, *networks)
+    return networks
+
+
+def _read(path):
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def _read_about(path):
+    """The dict that was written beside the tensors of a safetensors file; {} if there is none."""
+    with safe_open(path, "np") as file:
+        try:
+            about = json.loads((file.metadata() or {}).get("about", "{}"))
+        except ValueError:
+            about = None
+    return about if isinstance(about, dict) else {}
+
+
+def _assign(path, tensors, *models):
+    """Set the models to what was read of a file. Raises `WeightsError` naming what does not fit."""
+    variables = named_variables(*models)
     missing, unknown = sorted(variables.keys() - tensors.keys()), sorted(tensors.keys() - variables.keys())
     if missing or unknown:
         raise WeightsError(f"{path} does not hold these networks: missing {_few(missing)}; unknown {_few(unknown)}")
@@ -87,7 +107,6 @@ def load_weights(path):
                 f"{path}: {name} has shape {tensors[name].shape}, the network needs {tuple(variable.shape)}"
             )
         variable.assign(tensors[name].astype(np.float32))
-    return generator, discriminator
 
 
 def _few(names):
@@ -118,6 +137,51 @@ def load_networks(weights):
     from contextual_gan.dcgan_training import load_run  # late: it needs this module
 
     return load_run(weights)
+
+
+# --- encoders, each of which belongs to one generator -----------------------------------------------------------------
+
+
+def encoder_file(weights, direction):
+    """Where the encoder of some weights is, or would be: beside their file, or in the run. Raises `WeightsError`."""
+    path = weights_file(weights)
+    if path.name == HASHES:
+        return Path(weights) / f"encoder_{direction}.safetensors"
+    return path.with_name(f"{path.stem}_encoder_{direction}.safetensors")
+
+
+def encoder_sha256(weights, direction, search):
+    """SHA-256 of the encoder's file if a `config.Search` starts from it, else None."""
+    return file_sha256(encoder_file(weights, direction)) if search.start == "encoder" else None
+
+
+def save_encoder(path, encoder, about, dtype="float16"):
+    """Write an `encoder.Encoder`, and a dict about it, of which "generator_sha256" is that of `weights_file`."""
+    tensors = {k: np.asarray(v).astype(dtype) for k, v in named_variables(encoder.network).items()}
+    described = {"about": json.dumps(about, sort_keys=True)}  # of several entries, safetensors would shuffle the order
+    replace_file(path, save(tensors | {"curvature": encoder.curvature}, described))
+
+
+def load_encoder(weights, direction):
+    """The `encoder.Encoder` of some weights, for what is wanted: "photo" or "sketch".
+
+    Raises `WeightsError` for no file, a damaged one, and one that was made for another generator.
+    """
+    path = encoder_file(weights, direction)
+    tensors = _read(path)
+    if _read_about(path).get("generator_sha256") != file_sha256(weights_file(weights)):
+        raise WeightsError(
+            f"{path} was made for other weights than {weights}: remove it, or make another with train_encoder.py"
+        )
+    from contextual_gan.encoder import Encoder, encoder  # late: needs TensorFlow
+
+    kernel, curvature = tensors.get("encoder/conv0.kernel"), tensors.pop("curvature", None)
+    network = encoder(kernel.shape[-1] if kernel is not None and kernel.ndim == 4 and kernel.shape[-1] <= 1024 else 32)
+    _assign(path, tensors, network)
+    n = network.output_shape[-1]
+    if curvature is None or curvature.shape != (n, n) or not np.isfinite(curvature).all():
+        raise WeightsError(f"{path}: there is no curvature of {n} x {n} numbers in it; make it again")
+    return Encoder(network, curvature)
 
 
 # --- what is in a run folder, which training.py writes ----------------------------------------------------------------

@@ -15,7 +15,7 @@ import traceback
 from dataclasses import fields, replace
 from pathlib import Path
 
-from contextual_gan.config import PRESETS, Search
+from contextual_gan.config import PRESETS, Encoder
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a used up quota, a file beyond the limit
 MOST_NAMES = 20  # printed of those skipped for the same reason, and of reasons
@@ -184,9 +184,41 @@ def add_search_arguments(parser):
     parser.add_argument("--seed", type=not_negative, default=0, help="of the random z (default: 0)")
     parser.add_argument("--batch-size", type=positive, default=64, metavar="B", help="searched at once (default: 64)")
     group = parser.add_argument_group("search", "numbers that are not given come from the preset")
-    group.add_argument("--preset", choices=PRESETS, default="coauthor", help="default: %(default)s")
-    for field in fields(Search):
-        values = ", ".join(f"{preset} {getattr(numbers, field.name)}" for preset, numbers in PRESETS.items())
+    group.add_argument("--preset", choices=PRESETS, default="fast", help="default: %(default)s")
+    _add_fields(group, PRESETS)
+
+
+def search_settings(args):
+    """The `config.Search` of parsed arguments. Raises ValueError for a number out of range, and as `encoder_file`.
+
+    A preset that starts from an encoder starts from random z where there is none, and this says so.
+    """
+    from contextual_gan.checkpoints import encoder_file
+
+    settings = _settings(args, PRESETS[args.preset])
+    if settings.start == "random" or (path := encoder_file(args.weights, args.direction)).is_file():
+        return settings
+    if args.start:
+        raise ValueError(f"there is no encoder to start from, {path}: train_encoder.py makes one")
+    settings = replace(settings, start="random", n_init=args.n_init or PRESETS["coauthor"].n_init)
+    print(f"no encoder at {path} (train_encoder.py makes one): random starts, {settings.n_init} each", file=sys.stderr)
+    return settings
+
+
+def add_encoder_arguments(parser):
+    """Add a flag for every number of `config.Encoder`."""
+    _add_fields(parser.add_argument_group("how"), {"default:": Encoder()})
+
+
+def encoder_settings(args):
+    """The `config.Encoder` of parsed arguments. Raises ValueError for a number out of range."""
+    return _settings(args, Encoder())
+
+
+def _add_fields(group, presets):
+    """Add a flag for every field of settings; the help names its values in {name: settings}."""
+    for field in fields(next(iter(presets.values()))):
+        values = ", ".join(f"{preset} {getattr(numbers, field.name)}" for preset, numbers in presets.items())
         group.add_argument(
             "--" + field.name.rstrip("_").replace("_", "-"),
             dest=field.name,
@@ -197,7 +229,6 @@ def add_search_arguments(parser):
         )
 
 
-def search_settings(args):
-    """The `config.Search` of parsed arguments. Raises ValueError for a number out of range."""
-    given = {f.name: getattr(args, f.name) for f in fields(Search) if getattr(args, f.name) is not None}
-    return replace(PRESETS[args.preset], **given)
+def _settings(args, preset):
+    given = {f.name: getattr(args, f.name) for f in fields(preset) if getattr(args, f.name) is not None}
+    return replace(preset, **given)

@@ -11,11 +11,12 @@ from functools import lru_cache
 
 import numpy as np
 import tensorflow as tf
-from keras import layers
 
+from contextual_gan import descent
 from contextual_gan.config import PRESETS
 from contextual_gan.dcgan import LATENT
 from contextual_gan.images import to_float
+from contextual_gan.inference import batches, encode, forward, generate, generate_half
 from contextual_gan.joint import DIRECTIONS, SIZE, half
 
 GREY = (0.2989, 0.5870, 0.1140)  # sum 0.9999: black becomes 5e-5, not 0, which keeps the logarithm finite
@@ -54,23 +55,6 @@ def perceptual_loss(logits, kind="non-saturating"):
     return tf.nn.softplus(-logits) if kind == "non-saturating" else -tf.nn.softplus(logits)
 
 
-def _forward(model, x):
-    """Run `model`, a chain of layers, in inference mode; the same for a row in any batch.
-
-    TensorFlow splits the long sums of a dense layer according to the batch size, and a difference in the last bit grows
-    a thousandfold in 50 iterations. In float64 it is gone before the result is rounded. Convolutions do not have it.
-    """
-    for layer in model.layers:
-        if isinstance(layer, layers.InputLayer):
-            continue
-        if isinstance(layer, layers.Dense):
-            wide = tf.cast(x, tf.float64) @ tf.cast(layer.kernel, tf.float64) + tf.cast(layer.bias, tf.float64)
-            x = tf.cast(wide, x.dtype)
-        else:
-            x = layer(x, training=False)
-    return x
-
-
 def draw_candidates(known, n_init, seed):
     """Random z for each known half: (n, 64, 64, 3) float32 -> (n, n_init, 100) float32 from U(-1, 1).
 
@@ -93,71 +77,80 @@ def _checked(known):
 
 
 def initialize(
-    generator, known, *, direction="photo", n_init=30, kl="input-generated", epsilon=1e-8, seed=0, batch_size=64
+    generator,
+    known,
+    *,
+    direction="photo",
+    n_init=30,
+    kl="input-generated",
+    epsilon=1e-8,
+    seed=0,
+    batch_size=64,
+    encoder=None,
+    spread=0.0,
 ):
     """Refined initialization: draw `n_init` z for each known half and rate them by KL divergence.
 
-    `known`: (n, 64, 64, 3), uint8 or float in [-1, 1]. Returns z (n, n_init, 100) in the order drawn, and the
-    divergences (n, n_init); the start of the search is the z of the lowest.
+    `known`: (n, 64, 64, 3), uint8 or float in [-1, 1]. With an encoder, the first z is what it gives, and the others
+    are `spread` times a random z away from it. Returns z (n, n_init, 100) in the order drawn, and the divergences
+    (n, n_init); the start of the search is the z of the lowest.
     """
     known = _checked(known)
     z = draw_candidates(known, n_init, seed)
+    if encoder is not None:
+        z[:, 0] = 0
+        z = np.clip(encode(encoder.network, known, batch_size)[:, None] + np.float32(spread) * z, -1, 1)
     divergences = np.empty(z.shape[:2], np.float32)
     rate = _compiled_rating(generator, direction, kl, epsilon)
     owner = np.repeat(np.arange(len(known)), n_init)
-    for rows in _batches(len(owner), 4 * batch_size):  # more fit than in the search: no gradients are kept
+    for rows in batches(len(owner), 4 * batch_size):  # more fit than in the search: no gradients are kept
         divergences.reshape(-1)[rows] = rate(z.reshape(-1, LATENT)[rows], known[owner[rows]])
     return z, divergences
-
-
-def _batches(n, size):
-    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 @lru_cache(maxsize=8)
 def _compiled_rating(generator, direction, kl, epsilon):
     @tf.function(reduce_retracing=True)
     def rate(z, known):
-        generated = half(_forward(generator, z), DIRECTIONS[direction])
+        generated = generate_half(generator, z, DIRECTIONS[direction])
         return _directed_kl(kl, distribution(known, epsilon), distribution(generated, epsilon))
 
     return rate
 
 
-@lru_cache(maxsize=8)
-def _compiled_search(generator, discriminator, direction, settings):
-    """The loop over iterations as one TensorFlow graph: (state, known, steps) -> (state, losses)."""
+# --- the search -------------------------------------------------------------------------------------------------------
+
+
+def _objective(generator, discriminator, direction, settings):
+    """losses(z, known) -> what is descended, and the contextual and total loss to report, each (n,).
+
+    Without a perceptual loss, only the half of G(z) that is compared is computed.
+    """
+    name = DIRECTIONS[direction]
 
     def losses(z, known):
-        """The objective to descend, and the two losses to report, each (batch,)."""
-        joint = _forward(generator, z)
-        p = distribution(half(joint, DIRECTIONS[direction]), settings.epsilon)
-        contextual = kl_divergence(p, known)
-        perceptual = tf.zeros_like(contextual)
+        joint = forward(generator, z) if settings.lambda_ else None
+        generated = half(joint, name) if settings.lambda_ else generate_half(generator, z, name)
+        p = distribution(generated, settings.epsilon)
+        contextual, rest = kl_divergence(p, known), tf.zeros_like(p[:, 0])
         if settings.lambda_:
-            perceptual = perceptual_loss(tf.cast(_forward(discriminator, joint)[:, 0], tf.float64), settings.perceptual)
-        objective = _directed_kl(settings.search_kl, known, p) + settings.lambda_ * perceptual
-        return objective, contextual, contextual + settings.lambda_ * perceptual
+            logits = tf.cast(forward(discriminator, joint)[:, 0], tf.float64)
+            rest = settings.lambda_ * perceptual_loss(logits, settings.perceptual)
+        pull = settings.prior * tf.cast(tf.reduce_mean(z**2, axis=1), tf.float64)
+        return _directed_kl(settings.search_kl, known, p) + rest + pull, contextual, contextual + rest
 
-    def update(v, gradient):
-        """The new velocity and the step of z."""
-        m = settings.momentum
-        new = m * v - settings.lr * gradient
-        return new, (new if settings.update == "momentum" else -m * v + (1 + m) * new)
+    return losses
 
-    row = tf.TensorSpec((None, LATENT), tf.float32)
-    one = tf.TensorSpec((None,), tf.float64)
-    flag = tf.TensorSpec((None,), tf.bool)
 
-    @tf.function(
-        input_signature=[
-            (row, row, row, one, flag),
-            tf.TensorSpec((None, SIZE, SIZE, 3), tf.float32),
-            tf.TensorSpec((), tf.int32),
-        ]
-    )
+@lru_cache(maxsize=8)
+def _compiled_search(generator, discriminator, direction, settings, encoder=None):
+    """The loop over iterations as one TensorFlow graph: (state, known, steps) -> (state, losses)."""
+    losses = _objective(generator, discriminator, direction, settings)
+    _, step = descent.rule(settings, encoder and encoder.curvature)
+
+    @tf.function(reduce_retracing=True)
     def advance(state, known, steps):
-        z, v, best_z, best_total, alive = state
+        z, memory, best_z, best_total, alive = state
         known = distribution(known, settings.epsilon)
         history = tf.TensorArray(tf.float64, steps)
         for i in tf.range(steps):
@@ -172,32 +165,36 @@ def _compiled_search(generator, discriminator, direction, settings):
             history = history.write(
                 i, tf.where(alive[:, None], tf.stack([contextual, total], axis=1), tf.constant(np.nan, tf.float64))
             )
-            new_v, step = update(v, gradient)
-            v = tf.where(alive[:, None], new_v, v)
-            z = tf.where(alive[:, None], tf.clip_by_value(z + step, -1, 1), z)  # the clip leaves the velocity alone
-        return (z, v, best_z, best_total, alive), history.stack()
+            memory, new_z = step(memory, z, objective, gradient)
+            z = tf.where(alive[:, None], new_z, z)
+        return (z, memory, best_z, best_total, alive), history.stack()
 
     return advance
 
 
-def search(generator, discriminator, known, z, *, direction, settings, progress=None):
+def begin(z, settings):
+    """The state of a search from z (n, 100): z, the memory of the rule, the best z, its total, which rows go on."""
+    z = tf.constant(z)
+    memory = descent.rule(settings)[0](z)
+    return z, memory, z, tf.fill([len(z)], np.float64(np.inf)), tf.fill([len(z)], True)
+
+
+def search(generator, discriminator, known, z, *, direction, settings, encoder=None, progress=None):
     """Descend from `z` (n, 100) with all n known halves (n, 64, 64, 3) in one batch.
 
     Returns the best z (n, 100), contextual and total losses (n, iterations + 1). A row whose loss or gradient becomes
     non-finite stops there, its later losses are NaN. `progress(evaluations, contextual)` is called after each chunk of
     iterations with the evaluations done in it and the median loss; there are n * (iterations + 1) in all.
     """
-    advance = _compiled_search(generator, discriminator, direction, settings)
+    advance = _compiled_search(generator, discriminator, direction, settings, encoder)
     n = len(z)
     chunk = max(1, 128 // n)  # about as long for every batch size: a second or two on two cores
-    state = (z, tf.zeros_like(z), z, tf.fill([n], np.float64(np.inf)), tf.fill([n], True))
+    state = begin(z, settings)
     history = []
-    remaining = settings.iterations + 1  # the last evaluation rates the last z
-    while remaining:
-        steps = min(chunk, remaining)
-        state, losses = advance(state, known, steps)
+    for first in range(0, settings.iterations + 1, chunk):  # the last evaluation rates the last z
+        steps = min(chunk, settings.iterations + 1 - first)
+        state, losses = advance(state, known, tf.constant(steps))
         history.append(losses.numpy())
-        remaining -= steps
         if progress:
             latest = history[-1][-1, :, 0]
             progress(n * steps, float(np.median(latest[np.isfinite(latest)] if np.isfinite(latest).any() else latest)))
@@ -205,20 +202,12 @@ def search(generator, discriminator, known, z, *, direction, settings, progress=
     return state[2].numpy(), contextual, total
 
 
-def generate(generator, z, batch_size=64):
-    """Joints of z (..., 100) -> (..., 64, 128, 3) float32 in [-1, 1]."""
-    flat = np.reshape(z, (-1, LATENT))
-    joints = np.empty((len(flat), SIZE, 2 * SIZE, 3), np.float32)
-    for rows in _batches(len(flat), batch_size):
-        joints[rows] = _forward(generator, flat[rows])
-    return joints.reshape(*z.shape[:-1], *joints.shape[1:])
-
-
 def complete(
     generator,
     discriminator,
     known,
     *,
+    encoder=None,
     direction="photo",
     preset="coauthor",
     seed=0,
@@ -230,8 +219,8 @@ def complete(
     """Complete known halves: sketches to joints with photos, or with `direction="sketch"` the other way.
 
     known: (n, 64, 64, 3) uint8, or float32 in [-1, 1]: the half that `direction` does not ask for.
-    preset: "readme" or "coauthor"; `numbers` override its fields (see `config.Search`): n_init, lambda_, update, lr,
-    momentum, iterations, epsilon, init_kl, search_kl, perceptual.
+    encoder: of `checkpoints.load_encoder`, for settings that start from it, as those of "fast" do.
+    preset: "readme", "coauthor" or "fast"; `numbers` override its fields, which are those of `config.Search`.
     samples: K results for each, from the K best of the n_init initializations.
     batch_size: rows searched at once; neither it nor the order nor the company changes a result.
     progress: see `search`.
@@ -241,6 +230,10 @@ def complete(
         raise ValueError(f"no preset {preset!r} or direction {direction!r}: {', '.join((*PRESETS, *DIRECTIONS))}")
     settings = replace(PRESETS[preset], **numbers)
     known = _checked(known)
+    if settings.start == "random":
+        encoder = None
+    elif encoder is None:
+        raise ValueError("the search is to start from an encoder, but none is given")
     if not 1 <= samples <= settings.n_init:
         raise ValueError(f"{samples} samples need as many initializations, n_init is {settings.n_init}")
     n = len(known)
@@ -253,12 +246,14 @@ def complete(
         epsilon=settings.epsilon,
         seed=seed,
         batch_size=batch_size,
+        encoder=encoder,
+        spread=settings.spread,
     )
     chosen = np.argsort(divergences, axis=1, kind="stable")[:, :samples]
     initial = np.take_along_axis(z, chosen[..., None], axis=1).reshape(-1, LATENT)
     best = np.empty_like(initial)
     contextual, total = np.empty((2, len(initial), settings.iterations + 1), np.float32)
-    for rows in _batches(len(initial), batch_size):
+    for rows in batches(len(initial), batch_size):
         best[rows], contextual[rows], total[rows] = search(
             generator,
             discriminator,
@@ -266,6 +261,7 @@ def complete(
             initial[rows],
             direction=direction,
             settings=settings,
+            encoder=encoder,
             progress=progress,
         )
     best, initial, contextual, total = (x.reshape(n, samples, -1) for x in (best, initial, contextual, total))

@@ -86,10 +86,17 @@ class Search:
 
     n_init: int = setting(30, "N: random z that refined initialization chooses from", low=1, high=10**6)
     lambda_: float = setting(0.01, "weight of the perceptual loss", low=0, high=1e6)
-    update: str = setting("momentum", "rule of each step of z", choices=("momentum", "nesterov"))
-    lr: float = setting(0.01, "learning rate", low=0, high=1e6)
+    prior: float = setting(0.0, "weight of the mean square of z, which keeps z off its limits", low=0, high=1e6)
+    update: str = setting("momentum", "rule of each step of z", choices=("momentum", "nesterov", "lbfgs"))
+    lr: float = setting(0.01, "learning rate; of lbfgs, the largest change of a number in a step", low=0, high=1e6)
     momentum: float = setting(0.9, "momentum of the steps of z", low=0, high=1)
     iterations: int = setting(1000, "steps of the search", low=0, high=10**7)
+    start: str = setting(
+        "random",
+        "where initializations come from: U(-1, 1), or the encoder and a neighbourhood of what it gives",
+        choices=("random", "encoder"),
+    )
+    spread: float = setting(0.0, "how far that neighbourhood reaches", low=0, high=2)
     epsilon: float = setting(1e-8, "added to each grey pixel before a half is made a distribution", low=0, high=1)
     init_kl: str = setting("input-generated", "KL divergence that the initialization chooses by", choices=KL_DIRECTIONS)
     search_kl: str = setting("generated-input", "KL divergence that the search descends", choices=KL_DIRECTIONS)
@@ -105,6 +112,10 @@ PRESETS = {
     "readme": Search(update="momentum", lr=0.01),
     # the numbers of a co-author's code, whose lr 0.001 on 100 KL + 1 adversarial is lr 0.1 on KL + 0.01 adversarial
     "coauthor": Search(update="nesterov", lr=0.1),
+    # ours, found by measurement (results/search.md)
+    "fast": Search(
+        n_init=8, start="encoder", spread=1.0, lambda_=0.0, prior=0.2, update="lbfgs", lr=0.3, iterations=50
+    ),
 }
 
 
@@ -159,6 +170,24 @@ class Train:
     save_every: int = setting(250, "steps between checkpoints", low=1, high=10**9)
     keep: int = setting(3, "newest checkpoints that are kept", low=1, high=1000)
     cache_gb: float = setting(6.0, "memory for decoded joint images; if they do not fit, none is kept", low=0, high=1e4)
+
+    __post_init__ = _check
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """How an encoder is trained. Raises ValueError for a bad value."""
+
+    width: int = setting(32, "feature maps of the first convolution", low=1, high=1024)
+    batch_size: int = setting(64, "generated halves per step", low=2, high=2**16)
+    lr: float = setting(5e-4, "learning rate of Adam at the start; it falls to 0 in the end", low=0, high=10)
+    pull: float = setting(0.1, "weight of the squared error of z beside the contextual loss", low=0, high=1e6)
+    precision: str = setting("float32", "of the generator's arithmetic", choices=("float32", "bfloat16"))
+    seed: int = setting(0, "of the first weights and of z", low=0, high=2**63 - 1)
+    log_every: int = setting(50, "steps between lines of stats.jsonl", low=1, high=10**9)
+    sample_every: int = setting(2000, "steps between pictures in samples/", low=1, high=10**9)
+    save_every: int = setting(500, "steps between checkpoints", low=1, high=10**9)
+    keep: int = setting(2, "newest checkpoints that are kept", low=1, high=1000)
 
     __post_init__ = _check
 

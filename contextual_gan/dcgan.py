@@ -100,7 +100,7 @@ def generator_loss(logits):
 
 
 @contextmanager
-def _computing_in(precision):
+def computing_in(precision):
     """Layers that are made in this block compute with this precision."""
     before = config.dtype_policy()
     config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
@@ -118,7 +118,7 @@ class DCGAN(tf.Module):
 
     def __init__(self, *, width=64, lr=2e-4, beta_1=0.5, ema=True, precision="float32"):
         super().__init__()
-        with _computing_in(precision):
+        with computing_in(precision):
             self.generator, self.discriminator = generator(width), discriminator(width)
         self.average = generator(width) if ema else None
         if ema:

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from contextual_gan.completion import generate, initialize
+from contextual_gan.completion import initialize
 from contextual_gan.images import enlarge, framed, grid, read_image, to_uint8, write_png
+from contextual_gan.inference import generate
 from contextual_gan.joint import DIRECTIONS
 
 ROWS_PER_PAGE = 12
@@ -37,7 +38,7 @@ def _block(run, task, generator, stems, scale=3):
     return grid(rows, titles, stems)
 
 
-def draw_initializations(run, task, generator, columns=6, scale=2):
+def draw_initializations(run, task, generator, encoder=None, columns=6, scale=2):
     """Draw STEM_initializations.png where it is missing: the N candidates, the chosen ones framed in red."""
     for stem, entry in sorted(run.results.items()):
         output = f"{stem}_initializations.png"
@@ -52,6 +53,8 @@ def draw_initializations(run, task, generator, columns=6, scale=2):
             kl=task.search.init_kl,
             epsilon=task.search.epsilon,
             seed=task.seed,
+            encoder=encoder,
+            spread=task.search.spread,
         )
         cells = [enlarge(joint, scale) for joint in to_uint8(generate(generator, z[0]))]
         for i in np.argsort(divergence[0], kind="stable")[: task.samples]:

@@ -41,6 +41,7 @@ class Task:
     weights_sha256: str
     preset: str
     search: Search
+    encoder_sha256: str | None = None
     direction: str = "photo"
     seed: int = 0
     samples: int = 1
@@ -203,10 +204,11 @@ def plan(run, stems):
     return todo
 
 
-def complete_folder(run, task, todo, networks, *, batch_size=64, progress=None):
+def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, progress=None):
     """Complete what `plan` returned, batch by batch, into the run folder.
 
-    networks: (generator, discriminator). Inputs that cannot be used go to `run.failed`.
+    networks: (generator, discriminator); encoder: as of `completion.complete`. Inputs that cannot be used go to
+    `run.failed`.
     progress: called with the number of evaluations (see `completion.search`) and a note, also for failed inputs.
     """
     from contextual_gan.completion import complete  # late: a finished run needs no TensorFlow
@@ -229,6 +231,7 @@ def complete_folder(run, task, todo, networks, *, batch_size=64, progress=None):
         found = complete(
             *networks,
             np.stack([known for *_, known, _ in batch]),
+            encoder=encoder,
             direction=task.direction,
             preset=task.preset,
             seed=task.seed,

@@ -50,16 +50,20 @@ def contextual(task):
 def initialization(task):
     """`initialization`: the refined initialization alone, that is where the search of `contextual` starts."""
     search = replace(task.search, iterations=0, lambda_=0.0)
-    return _search(task, search, {key: getattr(search, key) for key in ("n_init", "init_kl", "epsilon")})
+    keys = "n_init", "init_kl", "epsilon", "start", "spread"
+    return _search(task, search, {key: getattr(search, key) for key in keys})
 
 
 def _search(task, search, numbers):
     sha256 = checkpoints.file_sha256(checkpoints.weights_file(task.weights))
-    parameters = {"direction": task.direction, "seed": task.seed, "weights_sha256": sha256, **numbers}
+    encoder_sha256 = checkpoints.encoder_sha256(task.weights, task.direction, search)
+    parameters = {"direction": task.direction, "seed": task.seed, "weights_sha256": sha256}
+    parameters |= {"encoder_sha256": encoder_sha256, **numbers}
 
     def prepare(batch_size):
         options = {"direction": task.direction, "seed": task.seed, "batch_size": batch_size}
-        return partial(_completed, networks=_networks(task.weights), search=search, **options)
+        encoder = checkpoints.load_encoder(task.weights, task.direction) if encoder_sha256 else None
+        return partial(_completed, networks=_networks(task.weights), encoder=encoder, search=search, **options)
 
     return Method(parameters, search.iterations + 1, prepare)
 

@@ -84,6 +84,23 @@ def _correlation(a, b):
     return float(np.clip((a * b).mean() / scale, -1, 1))
 
 
+def diversity(samples):
+    """How different K images of one thing are: (n, K, H, W, 3) uint8 -> (n,), in levels out of 255.
+
+    The mean absolute difference of two of them, over all pixels, channels and pairs; 0 if they are the same.
+    Raises ValueError for less than two samples.
+    """
+    samples = np.asarray(samples)
+    if samples.dtype != np.uint8 or samples.ndim != 5 or samples.shape[1] < 2:
+        raise ValueError(
+            f"samples are (n, K, height, width, 3) uint8, K at least 2; got {samples.shape} {samples.dtype}"
+        )
+    k = samples.shape[1]
+    pairs = [(i, j) for j in range(k) for i in range(j)]
+    wide = samples.astype(np.int16)
+    return np.mean([np.abs(wide[:, i] - wide[:, j]).mean(axis=(1, 2, 3)) for i, j in pairs], axis=0)
+
+
 def bootstrap(values, seed=0, resamples=2000):
     """Mean of the finite values and its 95% interval by the percentile bootstrap -> (mean, low, high), floats.
 

@@ -60,17 +60,21 @@ class RunFolder:
 
     def begin(self, step):
         """Write the configuration; forget the lines of stats.jsonl after `step`, which will be written again."""
-        path = self.path / "config.yaml"
-        if path.exists() and not path.read_text(encoding="utf-8").startswith(f"# {self.about}\n"):
+        if self.was_about_something_else():
             warn(self, "these are not the images that the run was begun with: it will not be what it would have been")
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         (self.path / "samples").mkdir(exist_ok=True)
-        replace_file(path, self.text().encode())
+        replace_file(self.path / "config.yaml", self.text().encode())
         kept = [line for line in self.stats() if line["step"] <= step]
         replace_file(self.path / "stats.jsonl", b"".join(json.dumps(line).encode() + b"\n" for line in kept))
         self.events = tf.summary.create_file_writer(str(self.path))
         with self.events.as_default(step=step):
             tf.summary.text("configuration", f"```yaml\n{self.text()}```")
+
+    def was_about_something_else(self):
+        """Whether the run was begun with another `about`."""
+        path = self.path / "config.yaml"
+        return path.exists() and not path.read_text(encoding="utf-8").startswith(f"# {self.about}\n")
 
     def text(self):
         """What config.yaml holds."""

@@ -47,11 +47,13 @@ def main(args):
     from contextual_gan.progress import progress
 
     with command.mistakes():
+        search = command.search_settings(args)
         task = folder_completion.Task(
             weights=args.weights,
             weights_sha256=checkpoints.file_sha256(checkpoints.weights_file(args.weights)),
             preset=args.preset,
-            search=command.search_settings(args),
+            search=search,
+            encoder_sha256=checkpoints.encoder_sha256(args.weights, args.direction, search),
             direction=args.direction,
             seed=args.seed,
             samples=args.samples,
@@ -71,11 +73,13 @@ def main(args):
 
         with command.mistakes():
             networks = checkpoints.load_networks(args.weights)
+            encoder = checkpoints.load_encoder(args.weights, args.direction) if task.encoder_sha256 else None
+        options = {"encoder": encoder, "batch_size": args.batch_size}
         with progress(task.evaluations() * len(todo), f"completing {len(todo)}", "iterations") as advance:
-            folder_completion.complete_folder(run, task, todo, networks, batch_size=args.batch_size, progress=advance)
+            folder_completion.complete_folder(run, task, todo, networks, progress=advance, **options)
         figures.draw_pages(run, task, networks[0])
         if args.show_initializations:
-            figures.draw_initializations(run, task, networks[0])
+            figures.draw_initializations(run, task, networks[0], encoder)
     else:
         run.save()
         print("nothing to do: all inputs that can be completed are done")

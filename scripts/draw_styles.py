@@ -29,8 +29,8 @@ def generated_faces():
 
     from contextual_gan import joint
     from contextual_gan.checkpoints import load_pretrained
-    from contextual_gan.completion import generate
     from contextual_gan.images import to_uint8
+    from contextual_gan.inference import generate
 
     generator, _ = load_pretrained()
     z = np.random.default_rng(0).uniform(-1, 1, (64, 100)).astype(np.float32)

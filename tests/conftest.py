@@ -18,6 +18,13 @@ def networks():
 
 
 @pytest.fixture(scope="session")
+def encoder():
+    from contextual_gan.checkpoints import load_encoder
+
+    return load_encoder("celeba", "photo")
+
+
+@pytest.fixture(scope="session")
 def data():
     """Folder of real photos and drawings."""
     if not os.environ.get("CONTEXTUAL_GAN_DATA"):

@@ -17,7 +17,7 @@ from contextual_gan.images import read_image, write_png
 from contextual_gan.joint import join
 
 COMMAND = [sys.executable, str(ROOT / "scripts" / "complete.py")]
-QUICK = ["--iterations", "3", "--n-init", "4"]
+QUICK = ["--preset", "coauthor", "--iterations", "3", "--n-init", "4"]
 
 
 def complete(*args, **options):
@@ -75,8 +75,8 @@ def test_good_files_are_completed_bad_ones_listed(done, folder):
 
 
 def test_z_gives_the_saved_picture(done, networks):
-    from contextual_gan.completion import generate
     from contextual_gan.images import to_uint8
+    from contextual_gan.inference import generate
 
     _, out = done
     joint = to_uint8(generate(networks[0], np.load(out / "z.npz")["3"]))[0]
@@ -259,3 +259,12 @@ def test_outside_an_installation_the_error_says_what_to_do(tmp_path):
     (tmp_path / "contextual_gan.py").write_text("raise ModuleNotFoundError('contextual_gan')")
     result = complete("--help", env=environment)
     assert result.returncode == 2 and "pip install -e ." in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def test_the_default_preset_is_fast_and_starts_from_the_published_encoder(tmp_path):
+    write_png(tmp_path / "face.png", draw_face(0))
+    result = complete(tmp_path / "face.png", "--out", tmp_path / "run")
+    assert result.returncode == 0 and "no encoder" not in result.stderr
+    settings, (entry,) = record(tmp_path / "run")["settings"], record(tmp_path / "run")["results"]
+    assert settings["preset"] == "fast" and settings["start"] == "encoder" and settings["encoder_sha256"]
+    assert entry["contextual"]["best"] < 0.7 * entry["contextual"]["initial"]

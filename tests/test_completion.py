@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from contextual_gan import completion, dcgan
+from contextual_gan import completion, dcgan, inference
 from contextual_gan.completion import complete
 from contextual_gan.config import PRESETS, Search
+from contextual_gan.encoder import Encoder
 from contextual_gan.images import decode_rgba, on_background, to_float
 from contextual_gan.joint import half
 from contextual_gan.sketches import xdog
@@ -54,9 +55,7 @@ def gradients(networks, z, known, **numbers):
     """dz of the objective for each row, read off one step without momentum at learning rate 1."""
     settings = Search(update="momentum", lr=1.0, momentum=0.0, **numbers)
     advance = completion._compiled_search(*networks, "photo", settings)
-    n = len(z)
-    state = (z, np.zeros_like(z), z, np.full(n, np.inf), np.full(n, True))
-    (_, v, *_), _ = advance(state, known, 1)
+    (_, (v,), *_), _ = advance(completion.begin(z, settings), known, tf.constant(1))
     return -v.numpy()
 
 
@@ -103,11 +102,11 @@ def test_gradient_of_z_is_the_finite_difference_through_both_networks(tiny, sear
     z, known = latents(2), halves(2)
 
     def objective(z):
-        joint = completion._forward(tiny[0], tf.constant(z, tf.float64))
+        joint = inference.forward(tiny[0], tf.constant(z, tf.float64))
         p = twin_distribution(half(joint.numpy(), "sketch"))
         q = twin_distribution(known.astype(np.float64))
         kl = twin_kl(p, q) if search_kl == "generated-input" else twin_kl(q, p)
-        d = 1 / (1 + np.exp(-completion._forward(tiny[1], joint).numpy()[:, 0]))
+        d = 1 / (1 + np.exp(-inference.forward(tiny[1], joint).numpy()[:, 0]))
         return kl + 0.7 * (-np.log(d) if perceptual == "non-saturating" else np.log(1 - d))
 
     gradient = gradients(tiny, z, known, lambda_=0.7, search_kl=search_kl, perceptual=perceptual)
@@ -132,8 +131,7 @@ def test_updates_follow_their_formula_with_clipped_z_and_unclipped_velocity(tiny
     z, known = latents(2), halves(2)
     settings = Search(update=update, lr=5.0, momentum=0.9, lambda_=0.1)
     advance = completion._compiled_search(*tiny, "photo", settings)
-    state = (z, np.zeros_like(z), z, np.full(2, np.inf), np.full(2, True))
-    (found, velocity, *_), _ = advance(state, known, 4)
+    (found, (velocity,), *_), _ = advance(completion.begin(z, settings), known, tf.constant(4))
     v = np.zeros_like(z)
     for _ in range(4):
         new = 0.9 * v - 5.0 * gradients(tiny, z, known, lambda_=0.1)
@@ -141,6 +139,27 @@ def test_updates_follow_their_formula_with_clipped_z_and_unclipped_velocity(tiny
         v = new
     assert (np.abs(z) == 1).any() and (np.abs(z) < 1).any()
     assert np.allclose(found, z, atol=1e-5) and np.allclose(velocity, v, atol=1e-5)
+
+
+def test_the_prior_pulls_towards_the_middle(tiny):
+    z, known = latents(2), halves(2)
+    for lambda_ in (0.0, 0.1):
+        pulled = gradients(tiny, z, known, lambda_=lambda_, prior=3.0)
+        free = gradients(tiny, z, known, lambda_=lambda_)
+        assert np.allclose(pulled - free, 2 * 3.0 * z / 100, atol=1e-4)
+    found = complete(*tiny, known, iterations=5, prior=3.0, n_init=1)  # it is descended but not reported
+    assert np.allclose(found.contextual[:, 0, 0], twin_contextual(found.initial_joints[:, 0], known), rtol=1e-4)
+
+
+def test_a_search_in_chunks_is_the_search_in_one(tiny):
+    z, known = latents(2), halves(2)
+    settings = Search(update="lbfgs", lr=0.3, iterations=9)
+    advance, begin = completion._compiled_search(*tiny, "photo", settings), completion.begin(z, settings)
+    whole, losses = advance(begin, known, tf.constant(10))
+    state, first = advance(begin, known, tf.constant(4))
+    state, second = advance(state, known, tf.constant(6))
+    assert np.array_equal(losses, np.concatenate([first, second]))
+    assert all(np.array_equal(a, b) for a, b in zip(tf.nest.flatten(whole), tf.nest.flatten(state), strict=True))
 
 
 def test_the_iterate_of_lowest_total_is_kept_not_the_last(tiny):
@@ -171,6 +190,26 @@ def test_the_start_is_the_best_of_n_and_counts_for_the_first_loss(tiny):
     assert np.allclose(found.contextual[:, 0, 0], twin_contextual(found.initial_joints[:, 0], known), rtol=1e-4)
 
 
+def constant_encoder(z):
+    """An encoder that gives the same z for everything."""
+    known = keras.Input((64, 64, 3))
+    layer = keras.layers.Dense(100, kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(z))
+    return Encoder(keras.Model(known, layer(keras.layers.Flatten()(known))), np.eye(100, dtype=np.float32))
+
+
+def test_the_search_starts_from_the_encoder_and_its_neighbourhood(tiny):
+    known, encoder = halves(2), constant_encoder(0.9)
+    z, divergences = completion.initialize(tiny[0], known, n_init=5, encoder=encoder, spread=0.2)
+    assert np.allclose(z[:, 0], 0.9) and z.max() == 1
+    random = completion.draw_candidates(known, 5, seed=0)
+    assert np.allclose(z[:, 1:], np.minimum(0.9 + 0.2 * random[:, 1:], 1))
+    options = {"start": "encoder", "n_init": 5, "spread": 0.2, "iterations": 1}
+    found = complete(*tiny, known, encoder=encoder, **options)
+    assert np.array_equal(found.initial_z[:, 0], z[np.arange(2), divergences.argmin(axis=1)])
+    with pytest.raises(ValueError, match="encoder, but none"):
+        complete(*tiny, known, **options)
+
+
 def test_photos_are_known_in_the_other_direction(tiny):
     known = halves(2)
     found = complete(*tiny, known, direction="sketch", iterations=5, n_init=3)
@@ -180,11 +219,13 @@ def test_photos_are_known_in_the_other_direction(tiny):
     assert (found.total[:, 0].min(axis=1) < found.total[:, 0, 0]).all()
 
 
-def test_a_result_is_the_same_alone_in_a_batch_and_in_another_order(networks, sketches):
-    together = complete(*networks, sketches, iterations=50)
+@pytest.mark.parametrize("preset", ["coauthor", "fast"])
+def test_a_result_is_the_same_alone_in_a_batch_and_in_another_order(networks, encoder, sketches, preset):
+    options = {"preset": preset, "iterations": 50, "encoder": encoder}
+    together = complete(*networks, sketches, **options)
     order = np.array([3, 0, 4, 2, 1])
-    shuffled = complete(*networks, sketches[order], iterations=50, batch_size=3)
-    alone = complete(*networks, sketches[2:3], iterations=50)
+    shuffled = complete(*networks, sketches[order], batch_size=3, **options)
+    alone = complete(*networks, sketches[2:3], **options)
     assert np.abs(together.joints[order] - shuffled.joints).max() < 1e-4
     assert np.abs(together.joints[2] - alone.joints[0]).max() < 1e-4
     assert np.abs(together.joints - together.initial_joints).max() > 0.5  # the search did something
@@ -229,9 +270,8 @@ def test_only_the_row_that_becomes_non_finite_stops(tiny):
     z, known = latents(1).repeat(3, axis=0), halves(3)
     settings = Search(iterations=40, lr=0.05, momentum=0.0)
     advance = completion._compiled_search(*tiny, "photo", settings)
-    state = (z, np.zeros_like(z), z, np.full(3, np.inf), np.full(3, True))
-    (end, *_), _ = advance(state, known, 40)
-    values = completion.generate(tiny[0], np.concatenate([end.numpy(), z[:1]])).reshape(4, -1)
+    (end, *_), _ = advance(completion.begin(z, settings), known, tf.constant(40))
+    values = inference.generate(tiny[0], np.concatenate([end.numpy(), z[:1]])).reshape(4, -1)
     others = values[1:].max(axis=0)
     index = (values[0] - others).argmax()  # rises most in row 0 only: put an edge in its way
     cliff = keras.Sequential([*tiny[0].layers, Cliff(index, (values[0, index] + others[index]) / 2)])
@@ -283,7 +323,7 @@ def test_presets_are_those_of_the_specification():
         ({"lr": -1}, "lr is -1"),
         ({"lr": float("nan")}, "lr is nan"),
         ({"lambda_": -0.1}, "lambda is -0.1"),
-        ({"update": "adam"}, "momentum, nesterov"),
+        ({"update": "newton"}, "momentum, nesterov, lbfgs"),
         ({"samples": 5, "n_init": 4}, "n_init is 4"),
         ({"preset": "best"}, "best"),
         ({"direction": "left"}, "left"),
@@ -303,7 +343,7 @@ def test_bad_halves_are_refused(tiny):
 @pytest.mark.parametrize(("count", "iterations"), [(2, 300), pytest.param(16, 1000, marks=pytest.mark.full)])
 def test_the_sketch_of_a_generated_joint_is_found_again(networks, count, iterations):
     z = np.random.default_rng(1).uniform(-1, 1, (count, 100)).astype(np.float32)
-    known = half(completion.generate(networks[0], z), "sketch")
+    known = half(inference.generate(networks[0], z), "sketch")
     found = complete(*networks, known, preset="coauthor", iterations=iterations)
     initial, best = np.median(found.contextual[:, 0, 0]), np.median(found.contextual[:, 0].min(axis=1))
     print(f"median contextual loss of {count}: {initial:.4f} to {best:.4f}, {initial / best:.1f} times lower")

@@ -24,7 +24,7 @@ from contextual_gan.metrics import bootstrap, consistency
 from contextual_gan.sketches import xdog
 
 SCRIPT = str(ROOT / "scripts" / "evaluate.py")
-QUICK = ["--iterations", "3", "--n-init", "4"]
+QUICK = ["--preset", "coauthor", "--iterations", "3", "--n-init", "4"]
 NAMES = ["a.png", "b.png", "c.png", "more/d.png", "more/e.png"]  # of the good joints
 
 
@@ -59,8 +59,8 @@ def predicted(out, method):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory, networks):
     """Five joints that the generator made, a damaged one, one of another size, and a file that is no image."""
-    from contextual_gan.completion import generate
     from contextual_gan.images import to_uint8
+    from contextual_gan.inference import generate
 
     folder = tmp_path_factory.mktemp("data") / "test"
     z = np.random.default_rng(7).uniform(-1, 1, (len(NAMES), 100)).astype(np.float32)
@@ -225,7 +225,7 @@ def test_a_rerun_does_nothing_and_needs_no_tensorflow(done, data, train, copy, t
 
 def test_other_settings_are_refused_by_name_unless_the_method_does_not_depend_on_them(data, copy):
     before = tree(copy)
-    arguments = ["--data", data, "--out", copy, "--n-init", 4, "--iterations"]
+    arguments = ["--data", data, "--out", copy, "--preset", "coauthor", "--n-init", 4, "--iterations"]
     result = evaluate(*arguments, 4, "--method", "initialization,contextual")
     assert result.returncode == 2 and "iterations: 3 there, 4 now" in result.stderr and "--overwrite" in result.stderr
     assert len(result.stderr.splitlines()) == 1 and tree(copy) == before

@@ -7,7 +7,7 @@ from conftest import draw_face
 from skimage.filters import gaussian
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from contextual_gan.metrics import bootstrap, consistency, json_value, psnr, ssim, summary
+from contextual_gan.metrics import bootstrap, consistency, diversity, json_value, psnr, ssim, summary
 from contextual_gan.sketches import xdog
 
 WANG = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255, "channel_axis": -1}
@@ -179,3 +179,11 @@ def test_no_finite_value_is_an_error_or_said_in_json():
     assert summary([np.nan]) == summary([]) == {"mean": None, "low": None, "high": None}
     assert summary([2, np.inf]) == {"mean": 2, "low": 2, "high": 2}
     assert [json_value(value) for value in (np.inf, np.nan, np.float64(0.5))] == ["inf", None, 0.5]
+
+
+def test_diversity_is_the_mean_difference_of_two_samples():
+    samples = np.stack([[even(0), even(0), even(30)], [even(255), even(0), even(255)], [even(9)] * 3])
+    assert np.allclose(diversity(samples), [20, 170, 0])
+    for bad in (samples[:, :1], samples[0], samples.astype(float)):
+        with pytest.raises(ValueError, match="samples"):
+            diversity(bad)

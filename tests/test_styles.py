@@ -306,10 +306,10 @@ def test_a_mirrored_photo_gives_the_mirrored_sketch(style, preset, scene):
 
 @pytest.fixture(scope="module")
 def faces(networks):
-    from contextual_gan import completion, images, joint
+    from contextual_gan import images, inference, joint
 
     z = np.random.default_rng(0).uniform(-1, 1, (16, 100)).astype(np.float32)
-    return images.to_uint8(joint.half(completion.generate(networks[0], z), "photo"))
+    return images.to_uint8(joint.half(inference.generate(networks[0], z), "photo"))
 
 
 def test_presets_draw_faces_with_a_useful_amount_of_ink_and_differ(faces):

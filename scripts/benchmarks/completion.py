@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.clocks import matrix_product_rate, print_medians, seconds
-from contextual_gan import completion, joint
+from contextual_gan import completion, inference, joint
 from contextual_gan.checkpoints import load_pretrained
 from contextual_gan.config import PRESETS
 
@@ -16,7 +16,7 @@ def main(args):
     """The search beside a matrix product, in turn; medians."""
     generator, discriminator = load_pretrained()
     z = np.random.default_rng(0).uniform(-1, 1, (2, args.batch_size, 100)).astype(np.float32)
-    known = joint.half(completion.generate(generator, z[0]), joint.DIRECTIONS[args.direction])
+    known = joint.half(inference.generate(generator, z[0]), joint.DIRECTIONS[args.direction])
     settings = replace(PRESETS["coauthor"], iterations=args.iterations - 1)  # and the evaluation of the start
 
     def search():
