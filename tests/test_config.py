@@ -119,7 +119,8 @@ def test_resolved_settings_can_be_read_again(read):
     assert read(yaml.safe_dump({"data": resolved(settings)})) == settings
     assert resolved(settings)["styles"] == ["photocopy", "xdog"]
     assert list(resolved(Search())) == [
-        *("n_init", "lambda", "update", "lr", "momentum", "iterations", "epsilon", "init_kl", "search_kl", "perceptual")
+        *("n_init", "lambda", "prior", "update", "lr", "momentum", "iterations", "start", "spread"),
+        *("epsilon", "init_kl", "search_kl", "perceptual"),
     ]
 
 
