@@ -44,7 +44,7 @@ def _dense(layer, x):
 
 
 def _convolution(layer, norm, x):
-    """A convolution and the batch normalization after it as one convolution: an eighth faster."""
+    """A convolution and the batch normalization after it as one convolution."""
     scale = norm.gamma * tf.math.rsqrt(norm.moving_variance + norm.epsilon)
     bias = norm.beta - scale * norm.moving_mean
     if layer.use_bias:
