@@ -3,6 +3,7 @@
 A tensor is named NETWORK/LAYER.VARIABLE, for example `generator/up1.kernel`; it may be stored in float16.
 """
 
+import contextlib
 import hashlib
 import json
 import re
@@ -85,14 +86,29 @@ def _read(path):
         raise WeightsError(f"{path} is not a readable safetensors file: {error}") from error
 
 
-def _read_about(path):
-    """The dict that was written beside the tensors of a safetensors file; {} if there is none."""
-    with safe_open(path, "np") as file:
-        try:
-            about = json.loads((file.metadata() or {}).get("about", "{}"))
-        except ValueError:
-            about = None
-    return about if isinstance(about, dict) else {}
+def _save_described(path, tensors, about):
+    """Write tensors and a dict about them, with the hash of the tensors, to a safetensors file, atomically."""
+    about = json.dumps({**about, "tensors_sha256": _tensors_sha256(tensors)}, sort_keys=True)
+    replace_file(path, save(tensors, {"about": about}))  # of several entries, safetensors would shuffle the order
+
+
+def _read_described(path):
+    """(tensors, the dict about them) of a file of `_save_described`. Raises `WeightsError`, also for damage."""
+    tensors, about = _read(path), None
+    with safe_open(path, "np") as file, contextlib.suppress(ValueError):
+        about = json.loads((file.metadata() or {}).get("about", "null"))
+    if not isinstance(about, dict):
+        raise WeightsError(f"{path} does not say what it was made for: make it again")
+    if about.get("tensors_sha256") != _tensors_sha256(tensors):
+        raise WeightsError(f"{path} is damaged (its tensors are not those that were written): make it again")
+    return tensors, about
+
+
+def _tensors_sha256(tensors):
+    sha256 = hashlib.sha256()
+    for name in sorted(tensors):
+        sha256.update(f"{name} {tensors[name].dtype} {tensors[name].shape}\n".encode() + tensors[name].tobytes())
+    return sha256.hexdigest()
 
 
 def _assign(path, tensors, *models):
@@ -158,8 +174,7 @@ def encoder_sha256(weights, direction, search):
 def save_encoder(path, encoder, about, dtype="float16"):
     """Write an `encoder.Encoder`, and a dict about it, of which "generator_sha256" is that of `weights_file`."""
     tensors = {k: np.asarray(v).astype(dtype) for k, v in named_variables(encoder.network).items()}
-    described = {"about": json.dumps(about, sort_keys=True)}  # of several entries, safetensors would shuffle the order
-    replace_file(path, save(tensors | {"curvature": encoder.curvature}, described))
+    _save_described(path, tensors | {"curvature": encoder.curvature}, about)
 
 
 def load_encoder(weights, direction):
@@ -168,8 +183,8 @@ def load_encoder(weights, direction):
     Raises `WeightsError` for no file, a damaged one, and one that was made for another generator.
     """
     path = encoder_file(weights, direction)
-    tensors = _read(path)
-    if _read_about(path).get("generator_sha256") != file_sha256(weights_file(weights)):
+    tensors, about = _read_described(path)
+    if about.get("generator_sha256") != file_sha256(weights_file(weights)):
         raise WeightsError(
             f"{path} was made for other weights than {weights}: remove it, or make another with train_encoder.py"
         )

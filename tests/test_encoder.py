@@ -97,9 +97,13 @@ def test_an_encoder_of_another_generator_or_a_damaged_one_is_one_line(trained, t
     ask = ("complete.py", tmp_path / "face.png", "--out", tmp_path / "run", "--weights", other, "--preset", "fast")
     result = run(*ask)
     assert result.returncode == 2 and "other weights" in result.stderr and len(result.stderr.splitlines()) == 1
-    path.write_bytes(path.read_bytes()[:1000])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1000])
     result = run(*ask)
     assert result.returncode == 2 and "not a readable" in result.stderr and len(result.stderr.splitlines()) == 1
+    path.write_bytes(whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:])
+    with pytest.raises(checkpoints.WeightsError, match="damaged"):
+        checkpoints.load_encoder(other, "photo")
     assert not list((tmp_path / "run").rglob("*.png"))
 
 
