@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT, draw_face
 
-from contextual_gan import checkpoints, completion, dcgan, encoder, inference
+from contextual_gan import checkpoints, completion, dcgan, encoder, inference, joint
 from contextual_gan.config import Encoder
 from contextual_gan.images import read_image, write_png
 from contextual_gan.joint import half
@@ -146,3 +146,14 @@ def test_curvature_is_that_of_the_divergence():
         step = 0.02 * direction / np.linalg.norm(direction)
         divergence = float(completion.kl_divergence(pixels(z + step.astype(np.float32)), pixels(z))[0])
         assert divergence == pytest.approx((step @ fisher @ step.T).item() / 2, rel=0.1)
+
+
+@pytest.mark.parametrize("direction", ["photo", "sketch"])
+def test_the_published_encoders_begin_nearer_than_random_z(networks, direction):
+    z = np.random.default_rng(5).uniform(-1, 1, (4, 100)).astype(np.float32)
+    known = half(inference.generate(networks[0], z), joint.DIRECTIONS[direction])
+    found = [
+        completion.initialize(networks[0], known, direction=direction, n_init=n, encoder=start)[1].min(axis=1)
+        for n, start in ((1, checkpoints.load_encoder("celeba", direction)), (30, None))
+    ]
+    assert (found[0] < 0.5 * found[1]).all()
