@@ -199,6 +199,44 @@ def load_encoder(weights, direction):
     return Encoder(network, curvature)
 
 
+# --- the baseline -----------------------------------------------------------------------------------------------------
+
+
+def pix2pix_file(weights, direction):
+    """As `weights_file`, of pix2pix: published ones by name, which are one file for each direction."""
+    if str(weights) not in published():
+        return weights_file(weights)
+    path = PRETRAINED / f"{weights}_pix2pix_{direction}.safetensors"
+    if not path.is_file():
+        raise WeightsError(f"there are no pix2pix weights {path}: train.py --config configs/pix2pix.yaml makes some")
+    return path
+
+
+def save_pix2pix(path, generator, about, dtype="float16"):
+    """Write G, and a dict about it, of which "direction" is what it draws."""
+    tensors = {k: np.asarray(v).astype(dtype) for k, v in named_variables(generator).items()}
+    _save_described(path, tensors, about)
+
+
+def load_pix2pix(weights, direction):
+    """G of published weights by name, of a file or a run. Raises `WeightsError`, also for the other direction."""
+    path = pix2pix_file(weights, direction)
+    if path.name == HASHES:
+        from contextual_gan.pix2pix_training import load_run  # late: it needs this module
+
+        generator, drawn = load_run(weights)
+    else:
+        from contextual_gan.pix2pix import unet  # late: needs TensorFlow
+
+        tensors, about = _read_described(path)
+        bias, drawn = tensors.get("generator/down0.bias"), about.get("direction")
+        generator = unet(bias.size if bias is not None and 0 < bias.size <= 256 else 64)
+        _assign(path, tensors, generator)
+    if drawn != direction:
+        raise WeightsError(f"{weights} draws a {drawn}, not a {direction}: give pix2pix weights of that direction")
+    return generator
+
+
 # --- what is in a run folder, which training.py writes ----------------------------------------------------------------
 
 

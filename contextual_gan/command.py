@@ -94,6 +94,7 @@ def _verdict(error):
             return f"{reason}: {path}{_room(path) if number in FULL else ''}", 1
         case OSError(strerror=str(reason), errno=number) if number in FULL:  # it does not say which file
             return f"{reason}; make room and run the same command again", 1
+    text = text if len(text) <= 1000 else f"{text[:1000]} ..."
     return f"{type(error).__name__}: {text} (--debug shows where)", 1
 
 

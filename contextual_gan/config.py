@@ -17,7 +17,6 @@ KL_DIRECTIONS = (  # KL(input || generated), KL(generated || input)
     "input-generated",
     "generated-input",
 )
-SECTIONS = ("data", "train")  # of a configuration file
 LARGEST_FILE = 10**5  # bytes; a configuration has a few thousand
 KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 EXPONENT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+")  # YAML 1.1 takes 1e-4 for a text
@@ -100,6 +99,12 @@ class Search:
     epsilon: float = setting(1e-8, "added to each grey pixel before a half is made a distribution", low=0, high=1)
     init_kl: str = setting("input-generated", "KL divergence that the initialization chooses by", choices=KL_DIRECTIONS)
     search_kl: str = setting("generated-input", "KL divergence that the search descends", choices=KL_DIRECTIONS)
+    contextual: str = setting(
+        "kl",
+        "what the search descends: that, or the mean absolute or squared difference of grey pixels in [0, 1]; "
+        "what it reports and keeps the best by is the KL divergence",
+        choices=("kl", "l1", "l2"),
+    )
     perceptual: str = setting(
         "non-saturating", "-log D(G(z)), or log(1 - D(G(z))) if saturating", choices=("non-saturating", "saturating")
     )
@@ -175,6 +180,31 @@ class Train:
 
 
 @dataclass(frozen=True)
+class Pix2Pix:
+    """How the baseline is trained: `pix2pix:` in a configuration. Raises ValueError for a bad value."""
+
+    direction: str = setting("photo", "half that is drawn from the other", choices=("photo", "sketch"))
+    ngf: int = setting(32, "feature maps of the outermost layers of G and D; the original has 64", low=1, high=256)
+    batch_size: int = setting(16, "joint images per step, on all devices together", low=1, high=2**16)
+    epochs: float = setting(8.0, "passes over the training set", low=0, high=1e6)
+    lr: float = setting(2e-4, "learning rate of both Adam optimizers", low=0, high=10)
+    beta_1: float = setting(0.5, "decay of Adam's mean of gradients", low=0, high=1)
+    l1: float = setting(100.0, "weight of the mean absolute error beside D's opinion", low=0, high=1e6)
+    jitter: bool = setting(True, "enlarge to 72 pixels and cut 64 of them out")
+    precision: str = setting("float32", "as of train", choices=("float32", "bfloat16"))
+    flip: bool = setting(True, "mirror half of the joint images, each half in its place")
+    seed: int = setting(0, "of the first weights, the order of images, flips, cuts and dropout", low=0, high=2**63 - 1)
+    init_from: str | None = setting(None, "weights of G to start from: a file or a run; null: none")
+    log_every: int = setting(50, "steps between lines of stats.jsonl", low=1, high=10**9)
+    sample_every: int = setting(1000, "steps between pictures in samples/", low=1, high=10**9)
+    save_every: int = setting(500, "steps between checkpoints", low=1, high=10**9)
+    keep: int = setting(3, "newest checkpoints that are kept", low=1, high=1000)
+    cache_gb: float = setting(6.0, "memory for decoded joint images; if they do not fit, none is kept", low=0, high=1e4)
+
+    __post_init__ = _check
+
+
+@dataclass(frozen=True)
 class Encoder:
     """How an encoder is trained. Raises ValueError for a bad value."""
 
@@ -190,6 +220,26 @@ class Encoder:
     keep: int = setting(2, "newest checkpoints that are kept", low=1, high=1000)
 
     __post_init__ = _check
+
+
+SECTIONS = {"data": Data, "train": Train, "pix2pix": Pix2Pix, "encoder": Encoder}  # of a configuration file
+
+
+def section_of(settings):
+    """The section of a configuration file that settings are of."""
+    return next(name for name, cls in SECTIONS.items() if cls is type(settings))
+
+
+def trained_section(path):
+    """The section that says what `train.py` trains: "train", or "pix2pix" where there is no other.
+
+    Raises ValueError for a file that is no configuration or has neither.
+    """
+    found = _sections(path, "train")
+    for name in ("train", "pix2pix"):
+        if name in found:
+            return name
+    raise ValueError(f"{path}: there is neither a section train: nor pix2pix:, only {', '.join(found)}")
 
 
 def resolved(settings):
@@ -239,6 +289,17 @@ def _nearest(key, valid):
 
 def _read_section(path, section):
     """{"section.key": value} of a configuration file. Raises ValueError in one line."""
+    content = _sections(path, section)
+    if section not in content:
+        raise ValueError(f"{path}: there is no section {section}:, only {', '.join(content)}")
+    values = {} if content[section] is None else content[section]
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: {section} is {_shown(values)}, it must hold lines of the form key: value")
+    return {f"{section}.{key}": value for key, value in values.items()}
+
+
+def _sections(path, wanted):
+    """{section: what it holds} of a configuration file. Raises ValueError in one line."""
     try:
         if not Path(path).is_file():
             raise ValueError(f"{path}: {'not a file' if Path(path).exists() else 'no such file'}")
@@ -254,16 +315,11 @@ def _read_section(path, section):
         raise ValueError(f"{path}: not a text in UTF-8, this is no configuration") from error
     if not isinstance(content, dict):
         what = "it is empty" if content is None else "this is no configuration"
-        raise ValueError(f"{path}: {what}; it must have a section {section}:")
+        raise ValueError(f"{path}: {what}; it must have a section {wanted}:")
     for name in content:
         if name not in SECTIONS:
             raise ValueError(f"{path}: unknown section {name}; {_nearest(name, SECTIONS)}")
-    if section not in content:
-        raise ValueError(f"{path}: there is no section {section}:, only {', '.join(content)}")
-    values = {} if content[section] is None else content[section]
-    if not isinstance(values, dict):
-        raise ValueError(f"{path}: {section} is {_shown(values)}, it must hold lines of the form key: value")
-    return {f"{section}.{key}": value for key, value in values.items()}
+    return content
 
 
 def _parse(text, origin):

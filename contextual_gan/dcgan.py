@@ -154,17 +154,17 @@ def train_step(model, real, z, *, g_updates=2, decay=0.999):
                 d_loss_real = tf.reduce_sum(real_loss(real_logits)) / size
                 d_loss_fake = tf.reduce_sum(fake_loss(fake_logits)) / size
                 d_loss = d_loss_real + d_loss_fake
-            d_norm = _descend(d_tape, d_loss, D, model.d_optimizer)
+            d_norm = descend(d_tape, d_loss, D, model.d_optimizer)
         g_loss = tf.reduce_sum(generator_loss(D(fake, training=True))) / size
-    g_norm = _descend(g_tape, g_loss, G, model.g_optimizer)
+    g_norm = descend(g_tape, g_loss, G, model.g_optimizer)
 
     for _ in range(g_updates - 1):
         with tf.GradientTape() as g_tape:
             g_loss = tf.reduce_sum(generator_loss(D(G(z, training=True), training=True))) / size
-        g_norm = _descend(g_tape, g_loss, G, model.g_optimizer)
+        g_norm = descend(g_tape, g_loss, G, model.g_optimizer)
 
     statistics = G.non_trainable_variables + D.non_trainable_variables  # of batch normalization
-    for statistic, mean in zip(statistics, _over_devices("MEAN", statistics), strict=True):
+    for statistic, mean in zip(statistics, over_devices("MEAN", statistics), strict=True):
         statistic.assign(mean)
     if model.average is not None:
         for average, weight in zip(model.average.weights, G.weights, strict=True):
@@ -177,19 +177,19 @@ def train_step(model, real, z, *, g_updates=2, decay=0.999):
         "D(x)": tf.reduce_sum(tf.sigmoid(real_logits)) / size,
         "D(G(z))": tf.reduce_sum(tf.sigmoid(fake_logits)) / size,
     }
-    return _over_devices("SUM", parts) | {"d_gradient": d_norm, "g_gradient": g_norm}
+    return over_devices("SUM", parts) | {"d_gradient": d_norm, "g_gradient": g_norm}
 
 
-def _descend(tape, loss, network, optimizer):
+def descend(tape, loss, network, optimizer):
     """One step of the optimizer -> the norm of the gradient, which is that of all devices together."""
-    gradients = _over_devices("SUM", tape.gradient(loss, network.trainable_variables))
+    gradients = over_devices("SUM", tape.gradient(loss, network.trainable_variables))
     for gradient, variable in zip(gradients, network.trainable_variables, strict=True):
         optimizer.update_step(gradient, variable, optimizer.learning_rate)  # apply() would sum them once more
     optimizer.iterations.assign_add(1)
     return tf.linalg.global_norm(gradients)
 
 
-def _over_devices(operation, values):
+def over_devices(operation, values):
     """The "SUM" or "MEAN" of each of some values over all devices; on one device, the values themselves."""
     values = tf.nest.map_structure(tf.identity, values)  # a variable itself would be refused with several workers
     return tf.distribute.get_replica_context().all_reduce(operation, values) if values else values

@@ -1,8 +1,6 @@
 """Train a contextual GAN: what the loop of training.py needs to know of the DCGAN (section 3)."""
 
-import hashlib
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from contextual_gan import checkpoints, config, data, dcgan, distribution, training, training_state
+from contextual_gan import checkpoints, config, dcgan, distribution, training_state
 from contextual_gan.completion import complete
 from contextual_gan.images import grid, replace_file, to_uint8
 from contextual_gan.joint import half
@@ -87,48 +85,6 @@ def pictures_function(model, settings, joints, warn):
         return found | {"completed": grid(rows, titles=("of the data", "completed"))}
 
     return pictures
-
-
-def about(folder, files):
-    """A line that tells sets of images apart."""
-    names = "\n".join(os.path.relpath(path, folder) for path in files)
-    return f"{len(files)} joint images, SHA-256 of their names {hashlib.sha256(os.fsencode(names)).hexdigest()[:16]}"
-
-
-def train_dcgan(run, files, shown, *, steps, strategy, resume=False, show=lambda n: None):
-    """Train on joint images -> (step at the start, step at the end). Raises as `training.train` and `data.batches`.
-
-    run: a `training.RunFolder` with settings of `config.Train`; files: of `data.joint_files`; shown: those of which the
-    sketches are completed for samples/; strategy: of `distribution.create`. show(n): progress of reading n joints.
-    Raises ValueError if the devices cannot have equal shares of a batch or the workers differ in what they train on,
-    and ConnectionError if a worker is gone.
-    """
-    settings = run.settings
-    if settings.batch_size % (devices := strategy.num_replicas_in_sync):
-        raise ValueError(f"train.batch_size is {settings.batch_size}, which {devices} devices cannot share equally")
-    with data.damage_named(files), distribution.lost_workers_named():
-        with strategy.scope():
-            model = build(settings)
-        start = run.restore(model) if resume else 0
-        if settings.init_from and start == 0:  # a run that has begun does not need these weights any more
-            start_from(model, settings)
-        same = [config.resolved(settings), steps, run.about]
-        start = distribution.start_as_chief(strategy, model.variables, start, same)
-        if start >= steps:
-            return start, start
-        run.begin(start)
-        batches = data.batches(
-            files,
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-            start=start,
-            flip=settings.flip,
-            cache_bytes=int(settings.cache_gb * 1e9),
-            progress=show,
-        )
-        pictures = pictures_function(model, settings, data.read_joints(shown), lambda line: training.warn(run, line))
-        update = update_function(model, settings, strategy)
-        return start, training.train(run, model, update, batches, start=start, steps=steps, pictures=pictures)
 
 
 # --- what has been trained --------------------------------------------------------------------------------------------

@@ -50,12 +50,13 @@ class RunFolder:
         path = self.path / "config.yaml"
         if not path.is_file():
             raise ValueError(f"there is no run to resume in {self.path}")
-        before = config.resolved(config.load(path, "train", type(self.settings)))
+        before = config.resolved(config.load(path, self.section, type(self.settings)))
         for key, now in config.resolved(self.settings).items():
             if before[key] != now and key not in CHANGEABLE:
                 raise ValueError(
-                    f"{path}: the run was begun with train.{key} {before[key]}, not {now}; resume it with the same "
-                    f"settings, or start another from its weights: --out OTHER --set train.init_from={self.path}"
+                    f"{path}: the run was begun with {self.section}.{key} {before[key]}, not {now}; resume it with the "
+                    "same settings, or start another from its weights: "
+                    f"--out OTHER --set {self.section}.init_from={self.path}"
                 )
 
     def begin(self, step):
@@ -71,6 +72,11 @@ class RunFolder:
         with self.events.as_default(step=step):
             tf.summary.text("configuration", f"```yaml\n{self.text()}```")
 
+    @property
+    def section(self):
+        """Of its settings in config.yaml."""
+        return config.section_of(self.settings)
+
     def was_about_something_else(self):
         """Whether the run was begun with another `about`."""
         path = self.path / "config.yaml"
@@ -78,7 +84,7 @@ class RunFolder:
 
     def text(self):
         """What config.yaml holds."""
-        return f"# {self.about}\n" + yaml.safe_dump({"train": config.resolved(self.settings)}, sort_keys=False)
+        return f"# {self.about}\n" + yaml.safe_dump({self.section: config.resolved(self.settings)}, sort_keys=False)
 
     def stats(self):
         """The lines of stats.jsonl as dicts."""

@@ -38,8 +38,12 @@ def main(args):
     if out.exists() and not args.overwrite:
         raise command.UserError(f"{out} is there already: give another name, or --overwrite")
     command.import_tensorflow()
-    from contextual_gan import checkpoints, dcgan_training
+    from contextual_gan import checkpoints, config, dcgan_training
 
+    if (Path(args.run) / "config.yaml").is_file():
+        with command.mistakes():
+            if config.trained_section(Path(args.run) / "config.yaml") == "pix2pix":
+                return export_pix2pix(args, out)
     with command.mistakes():
         generator, discriminator = checkpoints.load_networks(args.run)
     if args.saved_model:
@@ -50,6 +54,18 @@ def main(args):
     checkpoints.save_weights(out, generator, discriminator, args.dtype)
     if Path(args.run).is_dir():
         dcgan_training.write_card(args.run, out)
+    print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
+def export_pix2pix(args, out):
+    """Write G alone, which is all that is needed to draw."""
+    from contextual_gan import checkpoints, pix2pix_training
+
+    if args.saved_model:
+        raise command.UserError("--saved-model is for runs of train:, not of pix2pix:")
+    generator, _ = pix2pix_training.load_run(args.run)
+    checkpoints.save_pix2pix(out, generator, pix2pix_training.card(args.run), args.dtype)
     print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
     return 0
 

@@ -16,7 +16,7 @@ EXAMPLES = """\
 Of a run folder, it writes OUT_stats.jsonl (a copy), OUT_losses.png, and OUT_samples.png: generated joint images,
 one row per step, one z per column. Of a stats.jsonl alone, only the losses. Nothing is shown that was not generated.
 """
-PLOTS = (("losses", ("d_loss_real", "d_loss_fake", "g_loss")), ("probabilities", ("D(x)", "D(G(z))")))
+PLOTS = (("losses", ("d_loss_real", "d_loss_fake", "g_loss")), ("probabilities", ("D(x)", "D(G(z))", "D(G(x))")))
 GAP = 6  # between the images of samples/
 SMOOTHED = 25  # lines of stats.jsonl in the moving median
 
@@ -63,6 +63,7 @@ def plot(stats, images, out):
 
     figure = Figure((9, 6), layout="constrained")
     for axes, (title, names) in zip(figure.subplots(2, sharex=True), PLOTS, strict=True):
+        names = [name for name in names if name in stats[0]]
         for colour, name in zip(("tab:blue", "tab:orange", "tab:green"), names, strict=False):
             values = np.array([line[name] for line in stats])
             smooth = [np.median(values[max(i - SMOOTHED // 2, 0) : i + SMOOTHED // 2 + 1]) for i in range(len(values))]
@@ -84,6 +85,9 @@ def draw_samples(folder, out, rows, columns, batch_size):
     from contextual_gan.images import grid, read_image, write_png
 
     paths = sorted(folder.glob("step-*_average.png")) or sorted(folder.glob("step-*_generator.png"))
+    if not paths and list(folder.glob("step-*_drawn.png")):
+        print(f"no picture of {folder}: those of pix2pix show images of the data set")
+        return
     if not paths:
         raise command.UserError(f"there are no pictures in {folder}")
     last = len(paths) - 1

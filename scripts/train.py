@@ -1,4 +1,4 @@
-"""Train a contextual GAN on the joint images of datasets/prepare.py."""
+"""Train a contextual GAN, or the pix2pix baseline, on the joint images of datasets/prepare.py."""
 
 import sys
 from pathlib import Path
@@ -23,7 +23,9 @@ checkpoints so far are whole), 2 wrong usage.
 
 def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
-    parser.add_argument("--config", required=True, metavar="YAML", help="configuration, of which train: is read")
+    parser.add_argument(
+        "--config", required=True, metavar="YAML", help="configuration, of which train: or pix2pix: is read"
+    )
     parser.add_argument("--data", required=True, metavar="DIR", help="data set; DIR/train holds joint images")
     parser.add_argument("--out", metavar="RUN", help="run folder (default: runs/ and the name of the configuration)")
     length = parser.add_mutually_exclusive_group()
@@ -45,19 +47,20 @@ def parse():
 
 
 def settings_of(args):
-    """`config.Train` of the file and the flags."""
+    """The settings of the file and the flags."""
     from contextual_gan import config
 
+    section = config.trained_section(args.config)
     flags = {"epochs": args.epochs, "save_every": args.save_every, "seed": args.seed}
-    overrides = [f"train.{name}={value}" for name, value in flags.items() if value is not None]
-    return config.load(args.config, "train", config.Train, [*args.set, *overrides])
+    overrides = [f"{section}.{name}={value}" for name, value in flags.items() if value is not None]
+    return config.load(args.config, section, config.SECTIONS[section], [*args.set, *overrides])
 
 
 def main(args):
     with command.mistakes():
         settings = settings_of(args)
     tf = command.import_tensorflow()
-    from contextual_gan import data, dcgan_training, distribution, training
+    from contextual_gan import data, distribution, joint_training, training
 
     if args.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -68,7 +71,7 @@ def main(args):
         shown = data.joint_files(test) if test.is_dir() and any(test.iterdir()) else files
         steps = args.steps or max(round(settings.epochs * len(files) / settings.batch_size), 1)
         run_folder = training.RunFolder if distribution.is_chief(args.strategy) else training.NoRunFolder
-        run = run_folder(out, settings, dcgan_training.about(folder, files), args.resume)
+        run = run_folder(out, settings, joint_training.about(folder, files), args.resume)
     print(f"{len(files)} joint images, {steps} steps of {settings.batch_size}: {out}")
     if args.dry_run:
         print(run.text(), end="")
@@ -77,13 +80,13 @@ def main(args):
 
 
 def train(args, run, files, shown, steps):
-    from contextual_gan import dcgan_training, distribution
+    from contextual_gan import distribution, joint_training
     from contextual_gan.progress import progress
 
     with command.mistakes():
         strategy = distribution.create(args.strategy)
     with progress(len(files), "reading", "images") as show, command.mistakes():
-        start, done = dcgan_training.train_dcgan(
+        start, done = joint_training.train_on_joints(
             run, files, shown, steps=steps, strategy=strategy, resume=args.resume, show=show
         )
     line = f"step {done} of {steps}" + ("" if done >= steps else "; --resume continues")

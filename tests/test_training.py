@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT, draw_face
 
-from contextual_gan import checkpoints, config, data, dcgan, dcgan_training, distribution, training
+from contextual_gan import checkpoints, config, data, dcgan, distribution, joint_training, training
 from contextual_gan.images import read_image, write_png
 from contextual_gan.joint import join
 
@@ -136,9 +136,9 @@ def train_here(joints, out, steps, resume=False, **changed):
     overrides = [f"train.{name}={value}" for name, value in changed.items()]
     settings = config.load(ROOT / "configs" / "smoke.yaml", "train", config.Train, overrides)
     files = data.joint_files(joints / "train")
-    run = training.RunFolder(out, settings, dcgan_training.about(joints / "train", files), resume)
+    run = training.RunFolder(out, settings, joint_training.about(joints / "train", files), resume)
     one = distribution.create("one")
-    return dcgan_training.train_dcgan(run, files, files[:6], steps=steps, strategy=one, resume=resume)
+    return joint_training.train_on_joints(run, files, files[:6], steps=steps, strategy=one, resume=resume)
 
 
 def test_a_run_folder_explains_itself(whole):
