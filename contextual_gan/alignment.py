@@ -96,11 +96,16 @@ def load_predictor(path, landmarks):
 
 def default_predictor():
     """Path of the installed 68-point model. Raises FileNotFoundError with what to install."""
+    return model_file(MODEL_FILE)
+
+
+def model_file(name):
+    """Path of a file of the package with dlib's models. Raises FileNotFoundError with what to install."""
     spec = importlib.util.find_spec(MODELS)
     for folder in spec.submodule_search_locations if spec else ():
-        if (path := Path(folder, MODEL_FILE)).is_file():
+        if (path := Path(folder, name)).is_file():
             return path
-    raise FileNotFoundError('the landmark model of dlib is not installed: run `pip install -e ".[align]"`')
+    raise FileNotFoundError('the models of dlib are not installed: run `pip install -e ".[align]"`')
 
 
 def predictor_id(path=None):

@@ -34,11 +34,20 @@ class Completion:
     total: np.ndarray  # (n, K, iterations + 1): contextual + lambda * perceptual
 
 
+def grey_pixels(images, epsilon=1e-8):
+    """Halves (n, 64, 64, 3) in [-1, 1] -> (n, 4096) float64 from epsilon to 1 + epsilon."""
+    grey = tf.tensordot(tf.cast(images, tf.float64), tf.constant(GREY, tf.float64), 1)
+    return tf.reshape((grey + 1) / 2 + epsilon, (-1, SIZE * SIZE))
+
+
+def normalised(grey):
+    """Rows as probabilities, of sum 1."""
+    return grey / tf.reduce_sum(grey, axis=-1, keepdims=True)
+
+
 def distribution(images, epsilon=1e-8):
     """Halves (n, 64, 64, 3) in [-1, 1] -> grey pixels as probabilities: (n, 4096) float64, rows sum to 1."""
-    grey = tf.tensordot(tf.cast(images, tf.float64), tf.constant(GREY, tf.float64), 1)
-    grey = tf.reshape((grey + 1) / 2 + epsilon, (-1, SIZE * SIZE))
-    return grey / tf.reduce_sum(grey, axis=-1, keepdims=True)
+    return normalised(grey_pixels(images, epsilon))
 
 
 def kl_divergence(p, q):
@@ -122,22 +131,32 @@ def _compiled_rating(generator, direction, kl, epsilon):
 
 
 def _objective(generator, discriminator, direction, settings):
-    """losses(z, known) -> what is descended, and the contextual and total loss to report, each (n,).
+    """losses(z, grey pixels of the known half) -> what is descended, and the losses to report, each (n,).
 
-    Without a perceptual loss, only the half of G(z) that is compared is computed.
+    Those are the contextual and the total one. Without a perceptual loss, only the half of G(z) that is compared is
+    computed.
     """
     name = DIRECTIONS[direction]
+
+    def descended(p, q, grey, known):
+        match settings.contextual:
+            case "l1":
+                return tf.reduce_mean(tf.abs(grey - known), axis=1)
+            case "l2":
+                return tf.reduce_mean((grey - known) ** 2, axis=1)
+        return _directed_kl(settings.search_kl, q, p)
 
     def losses(z, known):
         joint = forward(generator, z) if settings.lambda_ else None
         generated = half(joint, name) if settings.lambda_ else generate_half(generator, z, name)
-        p = distribution(generated, settings.epsilon)
-        contextual, rest = kl_divergence(p, known), tf.zeros_like(p[:, 0])
+        grey = grey_pixels(generated, settings.epsilon)
+        p, q = normalised(grey), normalised(known)
+        contextual, rest = kl_divergence(p, q), tf.zeros_like(p[:, 0])
         if settings.lambda_:
             logits = tf.cast(forward(discriminator, joint)[:, 0], tf.float64)
             rest = settings.lambda_ * perceptual_loss(logits, settings.perceptual)
         pull = settings.prior * tf.cast(tf.reduce_mean(z**2, axis=1), tf.float64)
-        return _directed_kl(settings.search_kl, known, p) + rest + pull, contextual, contextual + rest
+        return descended(p, q, grey, known) + rest + pull, contextual, contextual + rest
 
     return losses
 
@@ -151,7 +170,7 @@ def _compiled_search(generator, discriminator, direction, settings, encoder=None
     @tf.function(reduce_retracing=True)
     def advance(state, known, steps):
         z, memory, best_z, best_total, alive = state
-        known = distribution(known, settings.epsilon)
+        known = grey_pixels(known, settings.epsilon)
         history = tf.TensorArray(tf.float64, steps)
         for i in tf.range(steps):
             with tf.GradientTape(watch_accessed_variables=False) as tape:

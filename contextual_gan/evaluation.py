@@ -19,6 +19,7 @@ import numpy as np
 from contextual_gan import metrics
 from contextual_gan.command import printable
 from contextual_gan.folders import LONGEST_NAME
+from contextual_gan.identity import distances, embeddings, verification
 from contextual_gan.images import (
     ImageError,
     decode_rgba,
@@ -31,6 +32,7 @@ from contextual_gan.images import (
 )
 from contextual_gan.joint import DIRECTIONS, SIZE, half
 from contextual_gan.manifest import Manifest
+from contextual_gan.realism import hog_features, inception_features, kernel_summary
 from contextual_gan.sources import images_in, output_stems
 
 RESULTS = ("grid.png", "table.md", "metrics.json")  # beside the folders of the methods
@@ -39,6 +41,11 @@ COLUMNS = {  # of the table: metric -> (title, digits)
     "ssim": ("SSIM", 3),
     "psnr": ("PSNR, dB", 2),
     "consistency": ("sketch consistency", 3),
+    "identity": ("identity distance", 3),
+    "verification": ("verification", 3),
+    "hog_distance": ("HOG distance", 3),
+    "kid": ("KID", 3),
+    "diversity": ("diversity", 1),
     "contextual": ("contextual loss", 3),
 }
 
@@ -155,39 +162,78 @@ def predictions(manifest, joints):
     return found
 
 
-def score(predicted, joints, direction, notes=None):
-    """Score predictions (n, 64, 64, 3) uint8 of a half of n joints -> what metrics.json says of a method.
+@dataclass(frozen=True)
+class Truth:
+    """The true halves, and what is computed of them once for all methods."""
 
-    {"ssim", "psnr", "consistency", "contextual"}: mean, low and high (95% bootstrap interval); "images": the values of
-    each. notes: a dict with "contextual" (or None in it) for each, of methods that have that loss.
-    PSNR of a prediction identical to the truth is "inf", not in the mean, and counted as "identical".
+    joints: list
+    direction: str
+    known: np.ndarray  # (n, 64, 64, 3) uint8
+    wanted: np.ndarray  # the same
+    features: dict  # {metric: function of images -> (n, d)}, of which kernel distances are made
+    real: dict  # {metric: these of `wanted`}
+    faces: np.ndarray | None  # embeddings of `wanted`, None if identity is not asked for
+
+
+def truth(joints, direction, *, inception=None, identity=False, progress=lambda n: None):
+    """The `Truth` of joints. inception: weights for real KID; identity: whether faces are to be recognised.
+
+    Raises ValueError for bad weights, FileNotFoundError if dlib's models are not installed.
     """
     pixels = np.stack([joint.pixels for joint in joints])
-    known, truth = half(pixels, DIRECTIONS[direction]), half(pixels, direction)
-    pair = {DIRECTIONS[direction]: known, direction: predicted}
+    wanted = half(pixels, direction)
+    features = {"hog_distance": hog_features} | ({"kid": inception_features(inception)} if inception else {})
+    real = {name: function(wanted) for name, function in features.items()}
+    faces = embeddings(wanted, progress) if identity else None
+    return Truth(joints, direction, half(pixels, DIRECTIONS[direction]), wanted, features, real, faces)
+
+
+def score(predicted, truth, notes=({},), progress=lambda n: None):
+    """Score predictions (n, 64, 64, 3) uint8 of the halves that were wanted -> what metrics.json says of a method.
+
+    {metric: {"mean", "low", "high"}} with 95% intervals, of those metrics of COLUMNS that there are, and "images": the
+    values of each image. notes: a dict for each image, with "contextual" and "diversity" of methods that have them (or
+    None in them). Kernel distances and verification are of the whole set, of at least 4 images.
+    PSNR of a prediction identical to the truth is "inf", not in the mean, and counted as "identical".
+    """
+    pair = {DIRECTIONS[truth.direction]: truth.known, truth.direction: predicted}
     values = {
-        "ssim": metrics.ssim(predicted, truth),
-        "psnr": metrics.psnr(predicted, truth),
+        "ssim": metrics.ssim(predicted, truth.wanted),
+        "psnr": metrics.psnr(predicted, truth.wanted),
         "consistency": metrics.consistency(pair["sketch"], pair["photo"]),
     }
-    if notes and "contextual" in notes[0]:
-        values["contextual"] = np.array([note["contextual"] for note in notes], np.float64)  # None becomes NaN
+    for name in ("contextual", "diversity"):
+        if name in notes[0]:
+            values[name] = np.array([note[name] for note in notes], np.float64)  # None becomes NaN
+    faces = None if truth.faces is None else embeddings(predicted, progress)
+    if faces is not None:
+        values["identity"] = distances(faces, truth.faces)
     found = {name: metrics.summary(numbers) for name, numbers in values.items()}
+    if len(predicted) >= 4:
+        found |= {name: kernel_summary(f(predicted), truth.real[name]) for name, f in truth.features.items()}
+        found |= {"verification": _verification(faces, truth.faces)} if faces is not None else {}
     found["psnr"]["identical"] = int(np.isinf(values["psnr"]).sum())
     if "contextual" in values:
         finite = values["contextual"][np.isfinite(values["contextual"])]
         found["contextual"]["median"] = float(np.median(finite)) if len(finite) else None
     rows = zip(*(map(metrics.json_value, numbers) for numbers in values.values()), strict=True)
     found["images"] = [
-        {"name": joint.name, **dict(zip(values, row, strict=True))} for joint, row in zip(joints, rows, strict=True)
+        {"name": joint.name, **dict(zip(values, row, strict=True))}
+        for joint, row in zip(truth.joints, rows, strict=True)
     ]
     return found
 
 
-def table(scores):
-    """{method: what `score` returned} -> a Markdown table, aligned for reading as it is."""
-    columns = [metric for metric in COLUMNS if any(metric in found for found in scores.values())]
-    lines = [["method", *(COLUMNS[metric][0] for metric in columns)]]
+def _verification(made, true):
+    """Accuracy of `identity.verification`, as a summary with its threshold."""
+    found = verification(made, true)
+    return metrics.summary(found["correct"]) | {"threshold": metrics.json_value(found["threshold"])}
+
+
+def table(scores, title="method", shown=COLUMNS):
+    """{row: what `score` returned} -> a Markdown table of some metrics, aligned for reading as it is."""
+    columns = [metric for metric in shown if any(metric in found for found in scores.values())]
+    lines = [[title, *(COLUMNS[metric][0] for metric in columns)]]
     lines += [[method, *(_cell(found, metric) for metric in columns)] for method, found in scores.items()]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])
@@ -222,6 +268,11 @@ def write(out, scores, settings, failed, joints, predicted):
         "bootstrap intervals. The numbers of each image and all settings are in `metrics.json`.\n"
     )
     replace_file(Path(out) / "table.md", (table(scores) + notes).encode())
+    write_json(out, scores, settings, failed)
+
+
+def write_json(out, scores, settings, failed):
+    """Write metrics.json into the folder `out`; the arguments are those of `write`."""
     failures = [{"name": name, "reason": reason} for name, reason in failed]
     record = {**scores, "settings": settings, "failed": failures, "versions": _versions()}
     replace_file(Path(out) / "metrics.json", (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())

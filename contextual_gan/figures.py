@@ -38,6 +38,21 @@ def _block(run, task, generator, stems, scale=3):
     return grid(rows, titles, stems)
 
 
+def draw_rows(path, rows, titles, labels, scale=2):
+    """Draw rows of images into PNGs of 24 rows at most, PATH, then PATH with _2, ... in its name -> the first of them.
+
+    Further pages of an earlier run are removed.
+    """
+    for page in path.parent.glob(f"{path.stem}_*.png"):
+        if page.stem.removeprefix(f"{path.stem}_").isdigit():
+            page.unlink()
+    for number, start in enumerate(range(0, len(rows), 2 * ROWS_PER_PAGE), start=1):
+        part = slice(start, start + 2 * ROWS_PER_PAGE)
+        page = path if number == 1 else path.with_stem(f"{path.stem}_{number}")
+        write_png(page, grid([[enlarge(cell, scale) for cell in row] for row in rows[part]], titles, labels[part]))
+    return path
+
+
 def draw_initializations(run, task, generator, encoder=None, columns=6, scale=2):
     """Draw STEM_initializations.png where it is missing: the N candidates, the chosen ones framed in red."""
     for stem, entry in sorted(run.results.items()):

@@ -17,7 +17,8 @@ from contextual_gan import checkpoints
 from contextual_gan.config import Search, resolved
 from contextual_gan.evaluation import decode_joint, joint_sources
 from contextual_gan.images import ImageError, to_uint8
-from contextual_gan.joint import SIZE, half
+from contextual_gan.joint import DIRECTIONS, SIZE, half
+from contextual_gan.metrics import diversity
 from contextual_gan.progress import progress
 
 
@@ -31,6 +32,9 @@ class Task:
     search: Search
     train_data: str | None = None
     excluded: str | None = None  # a folder that is not part of train_data
+    pix2pix: str = "celeba"  # weights
+    dropout: bool = True  # of pix2pix, as in training
+    samples: int = 1  # of methods that can make several; the first is scored, all for diversity
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Method:
 
 
 def contextual(task):
-    """`contextual`: the completion of the known half, one sample."""
+    """`contextual`: the completion of the known half, of several samples the one of lowest loss."""
     return _search(task, task.search, resolved(task.search))
 
 
@@ -58,14 +62,16 @@ def _search(task, search, numbers):
     sha256 = checkpoints.file_sha256(checkpoints.weights_file(task.weights))
     encoder_sha256 = checkpoints.encoder_sha256(task.weights, task.direction, search)
     parameters = {"direction": task.direction, "seed": task.seed, "weights_sha256": sha256}
-    parameters |= {"encoder_sha256": encoder_sha256, **numbers}
+    parameters |= {"encoder_sha256": encoder_sha256, "samples": task.samples, **numbers}
+    if not 1 <= task.samples <= search.n_init:
+        raise ValueError(f"{task.samples} samples need as many initializations, n_init is {search.n_init}")
 
     def prepare(batch_size):
-        options = {"direction": task.direction, "seed": task.seed, "batch_size": batch_size}
+        options = {"direction": task.direction, "seed": task.seed, "batch_size": batch_size, "samples": task.samples}
         encoder = checkpoints.load_encoder(task.weights, task.direction) if encoder_sha256 else None
         return partial(_completed, networks=_networks(task.weights), encoder=encoder, search=search, **options)
 
-    return Method(parameters, search.iterations + 1, prepare)
+    return Method(parameters, task.samples * (search.iterations + 1), prepare)
 
 
 @lru_cache(maxsize=1)
@@ -82,7 +88,13 @@ def _completed(known, progress, *, networks, search, **options):
     found = complete(*networks, known, progress=advance, **options, **asdict(search))
     losses = zip(found.contextual[:, 0], found.total[:, 0], strict=True)
     notes = [{"contextual": _kept_loss(contextual, total)} for contextual, total in losses]
-    return to_uint8(half(found.joints[:, 0], options["direction"])), notes
+    made = to_uint8(half(found.joints, options["direction"]))
+    return made[:, 0], [note | more for note, more in zip(notes, _diversity(made), strict=True)]
+
+
+def _diversity(made):
+    """What is noted of each K images that were made of one, (n, K, 64, 64, 3) uint8."""
+    return [{"diversity": float(x)} for x in diversity(made)] if made.shape[1] > 1 else [{}] * len(made)
 
 
 def _kept_loss(contextual, total):
@@ -90,16 +102,44 @@ def _kept_loss(contextual, total):
     return float(contextual[np.nanargmin(total)]) if np.isfinite(total).any() else None
 
 
-def mean_face(task):
-    """`mean-face`: the mean of that half over the training set, the same for all."""
+def pix2pix(task):
+    """`pix2pix`: the baseline."""
+    path = checkpoints.pix2pix_file(task.pix2pix, task.direction)
+    parameters = {"direction": task.direction, "pix2pix_sha256": checkpoints.file_sha256(path)}
+    parameters |= {"dropout": task.dropout, "seed": task.seed, "samples": task.samples}
+
+    def prepare(batch_size):
+        from contextual_gan.pix2pix_training import draw  # late: a finished evaluation needs no TensorFlow
+
+        generator = checkpoints.load_pix2pix(task.pix2pix, task.direction)
+
+        def predict(known, progress):
+            seeds = range(task.seed, task.seed + task.samples)
+            options = {"dropout": task.dropout, "progress": progress}
+            drawn = np.stack([draw(generator, known, seed=seed, **options) for seed in seeds], axis=1)
+            return drawn[:, 0], _diversity(drawn)
+
+        return predict
+
+    return Method(parameters, task.samples, prepare)
+
+
+def _training_set(task, method):
+    """The joint images of --train-data, and parameters that tell them from others."""
     if not task.train_data:
-        raise ValueError("the method mean-face needs --train-data, the folder of joint images to take the mean of")
+        raise ValueError(f"the method {method} needs --train-data, the folder of joint images of the training set")
     if Path(task.train_data).exists() and not Path(task.train_data).is_dir():
         raise ValueError(f"{task.train_data} is not a folder of joint images")
     sources, _ = joint_sources(task.train_data, task.excluded)
     names = "".join(f"{source.name!a} {source.path.stat().st_size}\n" for source in sources)
-    sha256 = hashlib.sha256(names.encode()).hexdigest()  # all their content would take as long as the mean itself
+    sha256 = hashlib.sha256(names.encode()).hexdigest()  # all their content would take as long as the method itself
     parameters = {"direction": task.direction, "train_images": len(sources), "train_names_and_sizes_sha256": sha256}
+    return sources, parameters
+
+
+def mean_face(task):
+    """`mean-face`: the mean of that half over the training set, the same for all."""
+    sources, parameters = _training_set(task, "mean-face")
 
     def prepare(batch_size):
         mean = mean_half(sources, task.direction)
@@ -113,20 +153,57 @@ def mean_face(task):
     return Method(parameters, 1, prepare)
 
 
-def mean_half(sources, direction):
-    """The mean of the wanted half of joint images -> (64, 64, 3) uint8.
+def nearest(task):
+    """`nearest-sketch`: the wanted half of the training image whose known half is nearest in L2."""
+    sources, parameters = _training_set(task, "nearest-sketch")
 
-    Raises ValueError with the first name of an image that is not a joint.
-    """
+    def prepare(batch_size):
+        halves = np.stack([half(joint, DIRECTIONS[task.direction]) for joint in _read(sources, "training set")])
+
+        def predict(known, progress):
+            chosen = nearest_rows(halves, known)
+            progress(len(known))
+            found = [half(decode_joint(sources[row].read()), task.direction) for row in chosen]
+            return np.stack(found), [{"nearest": sources[row].name} for row in chosen]
+
+        return predict
+
+    return Method(parameters, 1, prepare)
+
+
+def nearest_rows(halves, known, chunk=1000):
+    """The row of `halves` (m, 64, 64, 3) uint8 that is nearest in L2 to each of `known` (n, 64, 64, 3) -> (n,) int."""
+    known = known.reshape(len(known), -1).astype(np.float32)
+    distances = np.empty((len(known), len(halves)))
+    for start in range(0, len(halves), chunk):
+        part = halves[start : start + chunk].reshape(-1, known.shape[1]).astype(np.float32)
+        distances[:, start : start + chunk] = np.square(part).sum(axis=1, dtype=np.float64) - 2.0 * (known @ part.T)
+    return distances.argmin(axis=1)  # but for the square of each known half, which is the same for all rows
+
+
+def mean_half(sources, direction):
+    """The mean of the wanted half of joint images -> (64, 64, 3) uint8. Raises as `_read`."""
     total = np.zeros((SIZE, SIZE, 3), np.int64)
-    with progress(len(sources), "mean of the training set", "images") as advance:
-        for source in sources:
-            try:
-                total += half(decode_joint(source.read()), direction)
-            except ImageError as error:
-                raise ValueError(f"{source.path}: {error}") from error
-            advance(1)
+    for joint in _read(sources, "mean of the training set"):
+        total += half(joint, direction)
     return np.round(total / len(sources)).astype(np.uint8)
 
 
-METHODS = {"mean-face": mean_face, "initialization": initialization, "contextual": contextual}  # order of the table
+def _read(sources, label):
+    """Yields joint images. Raises ValueError with the first name of an image that is not a joint."""
+    with progress(len(sources), label, "images") as advance:
+        for source in sources:
+            try:
+                yield decode_joint(source.read())
+            except ImageError as error:
+                raise ValueError(f"{source.path}: {error}") from error
+            advance(1)
+
+
+METHODS = {  # in the order of the table
+    "mean-face": mean_face,
+    "nearest-sketch": nearest,
+    "initialization": initialization,
+    "contextual": contextual,
+    "pix2pix": pix2pix,
+}

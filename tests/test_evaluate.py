@@ -295,7 +295,10 @@ def test_killed_and_continued_gives_what_an_uninterrupted_run_gives(done, data, 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"--method": "mean-face,best"}, "no method 'best', there are mean-face, initialization, contextual"),
+        (
+            {"--method": "mean-face,best"},
+            "no method 'best', there are mean-face, nearest-sketch, initialization, contextual, pix2pix",
+        ),
         ({"--method": "mean-face", "--train-data": None}, "mean-face needs --train-data"),
         ({"--train-data": "nowhere"}, "no such folder or zip archive: nowhere"),
         ({"--train-data": "damaged"}, "damaged/cut.png: damaged image"),
