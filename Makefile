@@ -1,5 +1,5 @@
 # `make demo` completes the sample sketches, `make test` runs the tests, `make lint` checks the style,
-# `make results` draws the figures of the README again.
+# `make results` makes the figures and tables of the README again.
 # Each makes .venv first, once: Python 3.11 to 3.13 with venv is all that must be there.
 # Another interpreter: make demo PYTHON=/path/to/python3.12
 
@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
     && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test test-full results lint clean
+.PHONY: demo test test-full results figures tables lint clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -20,11 +20,45 @@ test: .venv/installed
 test-full: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# The figures of the README.
-results: demo
+# Everything in results/ that is not from a long training: `make figures` needs nothing, `make tables` the data set and
+# SETHOURS on 2 cores. It can be interrupted and run again: what has been computed is kept in runs/results.
+results: figures tables
+
+figures: demo
 	$(BIN)/python scripts/diagrams.py
 	$(BIN)/python scripts/draw_styles.py
 	$(BIN)/python -c "from PIL import Image; Image.open('runs/demo/grid.png').save('results/demo.jpg', quality=90)"
+	$(BIN)/python scripts/compare.py datasets/samples/sketches --out $(RUNS)/compare
+	cp $(RUNS)/compare/compare.png results/compare.png
+	for name in beginning two_updates one_update cars; do \
+	    $(BIN)/python scripts/plot_training.py results/$${name}_stats.jsonl --out results/$$name || exit; done
+
+DATA ?= data/celeba
+RUNS := runs/results
+EVALUATE = $(BIN)/python scripts/evaluate.py --data $(DATA)/test
+ALL := mean-face,nearest-sketch,initialization,contextual,pix2pix
+
+tables: .venv/installed
+	@test -d $(DATA)/test -a -d $(DATA)/train || { echo "make: there is no data set in $(DATA):" \
+	    "datasets/prepare.py makes one, make tables DATA=DIR takes another" >&2; exit 2; }
+	$(EVALUATE) --train-data $(DATA)/train --method $(ALL) --identity --out $(RUNS)/photo
+	cp $(RUNS)/photo/table.md results/photo.md
+	$(EVALUATE) --train-data $(DATA)/train --method $(ALL) --direction sketch --out $(RUNS)/sketch
+	cp $(RUNS)/sketch/table.md results/sketch.md
+	$(EVALUATE) --method initialization,contextual,pix2pix --samples 4 --limit 100 --out $(RUNS)/diversity
+	cp $(RUNS)/diversity/table.md results/diversity.md
+	$(BIN)/python scripts/shift.py --data $(DATA)/test --predictions $(RUNS)/photo/pix2pix --out results
+	$(BIN)/python scripts/ablate.py --data $(DATA)/test --out $(RUNS)/ablations
+	cp $(RUNS)/ablations/ablations.md results/ablations.md
+	$(BIN)/python scripts/complete.py $$(ls $(DATA)/test/*.png | head -100) --direction sketch --contextual l2 \
+	    --prior 0 --iterations 200 --out $(RUNS)/oracle
+	$(BIN)/python scripts/evaluate.py --folder $(RUNS)/oracle $(DATA)/test --limit 100 --out $(RUNS)/oracle_scores
+	cp $(RUNS)/oracle_scores/table.md results/oracle.md
+	$(EVALUATE) --limit 200 --method contextual,initialization --identity --out $(RUNS)/fast_200
+	cp $(RUNS)/fast_200/table.md results/fast_200.md
+	$(EVALUATE) --limit 200 --method contextual,initialization --identity --preset coauthor --out $(RUNS)/coauthor_200
+	cp $(RUNS)/coauthor_200/table.md results/coauthor_200.md
+	$(BIN)/python scripts/benchmark.py search --data $(DATA)/test --limit 192 --metrics --plot results/search.png
 
 lint: .venv/installed
 	$(BIN)/ruff check .

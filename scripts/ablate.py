@@ -1,0 +1,75 @@
+"""What the numbers of the search are worth: evaluate.py with one of them changed at a time, in one table."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+try:
+    from contextual_gan import command
+except ModuleNotFoundError:
+    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
+    sys.exit(2)
+
+EXAMPLES = """\
+  python scripts/ablate.py --data data/celeba/test --out runs/ablations
+  python scripts/ablate.py --data data/celeba/test --out runs/ablations --limit 8 --rows lambda
+
+OUT/ROW/ is the run of evaluate.py for each row, OUT/ablations.md the table. It can be interrupted and run again.
+Exit status: 0 done, 1 some images could not be used, 2 wrong usage.
+"""
+ROWS = {  # name: flags of evaluate.py
+    "default": "",
+    **{f"N = {n}": f"--n-init {n}" for n in (1, 10, 30, 100)},
+    "N = 1, random start": "--start random --n-init 1",
+    "N = 30, random start": "--start random --n-init 30",
+    **{f"lambda = {x}": f"--lambda {x}" for x in (0, 0.001, 0.01, 0.1, 1)},
+    "contextual loss: L1": "--contextual l1",
+    "contextual loss: L2": "--contextual l2",
+    "contextual loss: KL(input, generated)": "--search-kl input-generated",
+    "prior = 0": "--prior 0",
+    "prior = 0.4": "--prior 0.4",
+    "initialization only": "--preset coauthor",
+    "readme, 1000 iterations": "--preset readme",
+    "coauthor, 1000 iterations": "--preset coauthor",
+}
+COLUMNS = ("ssim", "psnr", "consistency", "contextual")
+
+
+def parse():
+    parser = command.ArgumentParser(__doc__, EXAMPLES)
+    parser.add_argument("--data", required=True, metavar="DIR", help="folder of joint images")
+    parser.add_argument("--out", required=True, metavar="OUT", help="folder for the runs and the table")
+    parser.add_argument("--limit", type=command.positive, default=100, metavar="N", help="images (default: 100)")
+    parser.add_argument("--rows", default="", metavar="TEXT", help="only rows whose name begins so")
+    args = parser.parse_args()
+    if not any(name.startswith(args.rows) for name in ROWS):
+        parser.error(f"no row begins with {args.rows!r}, there are: {'; '.join(ROWS)}")
+    return args
+
+
+def main(args):
+    script, status, lines = Path(__file__).with_name("evaluate.py"), 0, []
+    for name, flags in ROWS.items():
+        if not name.startswith(args.rows):
+            continue
+        method = "initialization" if "initialization" in name else "contextual"
+        out = Path(args.out) / "".join(c if c.isalnum() or c == "." else "_" for c in name)
+        print(f"--- {name}: evaluate.py {flags}", flush=True)
+        flags = [*flags.split(), "--data", args.data, "--limit", args.limit, "--method", method, "--out", out]
+        code = subprocess.run([sys.executable, script, *map(str, flags)], check=False).returncode
+        if code not in (0, 1):
+            return code
+        status = max(status, code)
+        lines.append((name, json.loads((out / "metrics.json").read_text(encoding="utf-8"))[method]))
+    from contextual_gan import evaluation
+    from contextual_gan.images import replace_file
+
+    table = evaluation.table(dict(lines), f"{args.limit} images", COLUMNS)
+    replace_file(Path(args.out) / "ablations.md", table.encode())
+    print(table, end="")
+    return status
+
+
+if __name__ == "__main__":
+    command.run(main, parse())
