@@ -8,7 +8,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from contextual_gan.config import Data, Search, Train, _check, load, resolved, setting
+from contextual_gan.config import Data, Pix2Pix, Search, Train, _check, load, resolved, setting
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,10 @@ def test_configurations_of_the_repository_load_and_explain_themselves(path):
 
 def test_celeba_is_the_default_and_the_others_differ_where_they_say():
     configs = {path.stem: load(path, "data", Data) for path in (ROOT / "configs").glob("*.yaml")}
-    assert set(configs) == {"celeba", "styles", "cars", "birds", "photos", "smoke"}
-    trained = {path.stem: load(path, "train", Train) for path in (ROOT / "configs").glob("*.yaml")}
+    assert set(configs) == {"celeba", "styles", "cars", "birds", "photos", "smoke", "pix2pix"}
+    assert configs.pop("pix2pix") == configs["celeba"]
+    assert load(ROOT / "configs/pix2pix.yaml", "pix2pix", Pix2Pix) == Pix2Pix()
+    trained = {name: load(ROOT / f"configs/{name}.yaml", "train", Train) for name in configs}
     assert trained["celeba"] == Train() and trained["styles"] == Train(init_from="celeba", epochs=10.0)
     assert configs["celeba"] == Data()
     assert configs["styles"] == Data(styles=("xdog", "fdog", "photocopy"))
@@ -120,7 +122,7 @@ def test_resolved_settings_can_be_read_again(read):
     assert resolved(settings)["styles"] == ["photocopy", "xdog"]
     assert list(resolved(Search())) == [
         *("n_init", "lambda", "prior", "update", "lr", "momentum", "iterations", "start", "spread"),
-        *("epsilon", "init_kl", "search_kl", "perceptual"),
+        *("epsilon", "init_kl", "search_kl", "contextual", "perceptual"),
     ]
 
 
