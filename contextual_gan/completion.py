@@ -139,12 +139,10 @@ def _objective(generator, discriminator, direction, settings):
     name = DIRECTIONS[direction]
 
     def descended(p, q, grey, known):
-        match settings.contextual:
-            case "l1":
-                return tf.reduce_mean(tf.abs(grey - known), axis=1)
-            case "l2":
-                return tf.reduce_mean((grey - known) ** 2, axis=1)
-        return _directed_kl(settings.search_kl, q, p)
+        if settings.contextual == "kl":  # no match statement: AutoGraph does not know it, and says so to the user
+            return _directed_kl(settings.search_kl, q, p)
+        difference = grey - known
+        return tf.reduce_mean(tf.abs(difference) if settings.contextual == "l1" else difference**2, axis=1)
 
     def losses(z, known):
         joint = forward(generator, z) if settings.lambda_ else None
