@@ -20,16 +20,18 @@ test: .venv/installed
 test-full: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+jpeg = $(BIN)/python -c "from PIL import Image; Image.open('$(1)').save('$(2)', quality=90)"
+
 # Everything in results/ that is not from a long training: `make figures` needs nothing, `make tables` the data set and
-# SETHOURS on 2 cores. It can be interrupted and run again: what has been computed is kept in runs/results.
+# two hours on 2 cores. It can be interrupted and run again: what has been computed is kept in runs/results.
 results: figures tables
 
 figures: demo
 	$(BIN)/python scripts/diagrams.py
 	$(BIN)/python scripts/draw_styles.py
-	$(BIN)/python -c "from PIL import Image; Image.open('runs/demo/grid.png').save('results/demo.jpg', quality=90)"
+	$(call jpeg,runs/demo/grid.png,results/demo.jpg)
 	$(BIN)/python scripts/compare.py datasets/samples/sketches --out $(RUNS)/compare
-	cp $(RUNS)/compare/compare.png results/compare.png
+	$(call jpeg,$(RUNS)/compare/compare.png,results/compare.jpg)
 	for name in beginning two_updates one_update cars; do \
 	    $(BIN)/python scripts/plot_training.py results/$${name}_stats.jsonl --out results/$$name || exit; done
 
@@ -45,6 +47,8 @@ tables: .venv/installed
 	cp $(RUNS)/photo/table.md results/photo.md
 	$(EVALUATE) --train-data $(DATA)/train --method $(ALL) --direction sketch --out $(RUNS)/sketch
 	cp $(RUNS)/sketch/table.md results/sketch.md
+	$(EVALUATE) --method contextual --prior 1.6 --out $(RUNS)/prior
+	cp $(RUNS)/prior/table.md results/prior.md
 	$(EVALUATE) --method initialization,contextual,pix2pix --samples 4 --limit 100 --out $(RUNS)/diversity
 	cp $(RUNS)/diversity/table.md results/diversity.md
 	$(BIN)/python scripts/shift.py --data $(DATA)/test --predictions $(RUNS)/photo/pix2pix --out results
@@ -54,9 +58,9 @@ tables: .venv/installed
 	    --prior 0 --iterations 200 --out $(RUNS)/oracle
 	$(BIN)/python scripts/evaluate.py --folder $(RUNS)/oracle $(DATA)/test --limit 100 --out $(RUNS)/oracle_scores
 	cp $(RUNS)/oracle_scores/table.md results/oracle.md
-	$(EVALUATE) --limit 200 --method contextual,initialization --identity --out $(RUNS)/fast_200
+	$(EVALUATE) --limit 200 --method contextual --identity --out $(RUNS)/fast_200
 	cp $(RUNS)/fast_200/table.md results/fast_200.md
-	$(EVALUATE) --limit 200 --method contextual,initialization --identity --preset coauthor --out $(RUNS)/coauthor_200
+	$(EVALUATE) --limit 200 --method contextual --identity --preset coauthor --out $(RUNS)/coauthor_200
 	cp $(RUNS)/coauthor_200/table.md results/coauthor_200.md
 	$(BIN)/python scripts/benchmark.py search --data $(DATA)/test --limit 192 --metrics --plot results/search.png
 

@@ -177,6 +177,26 @@ def import_tensorflow():
     return tf
 
 
+def add_completion_arguments(parser, samples=1):
+    """Add what complete.py is given beside the numbers of the search; samples: the default."""
+    parser.add_argument("input", nargs="+", help="image files, and folders of them (recursive)")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--crop",
+        default="auto",
+        help="cut sketches: auto (whole heads to brow-to-chin), none, ink, or x,y,w,h in pixels (default: auto)",
+    )
+    parser.add_argument(
+        "--joint",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="take inputs as joint images, whose other half is the ground truth; auto: those of 128x64 pixels",
+    )
+    different = f"different results per input (default: {samples})"
+    parser.add_argument("--samples", type=int, default=samples, metavar="K", help=different)
+    parser.add_argument("--overwrite", action="store_true", help="replace what DIR holds of other settings")
+
+
 def add_search_arguments(parser):
     """Add what completion needs: its networks, what to make, and a flag for every number of `config.Search`."""
     weights = "published weights, a .safetensors file or a run folder of train.py (default: celeba)"

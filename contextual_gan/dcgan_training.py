@@ -54,12 +54,7 @@ def update_function(model, settings, strategy):
         real, z = distribution.share(batch), distribution.share(noise(settings.seed, step, settings.batch_size))
         return dcgan.train_step(model, real, z, g_updates=settings.g_updates, decay=decay)
 
-    @tf.function(autograph=False)
-    def update(batch, step):
-        stats = strategy.run(on_replica, (batch, step))  # the same on all
-        return {name: strategy.experimental_local_results(value)[0] for name, value in stats.items()}
-
-    return update
+    return distribution.update_function(on_replica, strategy)
 
 
 def pictures_function(model, settings, joints, warn):

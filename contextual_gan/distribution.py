@@ -62,6 +62,17 @@ def is_chief(name):
     raise ValueError(f"multi-worker needs TF_CONFIG, the same everywhere but for the index, such as {EXAMPLE}")
 
 
+def update_function(on_replica, strategy):
+    """update(batch, step) -> {name: scalar tensor} for `training.train`, as a graph: on_replica on each device."""
+
+    @tf.function(autograph=False)
+    def update(batch, step):
+        stats = strategy.run(on_replica, (batch, step))  # the same on all
+        return {name: strategy.experimental_local_results(value)[0] for name, value in stats.items()}
+
+    return update
+
+
 def share(batch):
     """The part of a batch (n, ...) that this device works on: the first of equal parts goes to the first device."""
     device = tf.distribute.get_replica_context()

@@ -38,7 +38,7 @@ def update_function(model, settings, strategy):
     shapes = pix2pix.noise_shapes(model.generator)
 
     def on_replica(batch, step):
-        seeds = [tf.stack([tf.constant(settings.seed + i, tf.int64), step]) for i in range(1 + len(shapes))]
+        seeds = [tf.stack([tf.constant((settings.seed + i) % 2**63, tf.int64), step]) for i in range(1 + len(shapes))]
         noise = [
             tf.random.stateless_uniform((settings.batch_size, *shape), seed)
             for shape, seed in zip(shapes, seeds[1:], strict=True)
@@ -48,12 +48,7 @@ def update_function(model, settings, strategy):
         options = {"direction": settings.direction, "l1": settings.l1, "plain": plain if settings.jitter else None}
         return pix2pix.train_step(model, joints, noise, **options)
 
-    @tf.function(autograph=False)
-    def update(batch, step):
-        stats = strategy.run(on_replica, (batch, step))  # the same on all
-        return {name: strategy.experimental_local_results(value)[0] for name, value in stats.items()}
-
-    return update
+    return distribution.update_function(on_replica, strategy)
 
 
 def pictures_function(model, settings, joints, warn):

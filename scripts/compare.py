@@ -16,36 +16,33 @@ EXAMPLES = """\
   python scripts/compare.py my_sketches/ --out runs/compare --samples 5 --pix2pix runs/pix2pix
   python scripts/compare.py photos/ --out runs/drawn --direction sketch
 
-DIR becomes a run folder of complete.py, to which all other flags go, with compare.png in addition (and compare_2.png,
-... of many inputs): rows of the input, pix2pix, and K different results of the contextual GAN.
+DIR becomes a run folder of complete.py with compare.png in addition (and compare_2.png, ... of many inputs): rows of
+the input, pix2pix, and K different results of the contextual GAN.
 It can be interrupted and run again. Exit status: 0 done, 1 some inputs failed (listed in results.json), 2 wrong usage.
 """
 
 
 def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
-    parser.add_argument("input", nargs="+", help="image files, and folders of them (recursive)")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
-    parser.add_argument("--samples", type=command.positive, default=3, metavar="K", help="results (default: 3)")
-    parser.add_argument("--direction", choices=("photo", "sketch"), default="photo", help="what to make: %(default)s")
-    parser.add_argument("--seed", type=command.not_negative, default=0, help="of z and of dropout (default: 0)")
+    command.add_completion_arguments(parser, samples=3)
     pix2pix = "published, a .safetensors file or a run (default: celeba)"
     parser.add_argument("--pix2pix", default="celeba", metavar="WEIGHTS", help=pix2pix)
-    return parser.parse_known_args()
+    command.add_search_arguments(parser)
+    return parser.parse_args()
 
 
-def main(args, others):
+def main(args):
     from contextual_gan import checkpoints
 
     with command.mistakes():
-        if not (path := checkpoints.pix2pix_file(args.pix2pix, args.direction)).is_file():
-            raise ValueError(
-                f"there are no pix2pix weights at {path}: train.py --config configs/pix2pix.yaml makes some"
-            )
-    own = {name: getattr(args, name) for name in ("out", "samples", "direction", "seed")}
-    flags = [text for name, value in own.items() for text in (f"--{name}", str(value))]
+        checkpoints.pix2pix_file(args.pix2pix, args.direction)  # before the search, which takes long
+    words = [f"--samples={args.samples}", *sys.argv[1:]]
+    while "--pix2pix" in words:  # all other flags are complete.py's too
+        place = words.index("--pix2pix")
+        del words[place : place + 2]
+    words = [word for word in words if not word.startswith("--pix2pix=")]
     script = Path(__file__).with_name("complete.py")
-    status = subprocess.run([sys.executable, script, *args.input, *flags, *others], check=False).returncode
+    status = subprocess.run([sys.executable, script, *words], check=False).returncode
     if status in (0, 1) and (Path(args.out) / "results.json").is_file():
         draw(args)
     return status
@@ -77,5 +74,4 @@ def draw(args):
 
 
 if __name__ == "__main__":
-    arguments, unknown = parse()
-    command.run(lambda args: main(args, unknown), arguments)
+    command.run(main, parse())

@@ -22,22 +22,8 @@ Exit status: 0 all completed, 1 some inputs failed (listed in results.json), 2 w
 
 def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
-    parser.add_argument("input", nargs="+", help="image files, and folders of them (recursive)")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
-    parser.add_argument(
-        "--crop",
-        default="auto",
-        help="cut sketches: auto (whole heads to brow-to-chin), none, ink, or x,y,w,h in pixels (default: auto)",
-    )
-    parser.add_argument(
-        "--joint",
-        choices=("auto", "always", "never"),
-        default="auto",
-        help="take inputs as joint images, whose other half is the ground truth; auto: those of 128x64 pixels",
-    )
-    parser.add_argument("--samples", type=int, default=1, metavar="K", help="different results per input (default: 1)")
+    command.add_completion_arguments(parser)
     parser.add_argument("--show-initializations", action="store_true", help="draw the N candidates of each input")
-    parser.add_argument("--overwrite", action="store_true", help="replace what DIR holds of other settings")
     command.add_search_arguments(parser)
     return parser.parse_args()
 

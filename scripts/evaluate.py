@@ -52,7 +52,7 @@ def parse():
     parser.add_argument("--train-data", metavar="DIR", help="folder of the joint images of the training set")
     samples = "results per image, for the diversity; the one of lowest loss is scored (default: 1)"
     parser.add_argument("--samples", type=command.positive, default=1, metavar="K", help=samples)
-    identity = "compare faces by dlib's embedding, 30 ms each; needs the extra [align]"
+    identity = "compare faces by dlib's embedding, 60 ms each; needs the extra [align]"
     parser.add_argument("--identity", action="store_true", help=identity)
     inception = "also KID, with these weights of Keras's InceptionV3 without top (an .h5 file)"
     parser.add_argument("--inception", metavar="PATH", help=inception)

@@ -152,8 +152,15 @@ def test_compare_shows_what_complete_makes_beside_pix2pix(weights, tmp_path):
     for i in range(2):
         write_png(tmp_path / "in" / f"{i}.png", draw_face(i))
     (tmp_path / "in/bad.png").write_bytes(b"no image")
-    command = [sys.executable, str(ROOT / "scripts/compare.py"), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
-    command += ["--pix2pix", str(weights), "--samples", "2", *QUICK]
+    command = [
+        sys.executable,
+        str(ROOT / "scripts/compare.py"),
+        *QUICK,
+        "--pix2pix",
+        str(weights),
+        str(tmp_path / "in"),
+    ]
+    command += ["--out", str(tmp_path / "out"), "--samples", "2"]
     options = {"capture_output": True, "text": True, "timeout": 180, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
     result = subprocess.run(command, **options)
     assert result.returncode == 1 and "bad.png" in result.stderr and "Traceback" not in result.stderr
