@@ -54,10 +54,14 @@ tables: .venv/installed
 	$(BIN)/python scripts/shift.py --data $(DATA)/test --predictions $(RUNS)/photo/pix2pix --out results
 	$(BIN)/python scripts/ablate.py --data $(DATA)/test --out $(RUNS)/ablations
 	cp $(RUNS)/ablations/ablations.md results/ablations.md
+	$(BIN)/python scripts/complete.py $$(ls $(DATA)/test/*.png | head -100) --out $(RUNS)/joints
 	$(BIN)/python scripts/complete.py $$(ls $(DATA)/test/*.png | head -100) --direction sketch --contextual l2 \
 	    --prior 0 --iterations 200 --out $(RUNS)/oracle
-	$(BIN)/python scripts/evaluate.py --folder $(RUNS)/oracle $(DATA)/test --limit 100 --out $(RUNS)/oracle_scores
-	cp $(RUNS)/oracle_scores/table.md results/oracle.md
+	for run in joints oracle; do for half in photo sketch; do \
+	    $(BIN)/python scripts/evaluate.py --folder $(RUNS)/$$run $(DATA)/test --limit 100 --direction $$half \
+	    --out $(RUNS)/$${run}_$$half || exit; \
+	    (echo; echo "$$run, $$half half:"; echo; cat $(RUNS)/$${run}_$$half/table.md) > $(RUNS)/$${run}_$$half.md; \
+	    done; done; cat $(RUNS)/joints_*.md $(RUNS)/oracle_*.md > results/oracle.md
 	$(EVALUATE) --limit 200 --method contextual --identity --out $(RUNS)/fast_200
 	cp $(RUNS)/fast_200/table.md results/fast_200.md
 	$(EVALUATE) --limit 200 --method contextual --identity --preset coauthor --out $(RUNS)/coauthor_200
