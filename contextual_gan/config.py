@@ -9,15 +9,15 @@ import math
 import re
 import reprlib
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from types import UnionType
 from typing import get_args, get_origin
+
+from contextual_gan import yaml_reader
 
 KL_DIRECTIONS = (  # KL(input || generated), KL(generated || input)
     "input-generated",
     "generated-input",
 )
-LARGEST_FILE = 10**5  # bytes; a configuration has a few thousand
 KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 EXPONENT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+")  # YAML 1.1 takes 1e-4 for a text
 
@@ -260,7 +260,7 @@ def load(path, section, cls, overrides=()):
         key, equals, value = text.partition("=")
         if not equals or not value.strip():
             raise ValueError(f"--set {text}: it must be {section}.KEY=VALUE")
-        given[key.strip()] = _parse(value, f"--set {text}"), f"--set {text}"
+        given[key.strip()] = yaml_reader.parse(value, f"--set {text}"), f"--set {text}"
     known = {f"{section}.{_key(f)}": f for f in fields(cls)}
     values = {}
     for key, (value, origin) in given.items():
@@ -284,9 +284,6 @@ def _nearest(key, valid):
     return f"did you mean {last[matches[0]]}?" if matches else f"there are {', '.join(valid)}"
 
 
-# --- YAML -------------------------------------------------------------------------------------------------------------
-
-
 def _read_section(path, section):
     """{"section.key": value} of a configuration file. Raises ValueError in one line."""
     content = _sections(path, section)
@@ -300,19 +297,7 @@ def _read_section(path, section):
 
 def _sections(path, wanted):
     """{section: what it holds} of a configuration file. Raises ValueError in one line."""
-    try:
-        if not Path(path).is_file():
-            raise ValueError(f"{path}: {'not a file' if Path(path).exists() else 'no such file'}")
-        with open(path, "rb") as file:
-            data = file.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from error
-    if len(data) > LARGEST_FILE:
-        raise ValueError(f"{path}: over {LARGEST_FILE / 1e3:.0f} kB, this is no configuration")
-    try:
-        content = _parse(data.decode("utf-8-sig"), path)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text in UTF-8, this is no configuration") from error
+    content = yaml_reader.read(path)
     if not isinstance(content, dict):
         what = "it is empty" if content is None else "this is no configuration"
         raise ValueError(f"{path}: {what}; it must have a section {wanted}:")
@@ -320,47 +305,3 @@ def _sections(path, wanted):
         if name not in SECTIONS:
             raise ValueError(f"{path}: unknown section {name}; {_nearest(name, SECTIONS)}")
     return content
-
-
-def _parse(text, origin):
-    """YAML -> plain values, by the loader that builds nothing else. Raises ValueError with origin and line."""
-    import yaml
-
-    try:
-        _check_keys(yaml.compose(text, Loader=yaml.SafeLoader))
-        return yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        reason = f"line {mark.line + 1}: {error.problem or error.context}"
-    except yaml.reader.ReaderError:
-        reason = "not a text, this is no configuration"
-    except RecursionError:
-        reason = "brackets in too many brackets"
-    except ValueError as error:  # also of the values themselves: the 40th of May, a number of 5,000 digits
-        reason = str(error)
-    raise ValueError(f"{origin}: {' '.join(reason.split())}")
-
-
-def _check_keys(root):
-    """Raise ValueError for a key that stands twice, of which YAML keeps the last, and for merged mappings.
-
-    Few lines of nested merges make mappings that fill the memory.
-    """
-    todo, seen = [("", root)], set()
-    while todo:
-        prefix, node = todo.pop()
-        if node is None or node.id == "scalar" or id(node) in seen:
-            continue
-        seen.add(id(node))
-        if node.id == "sequence":
-            todo += [(prefix, element) for element in node.value]
-            continue
-        lines = {}
-        for key, value in node.value:
-            line, name = key.start_mark.line + 1, f"{prefix}{key.value}" if key.id == "scalar" else prefix
-            if key.tag == "tag:yaml.org,2002:merge":
-                raise ValueError(f"line {line}: << is not supported")
-            if key.id == "scalar" and name in lines:
-                raise ValueError(f"line {line}: {name} stands twice, first in line {lines[name]}")
-            lines[name] = line
-            todo += [("", key), (f"{name}.", value)]

@@ -1,0 +1,69 @@
+"""YAML, read strictly: plain values alone, no key twice, and one line with the place for whatever is wrong.
+
+Imports nothing heavy, so that a command can answer `--help` at once.
+"""
+
+from pathlib import Path
+
+LARGEST_FILE = 10**5  # bytes; a configuration has a few thousand
+
+
+def read(path):
+    """The content of a YAML file, None of an empty one. Raises ValueError in one line."""
+    try:
+        if not Path(path).is_file():
+            raise ValueError(f"{path}: {'not a file' if Path(path).exists() else 'no such file'}")
+        with open(path, "rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
+    if len(data) > LARGEST_FILE:
+        raise ValueError(f"{path}: over {LARGEST_FILE / 1e3:.0f} kB, this is no configuration")
+    try:
+        return parse(data.decode("utf-8-sig"), path)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text in UTF-8, this is no configuration") from error
+
+
+def parse(text, origin):
+    """YAML -> plain values, by the loader that builds nothing else. Raises ValueError with origin and line."""
+    import yaml
+
+    try:
+        _check_keys(yaml.compose(text, Loader=yaml.SafeLoader))
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        reason = f"line {mark.line + 1}: {error.problem or error.context}"
+    except yaml.reader.ReaderError:
+        reason = "not a text, this is no configuration"
+    except RecursionError:
+        reason = "brackets in too many brackets"
+    except ValueError as error:  # also of the values themselves: the 40th of May, a number of 5,000 digits
+        reason = str(error)
+    raise ValueError(f"{origin}: {' '.join(reason.split())}")
+
+
+def _check_keys(root):
+    """Raise ValueError for a key that stands twice, of which YAML keeps the last, and for merged mappings.
+
+    Few lines of nested merges make mappings that fill the memory.
+    """
+    todo, seen = [("", root)], set()
+    while todo:
+        prefix, node = todo.pop()
+        if node is None or node.id == "scalar" or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if node.id == "sequence":
+            todo += [(prefix, element) for element in node.value]
+            continue
+        lines = {}
+        for key, value in node.value:
+            line, name = key.start_mark.line + 1, f"{prefix}{key.value}" if key.id == "scalar" else prefix
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise ValueError(f"line {line}: << is not supported")
+            if key.id == "scalar" and name in lines:
+                raise ValueError(f"line {line}: {name} stands twice, first in line {lines[name]}")
+            lines[name] = line
+            todo += [("", key), (f"{name}.", value)]
