@@ -47,25 +47,18 @@ tables: .venv/installed
 	cp $(RUNS)/photo/table.md results/photo.md
 	$(EVALUATE) --train-data $(DATA)/train --method $(ALL) --direction sketch --out $(RUNS)/sketch
 	cp $(RUNS)/sketch/table.md results/sketch.md
-	$(EVALUATE) --method contextual --prior 1.6 --out $(RUNS)/prior
-	cp $(RUNS)/prior/table.md results/prior.md
+	$(EVALUATE) --method contextual --preset fast --identity --out $(RUNS)/fast
+	cp $(RUNS)/fast/table.md results/fast.md
 	$(EVALUATE) --method initialization,contextual,pix2pix --samples 4 --limit 100 --out $(RUNS)/diversity
 	cp $(RUNS)/diversity/table.md results/diversity.md
 	$(BIN)/python scripts/shift.py --data $(DATA)/test --predictions $(RUNS)/photo/pix2pix --out results
 	$(BIN)/python scripts/ablate.py --data $(DATA)/test --out $(RUNS)/ablations
 	cp $(RUNS)/ablations/ablations.md results/ablations.md
-	$(BIN)/python scripts/complete.py $$(ls $(DATA)/test/*.png | head -100) --out $(RUNS)/joints
-	$(BIN)/python scripts/complete.py $$(ls $(DATA)/test/*.png | head -100) --direction sketch --contextual l2 \
-	    --prior 0 --iterations 200 --out $(RUNS)/oracle
-	for run in joints oracle; do for half in photo sketch; do \
-	    $(BIN)/python scripts/evaluate.py --folder $(RUNS)/$$run $(DATA)/test --limit 100 --direction $$half \
-	    --out $(RUNS)/$${run}_$$half || exit; \
-	    (echo; echo "$$run, $$half half:"; echo; cat $(RUNS)/$${run}_$$half/table.md) > $(RUNS)/$${run}_$$half.md; \
-	    done; done; cat $(RUNS)/joints_*.md $(RUNS)/oracle_*.md > results/oracle.md
-	$(EVALUATE) --limit 200 --method contextual --identity --out $(RUNS)/fast_200
-	cp $(RUNS)/fast_200/table.md results/fast_200.md
-	$(EVALUATE) --limit 200 --method contextual --identity --preset coauthor --out $(RUNS)/coauthor_200
-	cp $(RUNS)/coauthor_200/table.md results/coauthor_200.md
+	$(BIN)/python scripts/oracle.py --data $(DATA)/test --out $(RUNS)/oracle
+	cp $(RUNS)/oracle/oracle.md results/oracle.md
+	for preset in edges coauthor; do $(EVALUATE) --limit 200 --method contextual --identity --preset $$preset \
+	    --out $(RUNS)/$${preset}_200 || exit; cp $(RUNS)/$${preset}_200/table.md results/$${preset}_200.md; done
+	$(BIN)/python scripts/agreement.py $(RUNS)/edges_200 $(RUNS)/coauthor_200 --out results/agreement.md
 	$(BIN)/python scripts/benchmark.py search --data $(DATA)/test --limit 192 --metrics --plot results/search.png
 
 lint: .venv/installed

@@ -60,8 +60,11 @@ def named_variables(*models):
 
 def save_weights(path, generator, discriminator, dtype="float16"):
     """Write both networks to a safetensors file, atomically."""
-    tensors = {k: np.asarray(v).astype(dtype) for k, v in named_variables(generator, discriminator).items()}
-    replace_file(path, save(tensors))
+    replace_file(path, save(_tensors(dtype, generator, discriminator)))
+
+
+def _tensors(dtype, *models):
+    return {name: np.asarray(variable).astype(dtype) for name, variable in named_variables(*models).items()}
 
 
 def load_weights(path):
@@ -167,26 +170,27 @@ def encoder_file(weights, direction):
 
 
 def encoder_sha256(weights, direction, search):
-    """SHA-256 of the encoder's file if a `config.Search` starts from it, else None."""
+    """SHA-256 of the encoder's file if a `config.Search` starts from it, else None. Raises FileNotFoundError."""
     return file_sha256(encoder_file(weights, direction)) if search.start == "encoder" else None
 
 
 def save_encoder(path, encoder, about, dtype="float16"):
-    """Write an `encoder.Encoder`, and a dict about it, of which "generator_sha256" is that of `weights_file`."""
-    tensors = {k: np.asarray(v).astype(dtype) for k, v in named_variables(encoder.network).items()}
-    _save_described(path, tensors | {"curvature": encoder.curvature}, about)
+    """Write an `encoder.Encoder`, and a dict about it: "generator_sha256", that of `weights_file`, and "direction"."""
+    _save_described(path, _tensors(dtype, encoder.network) | {"curvature": encoder.curvature}, about)
 
 
 def load_encoder(weights, direction):
     """The `encoder.Encoder` of some weights, for what is wanted: "photo" or "sketch".
 
-    Raises `WeightsError` for no file, a damaged one, and one that was made for another generator.
+    Raises `WeightsError` for no file, a damaged one, and one that was made for another generator or direction.
     """
     path = encoder_file(weights, direction)
     tensors, about = _read_described(path)
-    if about.get("generator_sha256") != file_sha256(weights_file(weights)):
+    made_for = about.get("generator_sha256"), about.get("direction")
+    if made_for != (file_sha256(weights_file(weights)), direction):
         raise WeightsError(
-            f"{path} was made for other weights than {weights}: remove it, or make another with train_encoder.py"
+            f"{path} was made for other weights than {weights}, or another direction than {direction}: remove it, or "
+            "make another with train_encoder.py"
         )
     from contextual_gan.encoder import Encoder, encoder  # late: needs TensorFlow
 
@@ -214,12 +218,14 @@ def pix2pix_file(weights, direction):
 
 def save_pix2pix(path, generator, about, dtype="float16"):
     """Write G, and a dict about it, of which "direction" is what it draws."""
-    tensors = {k: np.asarray(v).astype(dtype) for k, v in named_variables(generator).items()}
-    _save_described(path, tensors, about)
+    _save_described(path, _tensors(dtype, generator), about)
 
 
 def load_pix2pix(weights, direction):
-    """G of published weights by name, of a file or a run. Raises `WeightsError`, also for the other direction."""
+    """G of published weights by name, of a file or a run. Raises `WeightsError`, also for the other direction.
+
+    Raises ValueError for a run of other networks.
+    """
     path = pix2pix_file(weights, direction)
     if path.name == HASHES:
         from contextual_gan.pix2pix_training import load_run  # late: it needs this module

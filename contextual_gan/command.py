@@ -15,7 +15,7 @@ import traceback
 from dataclasses import fields, replace
 from pathlib import Path
 
-from contextual_gan.config import PRESETS, Encoder
+from contextual_gan.config import DEFAULT_PRESET, PRESETS, Encoder
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a used up quota, a file beyond the limit
 MOST_NAMES = 20  # printed of those skipped for the same reason, and of reasons
@@ -96,6 +96,12 @@ def _verdict(error):
             return f"{reason}; make room and run the same command again", 1
     text = text if len(text) <= 1000 else f"{text[:1000]} ..."
     return f"{type(error).__name__}: {text} (--debug shows where)", 1
+
+
+def report_failed(failed):
+    """Print a line on stderr for each (name, reason)."""
+    for name, reason in failed:
+        print(f"failed: {printable(name)}: {reason}", file=sys.stderr)
 
 
 def add_folder_arguments(parser):
@@ -201,11 +207,13 @@ def add_search_arguments(parser):
     """Add what completion needs: its networks, what to make, and a flag for every number of `config.Search`."""
     weights = "published weights, a .safetensors file or a run folder of train.py (default: celeba)"
     parser.add_argument("--weights", default="celeba", help=weights)
-    parser.add_argument("--direction", choices=("photo", "sketch"), default="photo", help="what to make: %(default)s")
+    parser.add_argument(
+        "--direction", choices=("photo", "sketch"), default="photo", help="what to make (default: photo)"
+    )
     parser.add_argument("--seed", type=not_negative, default=0, help="of the random z (default: 0)")
     parser.add_argument("--batch-size", type=positive, default=64, metavar="B", help="searched at once (default: 64)")
     group = parser.add_argument_group("search", "numbers that are not given come from the preset")
-    group.add_argument("--preset", choices=PRESETS, default="fast", help="default: %(default)s")
+    group.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET, help="default: %(default)s")
     _add_fields(group, PRESETS)
 
 

@@ -1,7 +1,9 @@
 """Completion: refined initialization, then gradient descent on z with the networks held fixed (section 4).
 
     z* = argmin_z  KL(half of G(z) || known half) + lambda * -log D(G(z))
+                   + edges * (1 - consistency of sketch and photo) + prior * mean(z^2)
 
+Edges and prior are ours, and 0 in the presets of others; the total loss that is reported is without the prior.
 The known half is the sketch when a photo is wanted and the photo when a sketch is wanted; the networks are the same.
 """
 
@@ -12,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 import tensorflow as tf
 
-from contextual_gan import descent
+from contextual_gan import descent, edges
 from contextual_gan.config import PRESETS
 from contextual_gan.dcgan import LATENT
 from contextual_gan.images import to_float
@@ -131,12 +133,12 @@ def _compiled_rating(generator, direction, kl, epsilon):
 
 
 def _objective(generator, discriminator, direction, settings):
-    """losses(z, grey pixels of the known half) -> what is descended, and the losses to report, each (n,).
+    """losses(z, grey pixels of the known half) -> what is descended, the contextual and the total loss, each (n,).
 
-    Those are the contextual and the total one. Without a perceptual loss, only the half of G(z) that is compared is
-    computed.
+    Without lambda and edges, only the half of G(z) that is compared is computed.
     """
     name = DIRECTIONS[direction]
+    needs_both = settings.lambda_ or settings.edges
 
     def descended(p, q, grey, known):
         if settings.contextual == "kl":  # no match statement: AutoGraph does not know it, and says so to the user
@@ -145,14 +147,18 @@ def _objective(generator, discriminator, direction, settings):
         return tf.reduce_mean(tf.abs(difference) if settings.contextual == "l1" else difference**2, axis=1)
 
     def losses(z, known):
-        joint = forward(generator, z) if settings.lambda_ else None
-        generated = half(joint, name) if settings.lambda_ else generate_half(generator, z, name)
+        joint = forward(generator, z) if needs_both else None
+        generated = half(joint, name) if needs_both else generate_half(generator, z, name)
         grey = grey_pixels(generated, settings.epsilon)
         p, q = normalised(grey), normalised(known)
         contextual, rest = kl_divergence(p, q), tf.zeros_like(p[:, 0])
         if settings.lambda_:
             logits = tf.cast(forward(discriminator, joint)[:, 0], tf.float64)
             rest = settings.lambda_ * perceptual_loss(logits, settings.perceptual)
+        if settings.edges:
+            pair = {name: known, direction: grey_pixels(half(joint, direction), settings.epsilon)}
+            fit = edges.consistency(*(tf.reshape(pair[key], (-1, SIZE, SIZE)) for key in ("sketch", "photo")))
+            rest += settings.edges * (1 - fit)
         pull = settings.prior * tf.cast(tf.reduce_mean(z**2, axis=1), tf.float64)
         return descended(p, q, grey, known) + rest + pull, contextual, contextual + rest
 
@@ -161,26 +167,32 @@ def _objective(generator, discriminator, direction, settings):
 
 @lru_cache(maxsize=8)
 def _compiled_search(generator, discriminator, direction, settings, encoder=None):
-    """The loop over iterations as one TensorFlow graph: (state, known, steps) -> (state, losses)."""
-    losses = _objective(generator, discriminator, direction, settings)
-    _, step = descent.rule(settings, encoder and encoder.curvature)
+    return compiled(_objective(generator, discriminator, direction, settings), settings, encoder and encoder.curvature)
+
+
+def compiled(losses, settings, curvature=None):
+    """The loop over iterations as one TensorFlow graph, for `descend`: (state, known, steps) -> (state, losses).
+
+    losses(z, known): three (n,) float64 of each row alone: what is descended, what is reported beside the total, and
+    the total, by which the best z is kept. curvature: see `descent.rule`.
+    """
+    _, step = descent.rule(settings, curvature)
 
     @tf.function(reduce_retracing=True)
     def advance(state, known, steps):
         z, memory, best_z, best_total, alive = state
-        known = grey_pixels(known, settings.epsilon)
         history = tf.TensorArray(tf.float64, steps)
         for i in tf.range(steps):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(z)
-                objective, contextual, total = losses(z, known)
+                objective, reported, total = losses(z, known)
             gradient = tape.gradient(objective, z)  # of the sum over the batch: each z sees its own loss only
             alive &= tf.math.is_finite(total) & tf.reduce_all(tf.math.is_finite(gradient), axis=1)
             better = alive & (total < best_total)
             best_z = tf.where(better[:, None], z, best_z)
             best_total = tf.where(better, total, best_total)
             history = history.write(
-                i, tf.where(alive[:, None], tf.stack([contextual, total], axis=1), tf.constant(np.nan, tf.float64))
+                i, tf.where(alive[:, None], tf.stack([reported, total], axis=1), tf.constant(np.nan, tf.float64))
             )
             memory, new_z = step(memory, z, objective, gradient)
             z = tf.where(alive[:, None], new_z, z)
@@ -196,14 +208,13 @@ def begin(z, settings):
     return z, memory, z, tf.fill([len(z)], np.float64(np.inf)), tf.fill([len(z)], True)
 
 
-def search(generator, discriminator, known, z, *, direction, settings, encoder=None, progress=None):
-    """Descend from `z` (n, 100) with all n known halves (n, 64, 64, 3) in one batch.
+def descend(advance, known, z, settings, progress=None):
+    """Descend from `z` (n, 100) in one batch with `advance`, of `compiled`; known: what its losses are given.
 
-    Returns the best z (n, 100), contextual and total losses (n, iterations + 1). A row whose loss or gradient becomes
-    non-finite stops there, its later losses are NaN. `progress(evaluations, contextual)` is called after each chunk of
+    Returns the best z (n, 100), reported and total losses (n, iterations + 1). A row whose loss or gradient becomes
+    non-finite stops there, its later losses are NaN. `progress(evaluations, reported)` is called after each chunk of
     iterations with the evaluations done in it and the median loss; there are n * (iterations + 1) in all.
     """
-    advance = _compiled_search(generator, discriminator, direction, settings, encoder)
     n = len(z)
     chunk = max(1, 128 // n)  # about as long for every batch size: a second or two on two cores
     state = begin(z, settings)
@@ -215,8 +226,14 @@ def search(generator, discriminator, known, z, *, direction, settings, encoder=N
         if progress:
             latest = history[-1][-1, :, 0]
             progress(n * steps, float(np.median(latest[np.isfinite(latest)] if np.isfinite(latest).any() else latest)))
-    contextual, total = np.concatenate(history).transpose(2, 1, 0)
-    return state[2].numpy(), contextual, total
+    reported, total = np.concatenate(history).transpose(2, 1, 0)
+    return state[2].numpy(), reported, total
+
+
+def search(generator, discriminator, known, z, *, direction, settings, encoder=None, progress=None):
+    """Descend from `z` (n, 100) to the loss of n known halves (n, 64, 64, 3) in [-1, 1]: as `descend`."""
+    advance = _compiled_search(generator, discriminator, direction, settings, encoder)
+    return descend(advance, grey_pixels(known, settings.epsilon), z, settings, progress)
 
 
 def complete(
@@ -236,11 +253,11 @@ def complete(
     """Complete known halves: sketches to joints with photos, or with `direction="sketch"` the other way.
 
     known: (n, 64, 64, 3) uint8, or float32 in [-1, 1]: the half that `direction` does not ask for.
-    encoder: of `checkpoints.load_encoder`, for settings that start from it, as those of "fast" do.
-    preset: "readme", "coauthor" or "fast"; `numbers` override its fields, which are those of `config.Search`.
+    encoder: of `checkpoints.load_encoder`, for settings that start from it, as those of "fast" and "edges" do.
+    preset: "readme", "coauthor", "fast" or "edges"; `numbers` override its fields, which are those of `config.Search`.
     samples: K results for each, from the K best of the n_init initializations.
     batch_size: rows searched at once; neither it nor the order nor the company changes a result.
-    progress: see `search`.
+    progress: see `descend`.
     Returns a `Completion`. Raises ValueError for shapes and numbers out of range.
     """
     if preset not in PRESETS or direction not in DIRECTIONS:

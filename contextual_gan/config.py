@@ -83,26 +83,29 @@ def _shown(value):
 class Search:
     """The numbers of refined initialization and of the search for z (section 4). Raises ValueError out of range."""
 
-    n_init: int = setting(30, "N: random z that refined initialization chooses from", low=1, high=10**6)
+    n_init: int = setting(30, "N: candidates that refined initialization chooses from", low=1, high=10**6)
     lambda_: float = setting(0.01, "weight of the perceptual loss", low=0, high=1e6)
     prior: float = setting(0.0, "weight of the mean square of z, which keeps z off its limits", low=0, high=1e6)
+    edges: float = setting(
+        0.0, "weight of 1 - sketch consistency: how far the photo's edges are not the sketch's strokes", low=0, high=1e6
+    )
     update: str = setting("momentum", "rule of each step of z", choices=("momentum", "nesterov", "lbfgs"))
     lr: float = setting(0.01, "learning rate; of lbfgs, the largest change of a number in a step", low=0, high=1e6)
-    momentum: float = setting(0.9, "momentum of the steps of z", low=0, high=1)
+    momentum: float = setting(0.9, "momentum of the steps of z (not of lbfgs)", low=0, high=1)
     iterations: int = setting(1000, "steps of the search", low=0, high=10**7)
     start: str = setting(
         "random",
         "where initializations come from: U(-1, 1), or the encoder and a neighbourhood of what it gives",
         choices=("random", "encoder"),
     )
-    spread: float = setting(0.0, "how far that neighbourhood reaches", low=0, high=2)
+    spread: float = setting(1.0, "how far that neighbourhood reaches", low=0, high=2)
     epsilon: float = setting(1e-8, "added to each grey pixel before a half is made a distribution", low=0, high=1)
     init_kl: str = setting("input-generated", "KL divergence that the initialization chooses by", choices=KL_DIRECTIONS)
     search_kl: str = setting("generated-input", "KL divergence that the search descends", choices=KL_DIRECTIONS)
     contextual: str = setting(
         "kl",
-        "what the search descends: that, or the mean absolute or squared difference of grey pixels in [0, 1]; "
-        "what it reports and keeps the best by is the KL divergence",
+        "contextual loss that the search descends: KL, or the mean absolute (l1) or squared (l2) difference of grey "
+        "pixels in [0, 1]; what it reports and keeps the best by is always KL",
         choices=("kl", "l1", "l2"),
     )
     perceptual: str = setting(
@@ -118,10 +121,13 @@ PRESETS = {
     # the numbers of a co-author's code, whose lr 0.001 on 100 KL + 1 adversarial is lr 0.1 on KL + 0.01 adversarial
     "coauthor": Search(update="nesterov", lr=0.1),
     # ours, found by measurement (results/search.md)
-    "fast": Search(
-        n_init=8, start="encoder", spread=1.0, lambda_=0.0, prior=0.2, update="lbfgs", lr=0.3, iterations=50
+    "fast": Search(n_init=8, start="encoder", lambda_=0.0, prior=0.2, update="lbfgs", lr=0.3, iterations=50),
+    # the same, but the photo must have the strokes of the sketch, too: far better photos (results/README.md)
+    "edges": Search(
+        n_init=8, start="encoder", lambda_=0.0, prior=0.1, edges=0.5, update="lbfgs", lr=0.3, iterations=50
     ),
 }
+DEFAULT_PRESET = "edges"
 
 
 @dataclass(frozen=True)
@@ -159,7 +165,7 @@ class Train:
     batch_size: int = setting(64, "joint images per step, on all devices together", low=2, high=2**16)
     epochs: float = setting(50.0, "passes over the training set", low=0, high=1e6)
     lr: float = setting(2e-4, "learning rate of both Adam optimizers", low=0, high=10)
-    beta_1: float = setting(0.5, "decay of Adam's mean of gradients", low=0, high=1)
+    beta_1: float = setting(0.5, "decay of Adam's mean of gradients", low=0, high=0.9999)
     g_updates: int = setting(2, "updates of G per update of D", low=1, high=100)
     ema: float = setting(0.999, "decay of the moving average of G, warmed up; 0: none", low=0, high=1)
     precision: str = setting(
@@ -188,7 +194,7 @@ class Pix2Pix:
     batch_size: int = setting(16, "joint images per step, on all devices together", low=1, high=2**16)
     epochs: float = setting(8.0, "passes over the training set", low=0, high=1e6)
     lr: float = setting(2e-4, "learning rate of both Adam optimizers", low=0, high=10)
-    beta_1: float = setting(0.5, "decay of Adam's mean of gradients", low=0, high=1)
+    beta_1: float = setting(0.5, "decay of Adam's mean of gradients", low=0, high=0.9999)
     l1: float = setting(100.0, "weight of the mean absolute error beside D's opinion", low=0, high=1e6)
     jitter: bool = setting(True, "enlarge to 72 pixels and cut 64 of them out")
     precision: str = setting("float32", "as of train", choices=("float32", "bfloat16"))

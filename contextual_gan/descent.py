@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from contextual_gan.dcgan import LATENT
 
-MEMORY = 10  # pairs of steps and changes of the gradient that L-BFGS keeps
+MEMORY = 10  # iterations whose pairs of step and change of the gradient L-BFGS keeps; a step taken back has none
 ENOUGH = 1e-4  # of the decrease that the gradient promises: what a step must bring (Armijo)
 BEGINNING = 0.3  # of the largest step: the first one
 SHORTER = 0.3  # by which a step that did not is cut
@@ -39,12 +39,12 @@ def _lbfgs(settings, curvature):
     """Projected L-BFGS (Nocedal 1980), each row with its own curvature and step length.
 
     `lr` is the largest change of a number of z in one step. A step that does not lower the objective is taken back and
-    tried again shorter, in the next iteration. What L-BFGS takes for the Hessian before it knows a pair, and scales by
-    the last one, is the identity plus the curvature, if that is given, in units of its mean eigenvalue.
+    tried again shorter, in the next iteration. Before the first pair, the Hessian is taken to be the identity plus the
+    curvature, if that is given, in units of its mean eigenvalue; later the same, scaled by the last pair.
     """
-    prior = np.eye(LATENT)
+    inverse = np.eye(LATENT)
     if curvature is not None:
-        prior = np.linalg.inv(prior + curvature * LATENT / np.trace(curvature))
+        inverse = np.linalg.inv(inverse + curvature * LATENT / np.trace(curvature))
 
     def begin(z):
         n = tf.shape(z)[0]
@@ -64,7 +64,7 @@ def _lbfgs(settings, curvature):
         changes = tf.concat([changes[1:], tf.where(useful, y, np.float64(0))[None]], 0)
         x, g = tf.where(accepted, z, x), tf.where(accepted, gradient, g)
         downhill = tf.where(((x >= 1) & (g < 0)) | ((x <= -1) & (g > 0)), np.float64(0), -g)
-        new = tf.where(downhill == 0, np.float64(0), _newton(downhill, steps, changes, prior))
+        new = tf.where(downhill == 0, np.float64(0), _newton(downhill, steps, changes, inverse))
         new = tf.where(_dot(new, downhill) > 0, new, downhill)
         largest = tf.reduce_max(tf.abs(new), 1, keepdims=True)
         begins = tf.reduce_all(tf.equal(changes, 0), [0, 2])[:, None]  # nothing is known of the curvature
@@ -79,7 +79,7 @@ def _lbfgs(settings, curvature):
     return begin, step
 
 
-def _newton(descent, steps, changes, prior):
+def _newton(descent, steps, changes, inverse):
     """The inverse Hessian that the pairs tell of, times `descent`: the two-loop recursion."""
     parts = []
     for s, y in reversed(list(zip(tf.unstack(steps), tf.unstack(changes), strict=True))):
@@ -89,9 +89,9 @@ def _newton(descent, steps, changes, prior):
         parts.append((s, y, weight, a))
     scale = tf.ones_like(descent[:, :1])
     for s, y, *_ in reversed(parts):  # of the latest pair that there is
-        ratio = tf.math.divide_no_nan(_dot(s, y), _dot(y, y @ prior))
+        ratio = tf.math.divide_no_nan(_dot(s, y), _dot(y, y @ inverse))
         scale = tf.where(ratio > 0, ratio, scale)
-    descent = scale * (descent @ prior)
+    descent = scale * (descent @ inverse)
     for s, y, weight, a in reversed(parts):
         descent += s * (a - weight * _dot(y, descent))
     return descent

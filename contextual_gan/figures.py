@@ -1,4 +1,4 @@
-"""Figures of a run folder: the grid of all results, and the candidates of refined initialization."""
+"""Figures of a run folder: the grid of all results, the candidates of refined initialization, rows to compare."""
 
 import numpy as np
 

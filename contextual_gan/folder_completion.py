@@ -109,7 +109,7 @@ class Run:
             failed = {entry["input"]: entry["reason"] for entry in old["failed"]}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{record} is damaged; move it away, or give another --out") from error
-        if overwrite:
+        if differences and overwrite:
             self.outdated = list(results.values())
             return
         if differences:
@@ -209,7 +209,7 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
 
     networks: (generator, discriminator); encoder: as of `completion.complete`. Inputs that cannot be used go to
     `run.failed`.
-    progress: called with the number of evaluations (see `completion.search`) and a note, also for failed inputs.
+    progress: called with the number of evaluations (see `completion.descend`) and a note, also for failed inputs.
     """
     from contextual_gan.completion import complete  # late: a finished run needs no TensorFlow
 

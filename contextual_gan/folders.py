@@ -76,14 +76,14 @@ def apply_to_folder(
     function: pure and picklable; gets (H, W, 3) uint8 RGB arrays and returns one (or (H, W)), alone or with a dict of
     notes for the manifest. It raises `Skip` for an image that gives nothing, ValueError for one that is in error.
     parameters: flat JSON dict of all that decides the outputs. If the folder was made with others, ValueError names
-    the difference, unless `overwrite`, which removes all that the manifest lists and starts anew.
+    the difference, unless `overwrite`, which removes all that was made with them.
     refused: (source, reason) of inputs to be listed as failed. refuse(item, sha256): asked for every item in order,
     returns a reason to skip it, or None. label: what progress is called, None for silence.
     workers, scheduler: see `pools.connect`. What is done, with the same content and arguments, is not done again; what
     failed is tried again.
     """
     manifest = Manifest(out, parameters, overwrite)
-    failures = [*refused, *_impossible(items)]
+    failures = [*refused, *impossible(items)]
     unusable = {source for source, _ in failures}
     items = [item for item in items if item.source not in unusable]
     with pools.connect(workers, scheduler) as pool:
@@ -152,7 +152,7 @@ def _written(result, out, output):
     return result
 
 
-def _impossible(items):
+def impossible(items):
     """[(source, reason)] of the items whose output no file system could hold beside the others."""
     folders = {item.output.rpartition("/")[0] for item in items}
     folders |= {str(parent) for folder in folders for parent in PurePosixPath(folder).parents}

@@ -19,7 +19,7 @@ CHIP, PADDING = 150, 0.25  # what the embedding was trained on
 def embeddings(photos, progress=lambda n: None):
     """Aligned photos (n, H, W, 3) uint8, faces from brow to chin -> (n, 128) float64.
 
-    Raises ValueError if the models are not installed. progress(n): after each n photos.
+    Raises FileNotFoundError if the models are not installed. progress(n): after each n photos.
     """
     predictor, network = _models()
     found = np.empty((len(photos), 128))
@@ -37,9 +37,10 @@ def distances(a, b):
 def verification(made, true, seed=0):
     """How well a threshold tells pairs of one person from pairs of two: embeddings (n, 128) twice, rows paired -> dict.
 
-    Half of the rows, drawn at random but whatever their order, choose the threshold of their distance; the other half
-    tell its accuracy, on each row's true pair and on one shuffled within that half. {"threshold", "correct"}: it, and
-    for each row of the other half which part of the two decisions is right. Raises ValueError for less than 4 rows.
+    Half of the rows, drawn at random (the same for every order of the rows), choose the threshold of their distance;
+    the other half tell its accuracy, on each row's true pair and on one shuffled within that half.
+    {"threshold", "correct"}: it, and for each row of the other half which part of the two decisions is right.
+    Raises ValueError for less than 4 rows.
     """
     if len(made) < 4:
         raise ValueError(f"verification needs at least 4 images, got {len(made)}")

@@ -14,34 +14,42 @@ from contextual_gan.images import replace_file
 MANIFEST, JOURNAL = "manifest.jsonl", "manifest.journal"
 
 
+def check_folder(out):
+    """Raise ValueError if `out` cannot become a folder, as it, or what it is to be in, is a file."""
+    for path in (Path(out), *Path(out).parents):
+        if path.is_file():
+            raise ValueError(f"{path} is a file, the output must be a folder")
+
+
 class Manifest:
     """The entries of an output folder: {source: entry}."""
 
     def __init__(self, out, parameters, overwrite=False):
         """Read what is there, write nothing. Raises ValueError for other parameters and for a damaged manifest.
 
-        overwrite: what is there will be removed by `begin`, whatever made it.
+        overwrite: what was made with other parameters, or by who knows what, will be replaced by `begin`; what was made
+        with these stays, so that the same command continues after an interruption.
         """
         self.out, self.parameters = Path(out), parameters
         self.hash = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:16]
         self.entries, self.journal, self.outdated = {}, None, []
         self.is_unknown = not overwrite  # whether nothing says what made the files that may be there
-        if self.out.exists() and not self.out.is_dir():
-            raise ValueError(f"{self.out} is a file, the output must be a folder")
+        check_folder(self.out)
         for path in (self.out / MANIFEST, self.out / JOURNAL):
             found, entries = _read(path, complete=path.name == MANIFEST)
             if found is None:
                 continue
-            differences = _differences(found, parameters)
-            if differences and not overwrite:
+            differences, entries = _differences(found, parameters), {entry["source"]: entry for entry in entries}
+            if differences and overwrite:
+                self.outdated += entries.values()
+                continue
+            if differences:
                 raise ValueError(
                     f"{self.out} was made with other parameters ({differences}); --overwrite starts anew, "
                     "or give another output folder"
                 )
             self.is_unknown = False
-            self.entries |= {entry["source"]: entry for entry in entries}
-        if overwrite:
-            self.entries, self.outdated = {}, list(self.entries.values())
+            self.entries |= entries
 
     def has(self, source, output):
         """Whether this input was dealt with, so far as can be told without reading it."""

@@ -173,11 +173,11 @@ def nearest(task):
 
 def nearest_rows(halves, known, chunk=1000):
     """The row of `halves` (m, 64, 64, 3) uint8 that is nearest in L2 to each of `known` (n, 64, 64, 3) -> (n,) int."""
-    known = known.reshape(len(known), -1).astype(np.float32)
+    known = known.reshape(len(known), -1).astype(np.float64)  # exact: float32 rounds such sums of squares to 64
     distances = np.empty((len(known), len(halves)))
     for start in range(0, len(halves), chunk):
-        part = halves[start : start + chunk].reshape(-1, known.shape[1]).astype(np.float32)
-        distances[:, start : start + chunk] = np.square(part).sum(axis=1, dtype=np.float64) - 2.0 * (known @ part.T)
+        part = halves[start : start + chunk].reshape(-1, known.shape[1]).astype(np.float64)
+        distances[:, start : start + chunk] = np.square(part).sum(axis=1) - 2 * (known @ part.T)
     return distances.argmin(axis=1)  # but for the square of each known half, which is the same for all rows
 
 

@@ -57,6 +57,11 @@ def psnr(images, truths):
         return 10 * np.log10(LEVELS**2 / errors)
 
 
+def likeness(images, truths):
+    """SSIM and PSNR of the same images: {"ssim": (n,), "psnr": (n,)}."""
+    return {"ssim": ssim(images, truths), "psnr": psnr(images, truths)}
+
+
 def consistency(sketches, photos):
     """Sketch consistency: how far the edges of a photo are the strokes of a sketch; higher is better, 1 is perfect.
 
@@ -122,6 +127,14 @@ def summary(values):
     if np.isfinite(values).any():
         return dict(zip(("mean", "low", "high"), bootstrap(values), strict=True))
     return dict.fromkeys(("mean", "low", "high"), json_value(values[0]) if len(values) else None)
+
+
+def summaries(values):
+    """{metric: (n,)} -> {metric: its `summary`}; of PSNR also how many images are "identical", not in the mean."""
+    found = {metric: summary(numbers) for metric, numbers in values.items()}
+    if "psnr" in values:
+        found["psnr"]["identical"] = int(np.isposinf(values["psnr"]).sum())
+    return found
 
 
 def json_value(value):

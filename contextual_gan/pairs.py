@@ -17,7 +17,7 @@ def pair(sketches, photos, out):
     Raises FileNotFoundError, and ValueError as `sources.images_in`, also if there is not a single pair.
     """
     (lefts, left_refused), (rights, right_refused) = (images_in(folder, excluded=out) for folder in (sketches, photos))
-    partners = _partners(lefts, rights)
+    partners = paired(lefts, rights)
     if not partners:
         raise ValueError(
             f"no image of {sketches} has a partner of the same name in {photos}: "
@@ -29,12 +29,12 @@ def pair(sketches, photos, out):
     items = [Item(s.name, f"{stem}.png", (s, right[partners[s.name]])) for stem, s in stems.items()]
     refused = [*left_refused, *right_refused]
     refused += [(name, f"no single image of this name in {photos}") for name in left if name not in partners]
-    paired = set(partners.values())
-    refused += [(name, f"no single image of this name in {sketches}") for name in right if name not in paired]
+    used = set(partners.values())
+    refused += [(name, f"no single image of this name in {sketches}") for name in right if name not in used]
     return items, sorted(refused)
 
 
-def _partners(lefts, rights):
+def paired(lefts, rights):
     """{name on the left: name on the right}: the same name, or the only ones that differ in the extension alone."""
     names = {source.name for source in rights}
     partners = {source.name: source.name for source in lefts if source.name in names}

@@ -155,8 +155,8 @@ def train_step(model, joints, noise, *, direction, l1=100.0, plain=None):
 def _take_statistics(generator, given, before):
     """Move the statistics of batch normalization from `before` to those of images that are drawn from later.
 
-    Jitter blurs: strokes that are enlarged have half the local contrast. With the statistics of such images, G draws
-    sharp sketches far too bright ([measured] PSNR 11.4 dB, where 19.6 dB are possible).
+    Jitter blurs: strokes that are enlarged have half the local contrast. With the statistics of such images, G would
+    draw sharp sketches far too bright.
     """
     for statistic, old in zip(generator.non_trainable_variables, before, strict=True):
         statistic.assign(old)

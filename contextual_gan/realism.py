@@ -1,16 +1,17 @@
 """How far a set of images is from a set of real ones.
 
 The unbiased kernel distance is that of KID (Binkowski et al. 2018, arXiv 1801.01401): the squared maximum mean
-discrepancy with the kernel (x . y / d + 1)^3. KID takes features of Inception, which must be downloaded; here, without
-them, they are histograms of oriented gradients, which see edges and know nothing of colours: the numbers compare with
-each other, not with those of papers.
+discrepancy with the kernel (x . y / d + 1)^3. KID takes features of Inception, whose weights the user must bring; here,
+without them, they are histograms of oriented gradients, which see edges and know nothing of colours: the numbers
+compare with each other, not with those of papers.
 """
+
+from pathlib import Path
 
 import numpy as np
 from skimage.feature import hog
 
 CELL = 8  # pixels of a histogram
-HALVES = 100  # random ones, of which the interval is made
 
 
 def hog_features(images):
@@ -23,17 +24,24 @@ def hog_features(images):
 
 
 def inception_features(weights):
-    """A function: images (n, H, W, 3) uint8 -> (n, 2048), the pooled features of Keras's InceptionV3, for real KID.
+    """A function: images (n, H, W, 3) uint8 -> (n, 2048), the pooled features of Keras's InceptionV3.
 
-    weights: a file of that network's weights without its top. Raises ValueError for another file.
+    weights: a file of that network's weights without its top. Raises ValueError for another file. The KID of papers is
+    made with an older Inception, whose features are alike but not the same: compare its values with each other only.
     """
     import tensorflow as tf
     from keras.applications import InceptionV3
 
+    if not Path(weights).is_file():
+        raise ValueError(f"{weights} does not hold the weights of Keras's InceptionV3 without top: no such file")
     try:
-        network = InceptionV3(include_top=False, weights=str(weights), pooling="avg", input_shape=(299, 299, 3))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{weights} does not hold the weights of Keras's InceptionV3 without top: {error}") from error
+        network = InceptionV3(
+            include_top=False, weights=str(Path(weights).absolute()), pooling="avg", input_shape=(299, 299, 3)
+        )
+    except Exception as error:  # of many kinds, according to what is in the file
+        raise ValueError(
+            f"{weights} does not hold the weights of Keras's InceptionV3 without top: {str(error)[:200]}"
+        ) from error
 
     def features(images):
         parts = [images[i : i + 32].astype(np.float32) for i in range(0, len(images), 32)]
@@ -43,38 +51,31 @@ def inception_features(weights):
     return features
 
 
-def kernel_distance(a, b):
-    """The unbiased squared maximum mean discrepancy of features (n, d) and (m, d); near 0 for samples of one kind.
+def kernel_summary(made, true):
+    """{"mean", "low", "high"}: the kernel distance of features (n, d) and (n, d) whose rows are pairs, n at least 3.
 
-    Raises ValueError for less than two of either.
+    "mean" is the unbiased squared maximum mean discrepancy, near 0 for samples of one kind. The 95% interval is that of
+    the normal distribution with the error of the jackknife, which leaves out one pair at a time. The order of the pairs
+    does not matter. Raises ValueError for less than 3.
     """
-    if min(len(a), len(b)) < 2:
-        raise ValueError(f"a kernel distance needs at least two images of each kind, got {len(a)} and {len(b)}")
-    return _unbiased(_kernel(a, a), _kernel(b, b), _kernel(a, b))
-
-
-def _unbiased(same_a, same_b, between):
-    """The estimate from the kernel of all pairs, without that of a row with itself."""
-    within = [(same.sum() - np.trace(same)) / (len(same) * (len(same) - 1)) for same in (same_a, same_b)]
-    return float(sum(within) - 2 * between.mean())
+    n = len(made)
+    if len(true) != n or n < 3:
+        raise ValueError(f"a kernel distance needs at least three pairs of images, got {n} and {len(true)}")
+    order = sorted(range(n), key=lambda row: (true[row].tobytes(), made[row].tobytes()))
+    made, true = made[order], true[order]
+    within, between = [_without_diagonal(_kernel(x, x)) for x in (made, true)], _kernel(made, true)
+    centre = sum(kernel.sum() for kernel in within) / (n * (n - 1)) - 2 * between.mean()
+    rest = sum(kernel.sum() - 2 * kernel.sum(axis=1) for kernel in within) / ((n - 1) * (n - 2))
+    others = between.sum() - between.sum(axis=0) - between.sum(axis=1) + np.diag(between)
+    left_out = rest - 2 * others / (n - 1) ** 2  # the estimate from the other pairs
+    error = np.sqrt((n - 1) / n * np.square(left_out - left_out.mean()).sum())
+    return {"mean": float(centre), "low": float(centre - 1.96 * error), "high": float(centre + 1.96 * error)}
 
 
 def _kernel(a, b):
     return (a @ b.T / a.shape[1] + 1) ** 3
 
 
-def kernel_summary(a, b, seed=0):
-    """{"mean", "low", "high"}: the kernel distance and its 95% interval.
-
-    The interval is that of the normal distribution with the deviation over random halves of both sets, drawn without
-    replacement: of a mean, that is the standard error of the whole. The order of the rows does not matter.
-    """
-    a, b = (np.stack(sorted(x, key=lambda row: row.tobytes())) for x in (a, b))
-    same = _kernel(a, a), _kernel(b, b), _kernel(a, b)
-    rng = np.random.default_rng(seed)
-    values = []
-    for _ in range(HALVES):
-        i, j = (rng.permutation(len(x))[: max(len(x) // 2, 2)] for x in (a, b))
-        values.append(_unbiased(same[0][np.ix_(i, i)], same[1][np.ix_(j, j)], same[2][np.ix_(i, j)]))
-    centre, error = _unbiased(*same), np.std(values)
-    return {"mean": centre, "low": centre - 1.96 * error, "high": centre + 1.96 * error}
+def _without_diagonal(kernel):
+    """The kernel of all pairs, without that of a row with itself."""
+    return kernel - np.diag(np.diag(kernel))

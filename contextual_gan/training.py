@@ -1,7 +1,7 @@
 """The loop that trains a network, and the run folder that it fills.
 
 A run folder explains itself: config.yaml (all settings), log.txt (what was printed), stats.jsonl (losses every few
-steps), TensorBoard events, samples/ (pictures of fixed z, and of fixed sketches completed), checkpoints/. What step t
+steps), TensorBoard events, samples/ (pictures, always of the same z or images), checkpoints/. What step t
 does is a function of the settings, the images and t: a run that is killed and resumed makes the same weights and the
 same lines.
 """
@@ -34,7 +34,7 @@ class RunFolder:
     """The files of a run."""
 
     def __init__(self, path, settings, about="", resume=False):
-        """settings: a dataclass of config.py; about: a line on the images, which config.yaml begins with.
+        """settings: a dataclass of config.py; about: a line on what it is trained with, which config.yaml begins with.
 
         Raises ValueError with one line for a folder in use, and on resume for one without a run or with a run of other
         settings than these.
@@ -53,10 +53,12 @@ class RunFolder:
         before = config.resolved(config.load(path, self.section, type(self.settings)))
         for key, now in config.resolved(self.settings).items():
             if before[key] != now and key not in CHANGEABLE:
+                other = "start another with --out OTHER"
+                if hasattr(self.settings, "init_from"):
+                    other += f", from its weights: --set {self.section}.init_from={self.path}"
                 raise ValueError(
                     f"{path}: the run was begun with {self.section}.{key} {before[key]}, not {now}; resume it with the "
-                    "same settings, or start another from its weights: "
-                    f"--out OTHER --set {self.section}.init_from={self.path}"
+                    f"same settings, or {other}"
                 )
 
     def begin(self, step):

@@ -24,7 +24,7 @@ DEFAULTS = {  # of the flags of each subject
     "search": {
         "data": None,
         "limit": 64,
-        "presets": "coauthor,fast",
+        "presets": "coauthor,fast,edges",
         "batch_size": 64,
         "direction": "photo",
         "weights": "celeba",
@@ -59,7 +59,7 @@ def parse():
     group.add_argument(
         "--presets",
         metavar="NAME[,NAME...]",
-        help="the first is what others are compared with (default: coauthor,fast)",
+        help="the first is what others are compared with (default: coauthor,fast,edges)",
     )
     group.add_argument("--weights", help="as of complete.py (default: celeba)")
     group.add_argument("--samples", type=command.positive, metavar="K", help="results of each sketch (default: 1)")

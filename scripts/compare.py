@@ -1,7 +1,6 @@
 """Sketches beside what pix2pix and the contextual GAN make of them, in one figure."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -33,34 +32,30 @@ def parse():
 
 def main(args):
     from contextual_gan import checkpoints
+    from contextual_gan.manifest import check_folder
 
     with command.mistakes():
-        checkpoints.pix2pix_file(args.pix2pix, args.direction)  # before the search, which takes long
-    words = [f"--samples={args.samples}", *sys.argv[1:]]
-    while "--pix2pix" in words:  # all other flags are complete.py's too
-        place = words.index("--pix2pix")
-        del words[place : place + 2]
-    words = [word for word in words if not word.startswith("--pix2pix=")]
-    script = Path(__file__).with_name("complete.py")
-    status = subprocess.run([sys.executable, script, *words], check=False).returncode
-    if status in (0, 1) and (Path(args.out) / "results.json").is_file():
-        draw(args)
+        check_folder(args.out)
+        command.import_tensorflow()
+        network = checkpoints.load_pix2pix(args.pix2pix, args.direction)  # before the search, which takes long
+    import complete  # the script beside this one
+
+    args.show_initializations = False
+    status = complete.main(args)
+    draw(args, network)
     return status
 
 
-def draw(args):
+def draw(args, network):
     """Draw the figure of what is in the run folder."""
-    command.import_tensorflow()
     import numpy as np
 
-    from contextual_gan import checkpoints, figures, images, pix2pix_training
+    from contextual_gan import figures, images, pix2pix_training
 
     out = Path(args.out)
     results = json.loads((out / "results.json").read_text(encoding="utf-8"))["results"]
     if not results:
         return
-    with command.mistakes():
-        network = checkpoints.load_pix2pix(args.pix2pix, args.direction)
     stems = [entry["stem"] for entry in results]
     known = np.stack([images.read_image(out / f"{stem}_input.png") for stem in stems])
     drawn = pix2pix_training.draw(network, known, seed=args.seed)

@@ -13,7 +13,7 @@ EXAMPLES = """\
   python scripts/complete.py my_sketches/ --out runs/mine
   python scripts/complete.py face.png --out runs/face --samples 4 --show-initializations
   python scripts/complete.py photos/ --out runs/drawn --direction sketch
-  python scripts/complete.py face.png --out runs/quick --iterations 200 --lambda 0.1
+  python scripts/complete.py face.png --out runs/quick --iterations 25 --prior 0.8
 
 Running it again continues, adds new files and tries failed ones again.
 Exit status: 0 all completed, 1 some inputs failed (listed in results.json), 2 wrong usage.
@@ -69,8 +69,8 @@ def main(args):
     else:
         run.save()
         print("nothing to do: all inputs that can be completed are done")
-    for name in sorted(failed := run.failed.keys() & {source.name for source in found}):
-        print(f"failed: {name}: {run.failed[name]}", file=sys.stderr)
+    failed = sorted(run.failed.keys() & {source.name for source in found})
+    command.report_failed([(name, run.failed[name]) for name in failed])
     new = run.results.keys() & {stem for stem, *_ in todo}
     print(f"{len(new)} completed, {len(run.results) - len(new)} were done before, {len(failed)} failed")
     losses = [entry["contextual"] for entry in run.results.values() if entry["contextual"]["best"] is not None]

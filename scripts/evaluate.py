@@ -10,7 +10,7 @@ except ModuleNotFoundError:
     print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
     sys.exit(2)
 
-METHODS = {
+METHODS = {  # those of methods.py, which this file must not import for --help
     "mean-face": "the mean over --train-data, the same for all",
     "nearest-sketch": "the photo of the sketch in --train-data that is nearest in L2",
     "initialization": "refined initialization, where the search starts",
@@ -40,7 +40,8 @@ def method_names(text):
     return names
 
 
-def parse():
+def parse(words=None):
+    """The parsed command line, or `words` in its place."""
     parser = command.ArgumentParser(__doc__, EXAMPLES)
     parser.add_argument("--data", metavar="DIR", help="folder of joint images, sketch | photo, 128 x 64")
     names = "; ".join(f"{name}: {what}" for name, what in METHODS.items())
@@ -50,11 +51,13 @@ def parse():
     parser.add_argument("--folder", nargs=2, metavar=("PREDICTIONS", "TRUTH"), help=folders)
     parser.add_argument("--limit", type=command.positive, metavar="N", help="only the first N images by name")
     parser.add_argument("--train-data", metavar="DIR", help="folder of the joint images of the training set")
-    samples = "results per image, for the diversity; the one of lowest loss is scored (default: 1)"
+    samples = (
+        "results per image, for the diversity; the one of lowest loss (of pix2pix, the first) is scored (default: 1)"
+    )
     parser.add_argument("--samples", type=command.positive, default=1, metavar="K", help=samples)
     identity = "compare faces by dlib's embedding, 60 ms each; needs the extra [align]"
     parser.add_argument("--identity", action="store_true", help=identity)
-    inception = "also KID, with these weights of Keras's InceptionV3 without top (an .h5 file)"
+    inception = "also the kernel distance on Keras's InceptionV3, of these weights without top (an .h5 file)"
     parser.add_argument("--inception", metavar="PATH", help=inception)
     pix2pix = "of the baseline: published, a .safetensors file or a run (default: celeba)"
     parser.add_argument("--pix2pix", default="celeba", metavar="WEIGHTS", help=pix2pix)
@@ -63,27 +66,27 @@ def parse():
     )
     parser.add_argument("--overwrite", action="store_true", help="replace predictions of other settings")
     command.add_search_arguments(parser)
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     missing = [f"--{name}" for name in ("data", "method", "out") if not (args.folder or getattr(args, name))]
     if missing:
         parser.error(f"the following arguments are required: {', '.join(missing)}, or --folder")
-    if args.folder and (args.data or args.method):
-        parser.error("--folder scores what is there; it goes with neither --data nor --method")
+    predicting = ("data", "method", "train_data", "samples", "identity", "inception", "overwrite")
+    if args.folder and (given := [name for name in predicting if getattr(args, name) != parser.get_default(name)]):
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        parser.error(f"--folder scores SSIM and PSNR of what is there; it does not go with {flags}")
     return args
 
 
 def main(args):
     if args.folder:
         return score_folders(args)
-    from contextual_gan import evaluation, methods
-    from contextual_gan.progress import progress
+    from contextual_gan import evaluation, methods, scoring
 
     out = Path(args.out)
     with command.mistakes():
         if args.identity and args.direction == "sketch":
             raise ValueError("--identity is for photos: dlib knows no faces in sketches")
-        if out.exists() and not out.is_dir():
-            raise ValueError(f"{out} is a file, the output must be a folder")
+        scoring.read_json(out, of_folders=False)
         task = methods.Task(
             direction=args.direction,
             seed=args.seed,
@@ -101,38 +104,62 @@ def main(args):
             name: evaluation.plan(out / name, method.parameters, joints, args.overwrite)
             for name, method in chosen.items()
         }
+        settings = settings_of(args, chosen, joints)
+    command.report_failed(failed)
     if not joints:
-        report(failed)
         print(f"none of the {len(failed)} images could be used")
         return 1
-    faces = progress((1 + len(plans)) * len(joints), "comparing faces", "faces")
-    with faces if args.identity else nullcontext(lambda n: None) as advance:
+    scores = None
+    if not any(left for _, left in plans.values()):
+        print("nothing to do: all predictions are there")
         with command.mistakes():
-            options = {"inception": args.inception, "identity": args.identity, "progress": advance}
-            truth = evaluation.truth(joints, args.direction, **options)
-        if any(left for _, left in plans.values()):
-            predict(args, chosen, plans, joints)
-        else:
-            print("nothing to do: all predictions are there")
-        report(failed)
-        predicted, scores = {}, {}
-        for name, (manifest, _) in plans.items():
-            predicted[name] = evaluation.predictions(manifest, joints)
-            notes = [manifest.entries[joint.name] for joint in joints]
-            scores[name] = evaluation.score(predicted[name], truth, notes, advance)
-    settings = {"data": args.data, "limit": args.limit, "images": len(joints), "train_data": args.train_data}
-    settings |= {"weights": args.weights, "preset": args.preset}
-    for method in chosen.values():
-        settings |= method.parameters
-    evaluation.write(out, scores, settings, failed, joints, predicted)
-    print(evaluation.table(scores), end="")
+            scores = scoring.read_scores(out, plans, settings, failed, joints)
+    if not scores:
+        scores = score(args, chosen, plans, joints, failed, settings)
+    print(scoring.table(scores), end="")
     print(f"{len(joints)} images, {len(failed)} failed   pictures: {out}/grid.png   numbers: {out}/metrics.json")
     return 1 if failed else 0
 
 
-def report(failed):
-    for name, reason in failed:
-        print(f"failed: {command.printable(name)}: {reason}", file=sys.stderr)
+def settings_of(args, chosen, joints):
+    """All that decides the numbers, for metrics.json."""
+    from contextual_gan.checkpoints import file_sha256
+
+    settings = {"data": args.data, "limit": args.limit, "images": len(joints), "train_data": args.train_data}
+    settings |= {"weights": args.weights, "preset": args.preset, "identity": args.identity}
+    is_there = args.inception and Path(args.inception).is_file()  # or else it is refused later
+    settings["inception_sha256"] = file_sha256(args.inception) if is_there else None
+    for method in chosen.values():
+        settings |= method.parameters
+    return settings
+
+
+def score(args, chosen, plans, joints, failed, settings):
+    """Predict what is left, score all, write the results -> scores."""
+    from contextual_gan import evaluation, scoring
+
+    out, scores = Path(args.out), {}
+    if args.inception:
+        command.import_tensorflow()
+    with command.mistakes(), recognising(args, len(joints)) as advance:  # before the search, which takes long
+        truth = scoring.truth(joints, args.direction, args.inception, args.identity, advance)
+    if any(left for _, left in plans.values()):
+        predict(args, chosen, plans, joints)
+    with command.mistakes():
+        predicted = {name: evaluation.predictions(out / name, joints) for name in plans}
+    with recognising(args, len(plans) * len(joints)) as advance:
+        for name, (manifest, _) in plans.items():
+            notes = [manifest.entries[joint.name] for joint in joints]
+            scores[name] = scoring.score(predicted[name], truth, notes, advance)
+    scoring.write(out, scores, settings, failed, joints, predicted)
+    return scores
+
+
+def recognising(args, n):
+    """The progress of dlib over n photos, if it is asked for."""
+    from contextual_gan.progress import progress
+
+    return progress(n, "recognising faces", "faces") if args.identity else nullcontext(lambda n: None)
 
 
 def predict(args, chosen, plans, joints):
@@ -156,17 +183,26 @@ def predict(args, chosen, plans, joints):
 
 def score_folders(args):
     """Score one folder against another."""
-    from contextual_gan import evaluation, folder_scores
+    from contextual_gan import folder_scores, manifest, scoring
     from contextual_gan.images import replace_file
 
+    predictions, truths = args.folder
     with command.mistakes():
-        found, failed, unused = folder_scores.score_folders(*args.folder, direction=args.direction, limit=args.limit)
-    report(failed)
-    print(table := evaluation.table({"predictions": found}), end="")
-    print(f"{len(found['images'])} pairs, {len(failed)} failed, {len(unused)} images of {args.folder[0]} not used")
+        if args.out:
+            manifest.check_folder(args.out)
+            scoring.read_json(args.out, of_folders=True)
+        found, failed, unused = folder_scores.score_folders(
+            predictions, truths, direction=args.direction, limit=args.limit
+        )
+    command.report_failed(failed)
+    print(table := scoring.table({"predictions": found}), end="")
+    print(f"{len(found['images'])} pairs, {len(failed)} failed, {len(unused)} images of {predictions} not used")
+    if unused:
+        print(f"not used: {', '.join(map(command.printable, unused[:10]))}{' ...' * (len(unused) > 10)}")
     if args.out:
+        settings = {"folder": args.folder, "direction": args.direction, "limit": args.limit}
         replace_file(Path(args.out) / "table.md", table.encode())
-        evaluation.write_json(args.out, {"predictions": found}, {"folder": args.folder}, failed)
+        scoring.write_json(args.out, {"predictions": found}, settings, failed, unused=unused)
     return 1 if failed else 0
 
 

@@ -1,4 +1,4 @@
-"""Write the networks of a training run as one file that --weights reads, or as TensorFlow's SavedModels."""
+"""Write the networks of a training run as one file that --weights (or --pix2pix) reads, or as SavedModels."""
 
 import sys
 from pathlib import Path
@@ -16,7 +16,9 @@ EXAMPLES = """\
 
 Of a run, it takes the newest whole checkpoint, and the moving average of the generator where there is one.
 OUT.json, written beside OUT.safetensors, says what the weights are: SHA-256, images seen, settings, the last losses.
-SavedModels are OUT/generator, z (n, 100) -> joint images (n, 64, 128, 3), and OUT/discriminator, these -> logits.
+Of a run of pix2pix, OUT.safetensors holds the generator alone, and says itself what it is.
+SavedModels, TensorFlow's own form, are OUT/generator, z (n, 100) -> joint images (n, 64, 128, 3), and
+OUT/discriminator, these -> logits.
 """
 
 

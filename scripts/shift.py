@@ -38,26 +38,27 @@ def parse():
 def main(args):
     import numpy as np
 
-    from contextual_gan import evaluation, images, joint, metrics
+    from contextual_gan import evaluation, images, joint, metrics, scoring
+    from contextual_gan.manifest import check_folder
 
     with command.mistakes():
-        joints, _ = evaluation.read_joints(args.data, excluded=args.out, limit=args.limit)
+        check_folder(args.out or ".")
+        joints, failed = evaluation.usable_joints(args.data, excluded=args.out, limit=args.limit)
         photos = {"true photos": np.stack([joint.half(found.pixels, "photo") for found in joints])}
         if args.predictions:
-            read = [images.read_image(Path(args.predictions) / found.output) for found in joints]
-            photos[Path(args.predictions).name] = np.stack(read)
+            photos[Path(args.predictions).name] = evaluation.predictions(args.predictions, joints)
+    command.report_failed(failed)
     scores = {}
     for name, made in photos.items():
         for change, function in CHANGES.items():
             changed = np.clip(np.round(function(made.astype(np.float32))), 0, 255).astype(np.uint8)
-            pair = changed, photos["true photos"]
-            values = {"ssim": metrics.ssim(*pair), "psnr": metrics.psnr(*pair)}
-            scores[f"{name}, {change}"] = {metric: metrics.summary(v) for metric, v in values.items()}
-    table = evaluation.table(scores, f"{len(joints)} images")
+            values = metrics.likeness(changed, photos["true photos"])
+            scores[f"{name}, {change}"] = metrics.summaries(values)
+    table = scoring.table(scores, f"{len(joints)} images")
     print(table, end="")
     if args.out:
         images.replace_file(Path(args.out) / "shift.md", table.encode())
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ except ModuleNotFoundError:
     print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
     sys.exit(2)
 
-SHOWN = 6  # joints whose sketches are completed for samples/
+SHOWN = 6  # joints that are drawn for samples/
 EXAMPLES = """\
   python scripts/train.py --config configs/celeba.yaml --data data/celeba
   python scripts/train.py --config configs/celeba.yaml --data data/celeba --resume
@@ -41,7 +41,9 @@ def parse():
         default="one",
         help="train on one device, on all GPUs of this machine, or on all workers of TF_CONFIG (default: %(default)s)",
     )
-    parser.add_argument("--set", action="append", default=[], metavar="train.KEY=VALUE", help="in place of the file's")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="in place of the file's"
+    )
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the configuration, do nothing")
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""Train the encoder that the `fast` preset starts from, on what the generator of some weights draws."""
+"""Train the encoder that the presets `fast` and `edges` start from, on what the generator of some weights draws."""
 
 import sys
 
@@ -20,9 +20,13 @@ Ctrl-C saves and stops; --resume goes on. Exit status: 0 done or stopped, 1 a fa
 def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
     parser.add_argument("--weights", required=True, help="a .safetensors file, a run folder or a published name")
-    parser.add_argument("--direction", choices=("photo", "sketch"), default="photo", help="what is wanted: %(default)s")
+    parser.add_argument(
+        "--direction", choices=("photo", "sketch"), default="photo", help="what is wanted (default: photo)"
+    )
     parser.add_argument("--out", required=True, metavar="RUN", help="run folder of this training")
-    parser.add_argument("--steps", type=command.positive, default=20000, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--steps", type=command.positive, default=3000, metavar="N", help="default: %(default)s, 20 minutes"
+    )
     parser.add_argument("--resume", action="store_true", help="continue from the newest whole checkpoint")
     command.add_encoder_arguments(parser)
     return parser.parse_args()

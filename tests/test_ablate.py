@@ -86,6 +86,6 @@ def test_what_l1_and_l2_descend(networks):
         expected = z - 0.5 * tape.gradient(objective, variable).numpy()
         state = completion.begin(z, search)
         advance = completion._compiled_search(*networks, "photo", search)
-        (found, *_), _ = advance(state, known, tf.constant(1))
+        (found, *_), _ = advance(state, completion.grey_pixels(known), tf.constant(1))
         np.testing.assert_allclose(found.numpy() - z, expected - z, atol=2e-5, rtol=2e-2)
         assert np.abs(expected - z).max() > 1e-3

@@ -261,12 +261,12 @@ def test_outside_an_installation_the_error_says_what_to_do(tmp_path):
     assert result.returncode == 2 and "pip install -e ." in result.stderr and len(result.stderr.splitlines()) == 1
 
 
-def test_the_default_preset_is_fast_and_starts_from_the_published_encoder(tmp_path):
+def test_the_default_preset_is_edges_and_starts_from_the_published_encoder(tmp_path):
     write_png(tmp_path / "face.png", draw_face(0))
     result = complete(tmp_path / "face.png", "--out", tmp_path / "run")
     assert result.returncode == 0
     lines = result.stderr.splitlines()
     assert all(line.startswith("completing 1: ") for line in lines), "no warnings of TensorFlow's either"
     settings, (entry,) = record(tmp_path / "run")["settings"], record(tmp_path / "run")["results"]
-    assert settings["preset"] == "fast" and settings["start"] == "encoder" and settings["encoder_sha256"]
+    assert settings["preset"] == "edges" and settings["start"] == "encoder" and settings["encoder_sha256"]
     assert entry["contextual"]["best"] < 0.7 * entry["contextual"]["initial"]

@@ -55,7 +55,7 @@ def gradients(networks, z, known, **numbers):
     """dz of the objective for each row, read off one step without momentum at learning rate 1."""
     settings = Search(update="momentum", lr=1.0, momentum=0.0, **numbers)
     advance = completion._compiled_search(*networks, "photo", settings)
-    (_, (v,), *_), _ = advance(completion.begin(z, settings), known, tf.constant(1))
+    (_, (v,), *_), _ = advance(completion.begin(z, settings), completion.grey_pixels(known), tf.constant(1))
     return -v.numpy()
 
 
@@ -131,7 +131,7 @@ def test_updates_follow_their_formula_with_clipped_z_and_unclipped_velocity(tiny
     z, known = latents(2), halves(2)
     settings = Search(update=update, lr=5.0, momentum=0.9, lambda_=0.1)
     advance = completion._compiled_search(*tiny, "photo", settings)
-    (found, (velocity,), *_), _ = advance(completion.begin(z, settings), known, tf.constant(4))
+    (found, (velocity,), *_), _ = advance(completion.begin(z, settings), completion.grey_pixels(known), tf.constant(4))
     v = np.zeros_like(z)
     for _ in range(4):
         new = 0.9 * v - 5.0 * gradients(tiny, z, known, lambda_=0.1)
@@ -155,9 +155,9 @@ def test_a_search_in_chunks_is_the_search_in_one(tiny):
     z, known = latents(2), halves(2)
     settings = Search(update="lbfgs", lr=0.3, iterations=9)
     advance, begin = completion._compiled_search(*tiny, "photo", settings), completion.begin(z, settings)
-    whole, losses = advance(begin, known, tf.constant(10))
-    state, first = advance(begin, known, tf.constant(4))
-    state, second = advance(state, known, tf.constant(6))
+    whole, losses = advance(begin, completion.grey_pixels(known), tf.constant(10))
+    state, first = advance(begin, completion.grey_pixels(known), tf.constant(4))
+    state, second = advance(state, completion.grey_pixels(known), tf.constant(6))
     assert np.array_equal(losses, np.concatenate([first, second]))
     assert all(np.array_equal(a, b) for a, b in zip(tf.nest.flatten(whole), tf.nest.flatten(state), strict=True))
 
@@ -219,7 +219,7 @@ def test_photos_are_known_in_the_other_direction(tiny):
     assert (found.total[:, 0].min(axis=1) < found.total[:, 0, 0]).all()
 
 
-@pytest.mark.parametrize("preset", ["coauthor", "fast"])
+@pytest.mark.parametrize("preset", ["coauthor", "fast", "edges"])
 def test_a_result_is_the_same_alone_in_a_batch_and_in_another_order(networks, encoder, sketches, preset):
     options = {"preset": preset, "iterations": 50, "encoder": encoder}
     together = complete(*networks, sketches, **options)
@@ -270,7 +270,7 @@ def test_only_the_row_that_becomes_non_finite_stops(tiny):
     z, known = latents(1).repeat(3, axis=0), halves(3)
     settings = Search(iterations=40, lr=0.05, momentum=0.0)
     advance = completion._compiled_search(*tiny, "photo", settings)
-    (end, *_), _ = advance(completion.begin(z, settings), known, tf.constant(40))
+    (end, *_), _ = advance(completion.begin(z, settings), completion.grey_pixels(known), tf.constant(40))
     values = inference.generate(tiny[0], np.concatenate([end.numpy(), z[:1]])).reshape(4, -1)
     others = values[1:].max(axis=0)
     index = (values[0] - others).argmax()  # rises most in row 0 only: put an edge in its way

@@ -260,7 +260,7 @@ def test_changed_images_and_lost_predictions_are_done_again(data, train, copy, t
     assert {name for name in before if before[name] != after[name]} == {"b.png", "manifest.jsonl"} and "c.png" in after
     write_png(copy / "contextual" / "c.png", draw_face(0)[:5])
     result = evaluate("--data", changed, "--method", "contextual", "--out", copy, *QUICK)
-    assert result.returncode == 1 and "c.png: 64 x 5 pixels" in result.stderr and "remove it" in result.stderr
+    assert result.returncode == 2 and "c.png: 64 x 5 pixels" in result.stderr and "remove it" in result.stderr
 
 
 def test_a_training_set_that_has_changed_is_another_setting(data, train, copy, tmp_path):

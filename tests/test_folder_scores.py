@@ -76,10 +76,46 @@ def test_what_cannot_be_compared_is_listed_and_the_rest_scored(photos, tmp_path)
     result = evaluate("--folder", tmp_path / "made", tmp_path / "true")
     assert result.returncode == 1 and "1 pairs, 4 failed" in result.stdout
     lines = dict(line.removeprefix("failed: ").split(": ", 1) for line in result.stderr.splitlines())
-    assert lines["alone.png"] == "no prediction has this name"
+    assert lines["alone.png"] == "no single prediction has this name"
     assert lines["pixel.png"] == "SSIM needs images of at least 11 x 11 pixels, got 1 x 1"
     assert lines["size.png"] == "the prediction has 64 x 32 pixels, the truth 64 x 64"
     assert "torn.png" in lines
+
+
+def test_each_prediction_is_scored_once_and_names_that_are_alike_are_told_apart(photos, tmp_path):
+    truth, made = photos
+    save(tmp_path / "true", x=truth, x_photo=truth)
+    save(tmp_path / "made", x_photo=made, typo=made)
+    found, failed, unused = score_folders(tmp_path / "made", tmp_path / "true")
+    assert [image["name"] for image in found["images"]] == ["x_photo.png"]
+    assert failed == [("x.png", "no single prediction has this name")] and unused == ["typo.png"]
+    for folder, image in (("seen", truth), ("drawn", made)):
+        save(tmp_path / folder, **{"both": image, "seq.001": image, "seq.002": image})
+        (tmp_path / folder / "both.jpg").write_bytes((tmp_path / folder / "seq.001.png").read_bytes())
+    found, failed, unused = score_folders(tmp_path / "drawn", tmp_path / "seen")
+    assert [image["name"] for image in found["images"]] == ["both.jpg", "both.png", "seq.001.png", "seq.002.png"]
+    assert not failed and not unused
+
+
+def test_a_joint_prediction_of_a_photo_is_its_photo_half(photos, tmp_path):
+    truth, made = photos
+    save(tmp_path / "true", a=truth)
+    save(tmp_path / "made", a_joint=join(np.full_like(truth, 255), made))
+    save(tmp_path / "same", a=made)
+    found, *_ = score_folders(tmp_path / "made", tmp_path / "true")
+    assert found == score_folders(tmp_path / "same", tmp_path / "true")[0]
+
+
+def test_results_say_what_was_compared_and_never_replace_those_of_another_kind(photos, tmp_path):
+    save(tmp_path / "true", a=photos[0])
+    save(tmp_path / "made", a=photos[1], typo=photos[1])
+    arguments = ["--folder", tmp_path / "made", tmp_path / "true", "--direction", "sketch", "--out", tmp_path / "out"]
+    result = evaluate(*arguments)
+    assert result.returncode == 0 and "not used: typo.png" in result.stdout
+    record = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert record["settings"]["direction"] == "sketch" and record["unused"] == ["typo.png"]
+    refused = evaluate("--data", tmp_path / "true", "--method", "pix2pix", "--out", tmp_path / "out")
+    assert refused.returncode == 2 and "holds the results of two folders" in refused.stderr
 
 
 def test_order_and_company_change_nothing(photos, tmp_path):
@@ -97,7 +133,9 @@ def test_order_and_company_change_nothing(photos, tmp_path):
         (["--folder", "nowhere", "true"], "nowhere"),
         (["--folder", "empty", "true"], "empty"),
         (["--folder", "other", "true"], "no image of"),
-        (["--folder", "other", "true", "--data", "x"], "neither --data nor --method"),
+        (["--folder", "other", "true", "--data", "x"], "does not go with --data"),
+        (["--folder", "other", "true", "--identity", "--samples", "4"], "does not go with --samples, --identity"),
+        (["--folder", "true", "true", "--out", "true/a.png/out"], "true/a.png is a file"),
         (["--data", "true"], "required: --method, --out, or --folder"),
     ],
 )

@@ -44,26 +44,47 @@ def plain_hog(image, cell=8, bins=9):
 
 def test_the_distance_is_that_of_plain_loops():
     rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(6, 5)), rng.normal(0.5, 2, size=(4, 5))
-    assert realism.kernel_distance(a, b) == pytest.approx(plain_distance(a, b), rel=1e-12)
+    a, b = rng.normal(size=(6, 5)), rng.normal(0.5, 2, size=(6, 5))
     assert realism.kernel_summary(a, b)["mean"] == pytest.approx(plain_distance(a, b), rel=1e-12)
 
 
 def test_samples_of_one_kind_are_0_apart_and_the_interval_says_how_sure_that_is():
     rng = np.random.default_rng(1)
     inside = 0
-    for seed in range(40):
-        found = realism.kernel_summary(rng.normal(size=(60, 8)), rng.normal(size=(60, 8)), seed)
+    for _ in range(40):
+        found = realism.kernel_summary(rng.normal(size=(60, 8)), rng.normal(size=(60, 8)))
         inside += found["low"] <= 0 <= found["high"]
     assert inside >= 34
     far = realism.kernel_summary(rng.normal(size=(60, 8)), rng.normal(0.5, 1, size=(60, 8)))
     assert far["low"] > 0
 
 
+def test_the_interval_of_pairs_that_are_alike_is_as_wide_as_they_vary():
+    rng = np.random.default_rng(1)
+    centres, errors = [], []
+    for _ in range(60):
+        true = rng.normal(size=(80, 8))
+        found = realism.kernel_summary(0.8 * true + rng.normal(0.3, 0.3, true.shape), true)
+        centres.append(found["mean"])
+        errors.append((found["high"] - found["low"]) / 2 / 1.96)
+    assert 0.7 < np.mean(errors) / np.std(centres) < 1.5
+
+
+def test_the_interval_is_that_of_the_jackknife():
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(size=(7, 3)), rng.normal(size=(7, 3))
+    found = realism.kernel_summary(a, b)
+    others = [plain_distance(np.delete(a, i, axis=0), np.delete(b, i, axis=0)) for i in range(7)]
+    error = np.sqrt(6 / 7 * np.square(others - np.mean(others)).sum())
+    assert (found["high"] - found["mean"]) / 1.96 == pytest.approx(error, rel=1e-9)
+    assert (found["mean"] - found["low"]) / 1.96 == pytest.approx(error, rel=1e-9)
+
+
 def test_neither_order_nor_batch_changes_it():
     rng = np.random.default_rng(2)
-    a, b = rng.normal(size=(20, 5)), rng.normal(size=(30, 5))
-    moved = realism.kernel_summary(rng.permutation(a), rng.permutation(b))
+    a, b = rng.normal(size=(20, 5)), rng.normal(size=(20, 5))
+    order = rng.permutation(20)
+    moved = realism.kernel_summary(a[order], b[order])
     assert moved == realism.kernel_summary(a, b)
     images = rng.integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
     assert np.array_equal(realism.hog_features(images)[2:3], realism.hog_features(images[2:3]))
@@ -78,8 +99,8 @@ def test_features_are_histograms_of_gradients_scaled_to_cosines():
 
 
 def test_too_few_images_are_refused_in_one_line():
-    with pytest.raises(ValueError, match=r"at least two.*got 1 and 3"):
-        realism.kernel_distance(np.zeros((1, 4)), np.zeros((3, 4)))
+    with pytest.raises(ValueError, match=r"at least three pairs.*got 1 and 3"):
+        realism.kernel_summary(np.zeros((1, 4)), np.zeros((3, 4)))
 
 
 def test_inception_features_are_those_of_the_weights_in_the_file(tmp_path):

@@ -23,8 +23,9 @@ def main(args):
     if unknown := set(names) - set(PRESETS):
         raise command.UserError(f"no preset {', '.join(unknown)}, there are {', '.join(PRESETS)}")
     with command.mistakes():
-        joints, _ = evaluation.read_joints(args.data, limit=args.limit)
+        joints, failed = evaluation.usable_joints(args.data, limit=args.limit)
         networks = checkpoints.load_networks(args.weights)
+    command.report_failed(failed)
     pixels = np.stack([found.pixels for found in joints])
     known = joint.half(pixels, joint.DIRECTIONS[args.direction])
     results = {name: kept_result(name, networks, known, args) for name in names}

@@ -1,0 +1,148 @@
+"""What limits the completion: searches for z that also see the true photo, from none of it to nothing else.
+
+    z* = argmin_z  weight of the sketch * KL(sketch of G(z) || sketch) + weight of the photo * mean squared error
+
+No method may do so; where even this search ends far from the photo, or far from the sketch, no better search helps.
+"""
+
+import sys
+from pathlib import Path
+
+try:
+    from contextual_gan import command
+except ModuleNotFoundError:
+    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
+    sys.exit(2)
+
+EXAMPLES = """\
+  python scripts/oracle.py --data data/celeba/test --out runs/oracle
+
+OUT/ROW/ holds the joint images that each search has found, OUT/oracle.md the tables: how near each half is to the true
+one, and how the two halves fit each other. It can be interrupted and run again.
+"""
+BALANCES = {  # row: weights of the sketch and of the photo
+    "nothing: random z": None,
+    "the sketch": [1, 0],
+    "the sketch and 1 x the photo": [1, 1],
+    "the sketch and 10 x the photo": [1, 10],
+    "the sketch and 100 x the photo": [1, 100],
+    "the photo": [0, 1],
+}
+
+
+def parse():
+    parser = command.ArgumentParser(__doc__, EXAMPLES)
+    parser.add_argument("--data", required=True, metavar="DIR", help="folder of joint images")
+    parser.add_argument("--out", required=True, metavar="OUT", help="folder for the images and tables")
+    parser.add_argument("--limit", type=command.positive, default=100, metavar="N", help="images (default: 100)")
+    parser.add_argument("--iterations", type=command.positive, default=200, metavar="N", help="steps (default: 200)")
+    parser.add_argument("--batch-size", type=command.positive, default=50, metavar="N", help="searched at once")
+    parser.add_argument("--weights", default="celeba", help="networks: published, a .safetensors file or a run")
+    return parser.parse_args()
+
+
+def searcher(generator, encoder, balance, iterations):
+    """The search of the preset `fast` with another loss, and without a prior.
+
+    balance: weights of sketch and photo, None for random z. Returns find(joints, progress): joint images
+    (n, 64, 128, 3) uint8 -> those of the z of lowest loss.
+    """
+    from dataclasses import replace
+
+    import tensorflow as tf
+
+    from contextual_gan import completion, images, inference
+    from contextual_gan.config import PRESETS
+    from contextual_gan.joint import half
+
+    settings = replace(PRESETS["fast"], iterations=iterations)
+
+    def losses(z, joints):
+        made = inference.forward(generator, z)
+        divergence = completion.kl_divergence(*(completion.distribution(half(x, "sketch")) for x in (made, joints)))
+        error = tf.reduce_mean(((half(made, "photo") - half(joints, "photo")) / 2) ** 2, axis=(1, 2, 3))
+        total = balance[0] * divergence + balance[1] * tf.cast(error, tf.float64)
+        return total, divergence, total
+
+    advance = completion.compiled(losses, settings, encoder.curvature)
+
+    def find(joints, progress):
+        joints = images.to_float(joints)
+        if balance is None:
+            z = completion.draw_candidates(half(joints, "sketch"), 1, seed=0)[:, 0]
+            return images.to_uint8(inference.generate(generator, z))
+        options = {"n_init": settings.n_init, "encoder": encoder, "spread": settings.spread}
+        z, divergences = completion.initialize(generator, half(joints, "sketch"), **options)
+        first = z[range(len(z)), divergences.argmin(axis=1)]
+        best, *_ = completion.descend(advance, tf.constant(joints), first, settings, progress)
+        return images.to_uint8(inference.generate(generator, best))
+
+    return find
+
+
+def main(args):
+    import numpy as np
+
+    from contextual_gan import checkpoints, evaluation, images, joint, metrics, scoring
+    from contextual_gan.manifest import check_folder
+
+    out = Path(args.out)
+    with command.mistakes():
+        check_folder(out)
+        joints, failed = evaluation.usable_joints(args.data, excluded=args.out, limit=args.limit)
+        files = checkpoints.weights_file(args.weights), checkpoints.encoder_file(args.weights, "photo")
+        parameters = {"networks": [*map(checkpoints.file_sha256, files)], "iterations": args.iterations}
+        plans = {
+            row: evaluation.plan(
+                out / "".join(c if c.isalnum() else "_" for c in row), parameters | {"balance": balance}, joints
+            )
+            for row, balance in BALANCES.items()
+        }
+    command.report_failed(failed)
+    if any(left for _, left in plans.values()):
+        search(args, plans, joints)
+    else:
+        print("nothing to do: all searches are done")
+    tables = []
+    with command.mistakes():
+        made = {row: evaluation.predictions(manifest.out, joints, 128) for row, (manifest, _) in plans.items()}
+    for name in ("photo", "sketch"):
+        true = joint.half(np.stack([found.pixels for found in joints]), name)
+        scores = {row: metrics.summaries(metrics.likeness(joint.half(m, name), true)) for row, m in made.items()}
+        tables.append(scoring.table(scores, f"{name} half, the search sees"))
+    fit = {row: metrics.consistency(joint.half(m, "sketch"), joint.half(m, "photo")) for row, m in made.items()}
+    scores = {row: metrics.summaries({"consistency": values}) for row, values in fit.items()}
+    tables.append(scoring.table(scores, "its halves fit each other, the search sees"))
+    print(text := "\n".join(tables), end="")
+    images.replace_file(out / "oracle.md", text.encode())
+    return 1 if failed else 0
+
+
+def search(args, plans, joints):
+    """Make the joint images that are left."""
+    command.import_tensorflow()
+    import numpy as np
+
+    from contextual_gan import checkpoints, images
+    from contextual_gan.progress import progress
+
+    with command.mistakes():
+        generator, _ = checkpoints.load_networks(args.weights)
+        encoder = checkpoints.load_encoder(args.weights, "photo")
+        for manifest, _ in plans.values():
+            manifest.begin({found.name: found.output for found in joints})
+    evaluations = sum(len(left) for _, left in plans.values()) * (args.iterations + 1)
+    with progress(evaluations, "searching", "iterations") as advance:
+        for row, (manifest, left) in plans.items():
+            find = searcher(generator, encoder, BALANCES[row], args.iterations)
+            for start in range(0, len(left), args.batch_size):
+                batch = left[start : start + args.batch_size]
+                pixels = np.stack([found.pixels for found in batch])
+                for found, image in zip(batch, find(pixels, lambda n, _: advance(n, row)), strict=True):  # noqa: B023
+                    images.write_png(manifest.out / found.output, image)
+                    manifest.add({"source": found.name, "sha256": found.sha256, "output": found.output})
+            manifest.finish()
+
+
+if __name__ == "__main__":
+    command.run(main, parse())
