@@ -50,7 +50,7 @@ def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
     what = "the rate of the search; how near its presets come; training; preparing photos and reading joints"
     parser.add_argument("what", choices=DEFAULTS, help=what)
-    parser.add_argument("--repeats", type=command.positive, help="measurements (default: 5; of data 3; of search 1)")
+    parser.add_argument("--repeats", type=command.positive, help="measurements (default: 5; of data 3)")
     parser.add_argument("--batch-size", type=command.positive, metavar="B", help="all but data; default: 64")
     group = parser.add_argument_group("completion and search")
     group.add_argument("--direction", choices=("photo", "sketch"), help="default: photo")
@@ -66,7 +66,9 @@ def parse():
     group.add_argument("--metrics", action="store_true", default=None, help="SSIM, PSNR and sketch consistency as well")
     group.add_argument("--plot", metavar="PNG", help="draw the median loss over seconds")
     group.add_argument("--out", metavar="DIR", help="where results are kept (default: runs/benchmark)")
-    group.add_argument("--again", action="store_true", default=None, help="measure also what has been kept")
+    group.add_argument(
+        "--again", action="store_true", default=None, help="measure anew what --out has kept of earlier runs"
+    )
     group = parser.add_argument_group("training")
     group.add_argument("--precision", choices=("float32", "bfloat16"), help="of the networks (default: float32)")
     group.add_argument("--g-updates", type=command.positive, metavar="N", help="of G per update of D (default: 2)")

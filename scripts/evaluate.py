@@ -105,8 +105,8 @@ def main(args):
             for name, method in chosen.items()
         }
         settings = settings_of(args, chosen, joints)
-    command.report_failed(failed)
     if not joints:
+        command.report_failed(failed)
         print(f"none of the {len(failed)} images could be used")
         return 1
     scores = None
@@ -116,6 +116,7 @@ def main(args):
             scores = scoring.read_scores(out, plans, settings, failed, joints)
     if not scores:
         scores = score(args, chosen, plans, joints, failed, settings)
+    command.report_failed(failed)
     print(scoring.table(scores), end="")
     print(f"{len(joints)} images, {len(failed)} failed   pictures: {out}/grid.png   numbers: {out}/metrics.json")
     return 1 if failed else 0

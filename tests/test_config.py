@@ -121,7 +121,7 @@ def test_resolved_settings_can_be_read_again(read):
     assert read(yaml.safe_dump({"data": resolved(settings)})) == settings
     assert resolved(settings)["styles"] == ["photocopy", "xdog"]
     assert list(resolved(Search())) == [
-        *("n_init", "lambda", "prior", "update", "lr", "momentum", "iterations", "start", "spread"),
+        *("n_init", "lambda", "prior", "edges", "update", "lr", "momentum", "iterations", "start", "spread"),
         *("epsilon", "init_kl", "search_kl", "contextual", "perceptual"),
     ]
 

@@ -47,13 +47,18 @@ def test_a_row_is_the_same_alone_and_among_others():
     assert np.array_equal(together[:, 1:2], alone)
 
 
-def test_what_is_accepted_never_rises_and_no_step_is_longer_than_allowed():
+def test_what_rises_is_taken_back_and_no_step_is_longer_than_allowed():
     hessians, minima = quadratics(2, 1e4, 0.9, seed=3)
     objective, z = descend(descent.rule(LBFGS), hessians, minima, 60, start=-0.9)
     assert np.abs(z).max() <= 1
-    rises = objective[1:] > np.minimum.accumulate(objective)[:-1]
-    assert rises.any()  # such trials are taken back: the next one is nearer to the best so far
-    assert (np.minimum.accumulate(objective)[-1] < 0.01 * objective[0]).all()
+    lowest = np.minimum.accumulate(objective)
+    rises = objective[1:] > lowest[:-1]
+    assert rises.any() and (lowest[-1] < 0.01 * objective[0]).all()
+    for i, row in zip(*np.nonzero(rises[:-1]), strict=True):  # the next trial is a shorter step from where it was
+        before = z[np.argmin(objective[: i + 1, row]), row]
+        inside = (np.abs(z[i + 1, row]) < 1) & (np.abs(z[i + 2, row]) < 1)
+        trial, next_trial = ((z[j, row] - before)[inside] for j in (i + 1, i + 2))
+        np.testing.assert_allclose(next_trial, descent.SHORTER * trial, atol=1e-5)
     assert np.abs(np.diff(z, axis=0))[~rises[:, :, None].repeat(100, 2)].max() <= 0.3 + 1e-6
 
 

@@ -76,13 +76,15 @@ def test_a_second_run_has_nothing_to_do_and_a_resumed_one_gives_the_same_encoder
     weights, _ = trained
     again = train(weights, weights.parent / "run", "--resume")
     assert again.returncode == 0 and "nothing to do" in again.stdout
-    whole = weights.with_name("tiny_encoder_photo.safetensors").read_bytes()
+    written = weights.with_name("tiny_encoder_photo.safetensors")
+    whole = written.read_bytes()
+    written.unlink()
     run = weights.parent / "run"
     subprocess.run(["cp", "-r", run, tmp_path / "cut"], check=True)
     subprocess.run(["rm", "-r", tmp_path / "cut/checkpoints/step-000012"], check=True)
     resumed = train(weights, tmp_path / "cut", "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert weights.with_name("tiny_encoder_photo.safetensors").read_bytes() == whole
+    assert written.read_bytes() == whole
     other = train(weights, tmp_path / "cut", "--resume", "--direction", "sketch")
     assert other.returncode == 2 and len(other.stderr.splitlines()) == 1
 
@@ -93,6 +95,11 @@ def test_an_encoder_of_another_generator_or_a_damaged_one_is_one_line(trained, t
     checkpoints.save_weights(other, dcgan.generator(2), dcgan.discriminator(2))
     path = checkpoints.encoder_file(other, "photo")
     path.write_bytes(checkpoints.encoder_file(weights, "photo").read_bytes())
+    renamed = checkpoints.encoder_file(weights, "sketch")
+    renamed.write_bytes(path.read_bytes())
+    with pytest.raises(checkpoints.WeightsError, match="another direction than sketch"):
+        checkpoints.load_encoder(weights, "sketch")
+    renamed.unlink()
     write_png(tmp_path / "face.png", draw_face(0))
     ask = ("complete.py", tmp_path / "face.png", "--out", tmp_path / "run", "--weights", other, "--preset", "fast")
     result = run(*ask)
