@@ -33,7 +33,7 @@ class Completion:
     z: np.ndarray  # (n, K, 100) float32 in [-1, 1], the iterate of lowest total loss
     initial_z: np.ndarray  # (n, K, 100)
     contextual: np.ndarray  # (n, K, iterations + 1): KL(generated || known) from the start on; NaN once stopped
-    total: np.ndarray  # (n, K, iterations + 1): contextual + lambda * perceptual
+    total: np.ndarray  # (n, K, iterations + 1): contextual + lambda * perceptual + edges * (1 - consistency)
 
 
 def grey_pixels(images, epsilon=1e-8):

@@ -105,7 +105,7 @@ class Search:
     contextual: str = setting(
         "kl",
         "contextual loss that the search descends: KL, or the mean absolute (l1) or squared (l2) difference of grey "
-        "pixels in [0, 1]; what it reports and keeps the best by is always KL",
+        "pixels in [0, 1]; what is reported, and part of the total by which the best is kept, is always KL",
         choices=("kl", "l1", "l2"),
     )
     perceptual: str = setting(

@@ -4,6 +4,7 @@ OUT/METHOD/NAME.png are the predictions, kept with a manifest of what they were 
 interrupted, continued and extended; what is scored are these files.
 """
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +92,12 @@ def plan(out, parameters, joints, overwrite=False):
     """Read what is in `out`, the folder of a method, write nothing -> (its `Manifest`, the joints left to predict).
 
     parameters: JSON dict of all that decides the predictions.
-    Raises ValueError if the predictions there were made with other parameters, unless `overwrite`.
+    Raises ValueError if the predictions there were made with other parameters, unless `overwrite`. What was made with
+    these stays even then, so that the same command continues after an interruption.
     """
+    if overwrite:
+        with contextlib.suppress(ValueError):  # of other parameters
+            overwrite = not Manifest(out, parameters).entries
     manifest = Manifest(out, parameters, overwrite)
     sha256 = {name: entry["sha256"] for name, entry in manifest.entries.items()}
     left = [j for j in joints if sha256.get(j.name) != j.sha256 or not manifest.has(j.name, j.output)]

@@ -76,7 +76,7 @@ def apply_to_folder(
     function: pure and picklable; gets (H, W, 3) uint8 RGB arrays and returns one (or (H, W)), alone or with a dict of
     notes for the manifest. It raises `Skip` for an image that gives nothing, ValueError for one that is in error.
     parameters: flat JSON dict of all that decides the outputs. If the folder was made with others, ValueError names
-    the difference, unless `overwrite`, which removes all that was made with them.
+    the difference, unless `overwrite`, which removes all that the manifest lists and starts anew.
     refused: (source, reason) of inputs to be listed as failed. refuse(item, sha256): asked for every item in order,
     returns a reason to skip it, or None. label: what progress is called, None for silence.
     workers, scheduler: see `pools.connect`. What is done, with the same content and arguments, is not done again; what

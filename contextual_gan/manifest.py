@@ -27,29 +27,28 @@ class Manifest:
     def __init__(self, out, parameters, overwrite=False):
         """Read what is there, write nothing. Raises ValueError for other parameters and for a damaged manifest.
 
-        overwrite: what was made with other parameters, or by who knows what, will be replaced by `begin`; what was made
-        with these stays, so that the same command continues after an interruption.
+        overwrite: what is there will be removed by `begin`, whatever made it.
         """
         self.out, self.parameters = Path(out), parameters
         self.hash = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:16]
         self.entries, self.journal, self.outdated = {}, None, []
+        self.overwrite = overwrite
         self.is_unknown = not overwrite  # whether nothing says what made the files that may be there
         check_folder(self.out)
         for path in (self.out / MANIFEST, self.out / JOURNAL):
             found, entries = _read(path, complete=path.name == MANIFEST)
             if found is None:
                 continue
-            differences, entries = _differences(found, parameters), {entry["source"]: entry for entry in entries}
-            if differences and overwrite:
-                self.outdated += entries.values()
-                continue
-            if differences:
+            differences = _differences(found, parameters)
+            if differences and not overwrite:
                 raise ValueError(
                     f"{self.out} was made with other parameters ({differences}); --overwrite starts anew, "
                     "or give another output folder"
                 )
             self.is_unknown = False
-            self.entries |= entries
+            self.entries |= {entry["source"]: entry for entry in entries}
+        if overwrite:
+            self.entries, self.outdated = {}, list(self.entries.values())
 
     def has(self, source, output):
         """Whether this input was dealt with, so far as can be told without reading it."""
@@ -72,7 +71,7 @@ class Manifest:
                     )
         for entry in self.outdated:
             self._remove_output(entry)
-        if self.outdated:
+        if self.overwrite:  # also a journal of nothing but other parameters
             for name in (MANIFEST, JOURNAL):
                 (self.out / name).unlink(missing_ok=True)
         sources = {output: source for source, output in planned.items()}

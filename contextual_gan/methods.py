@@ -53,7 +53,7 @@ def contextual(task):
 
 def initialization(task):
     """`initialization`: the refined initialization alone, that is where the search of `contextual` starts."""
-    search = replace(task.search, iterations=0, lambda_=0.0)
+    search = replace(task.search, iterations=0, lambda_=0.0, edges=0.0)
     keys = "n_init", "init_kl", "epsilon", "start", "spread"
     return _search(task, search, {key: getattr(search, key) for key in keys})
 

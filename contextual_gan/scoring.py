@@ -131,8 +131,8 @@ def write(out, scores, settings, failed, joints, predicted):
     write_png(Path(out) / "grid.png", grid(rows, ["true sketch", "true photo", *predicted], names))
     notes = (
         f"\nThe {settings['direction']} half of {len(joints)} joint images: means over the images, with their 95% "
-        "bootstrap intervals; kernel distances are of the whole set, verification is of one half of it. The numbers of "
-        "each image and all settings are in `metrics.json`.\n"
+        "bootstrap intervals; kernel distances are of the whole set, with intervals of the jackknife, verification is "
+        "of one half of it. The numbers of each image and all settings are in `metrics.json`.\n"
     )
     replace_file(Path(out) / "table.md", (table(scores) + notes).encode())
     write_json(out, scores, settings, failed)

@@ -41,6 +41,7 @@ def parse():
     parser.add_argument("--out", required=True, metavar="OUT", help="folder for the runs and the table")
     parser.add_argument("--limit", type=command.positive, default=100, metavar="N", help="images (default: 100)")
     parser.add_argument("--rows", default="", metavar="TEXT", help="only rows whose name begins so")
+    parser.add_argument("--overwrite", action="store_true", help="replace predictions of other settings")
     args = parser.parse_args()
     if not any(name.startswith(args.rows) for name in ROWS):
         parser.error(f"no row begins with {args.rows!r}, there are: {'; '.join(ROWS)}")
@@ -50,12 +51,13 @@ def parse():
 def main(args):
     import evaluate  # the script beside this one
 
-    from contextual_gan import scoring
+    from contextual_gan import evaluation, scoring
     from contextual_gan.images import replace_file
     from contextual_gan.manifest import check_folder
 
     with command.mistakes():
         check_folder(args.out)
+        evaluation.usable_joints(args.data, excluded=args.out, limit=args.limit)
     status, rows, images = 0, {}, 0
     for name, flags in ROWS.items():
         if not name.startswith(args.rows):
@@ -63,11 +65,18 @@ def main(args):
         method = "initialization" if "initialization" in name else "contextual"
         out = Path(args.out) / "".join(c if c.isalnum() or c == "." else "_" for c in name)
         print(f"--- {name}: evaluate.py {flags}", flush=True)
-        given = ["--data", args.data, "--limit", args.limit, "--method", method, "--out", out]
+        given = ["--overwrite"] * args.overwrite + [
+            "--data",
+            args.data,
+            "--limit",
+            args.limit,
+            "--method",
+            method,
+            "--out",
+            out,
+        ]
         status = max(status, evaluate.main(evaluate.parse([*flags.split(), *map(str, given)])))
         record = scoring.read_json(out, of_folders=False)
-        if method not in record:
-            raise command.UserError(f"there is no image in {args.data} that can be scored")
         rows[name], images = record[method], record["settings"]["images"]
     table = scoring.table(rows, f"{images} images", COLUMNS)
     replace_file(Path(args.out) / "ablations.md", table.encode())

@@ -11,7 +11,7 @@ except ModuleNotFoundError:
     sys.exit(2)
 
 EXAMPLES = """\
-  python scripts/agreement.py runs/fast_200 runs/coauthor_200 --method contextual
+  python scripts/agreement.py runs/edges_200 runs/coauthor_200 --out agreement.md
 
 FIRST and SECOND are folders of evaluate.py. Images that only one of them has are left out.
 """
@@ -32,7 +32,7 @@ def read(folder, method):
     try:
         found = json.loads(path.read_text(encoding="utf-8"))[method]["images"]
         return {image["name"]: image for image in found}
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ValueError(f"{path}: no such file; evaluate.py --out {folder} writes it") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: there is no method {method} in it") from error
@@ -42,8 +42,11 @@ def main(args):
     import numpy as np
 
     from contextual_gan import images, metrics
+    from contextual_gan.manifest import check_folder
 
     with command.mistakes():
+        if args.out:
+            check_folder(Path(args.out).parent)
         first, second = (read(folder, args.method) for folder in (args.first, args.second))
         if len(names := sorted(first.keys() & second.keys())) < 3:
             raise ValueError(

@@ -13,7 +13,7 @@ EXAMPLES = """\
   python scripts/complete.py my_sketches/ --out runs/mine
   python scripts/complete.py face.png --out runs/face --samples 4 --show-initializations
   python scripts/complete.py photos/ --out runs/drawn --direction sketch
-  python scripts/complete.py face.png --out runs/quick --iterations 25 --prior 0.8
+  python scripts/complete.py face.png --out runs/quick --preset fast --iterations 25
 
 Running it again continues, adds new files and tries failed ones again.
 Exit status: 0 all completed, 1 some inputs failed (listed in results.json), 2 wrong usage.

@@ -70,9 +70,9 @@ def parse(words=None):
     missing = [f"--{name}" for name in ("data", "method", "out") if not (args.folder or getattr(args, name))]
     if missing:
         parser.error(f"the following arguments are required: {', '.join(missing)}, or --folder")
-    predicting = ("data", "method", "train_data", "samples", "identity", "inception", "overwrite")
-    if args.folder and (given := [name for name in predicting if getattr(args, name) != parser.get_default(name)]):
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+    others = vars(args).keys() - {"folder", "out", "limit", "direction", "debug"}
+    if args.folder and (given := sorted(name for name in others if getattr(args, name) != parser.get_default(name))):
+        flags = ", ".join(f"--{name.rstrip('_').replace('_', '-')}" for name in given)
         parser.error(f"--folder scores SSIM and PSNR of what is there; it does not go with {flags}")
     return args
 

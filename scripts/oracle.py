@@ -1,9 +1,4 @@
-"""What limits the completion: searches for z that also see the true photo, from none of it to nothing else.
-
-    z* = argmin_z  weight of the sketch * KL(sketch of G(z) || sketch) + weight of the photo * mean squared error
-
-No method may do so; where even this search ends far from the photo, or far from the sketch, no better search helps.
-"""
+"""What limits the completion: searches for z that also see the true photo, from none of it to nothing else."""
 
 import sys
 from pathlib import Path
@@ -37,47 +32,9 @@ def parse():
     parser.add_argument("--limit", type=command.positive, default=100, metavar="N", help="images (default: 100)")
     parser.add_argument("--iterations", type=command.positive, default=200, metavar="N", help="steps (default: 200)")
     parser.add_argument("--batch-size", type=command.positive, default=50, metavar="N", help="searched at once")
+    parser.add_argument("--overwrite", action="store_true", help="replace what OUT holds of other settings")
     parser.add_argument("--weights", default="celeba", help="networks: published, a .safetensors file or a run")
     return parser.parse_args()
-
-
-def searcher(generator, encoder, balance, iterations):
-    """The search of the preset `fast` with another loss, and without a prior.
-
-    balance: weights of sketch and photo, None for random z. Returns find(joints, progress): joint images
-    (n, 64, 128, 3) uint8 -> those of the z of lowest loss.
-    """
-    from dataclasses import replace
-
-    import tensorflow as tf
-
-    from contextual_gan import completion, images, inference
-    from contextual_gan.config import PRESETS
-    from contextual_gan.joint import half
-
-    settings = replace(PRESETS["fast"], iterations=iterations)
-
-    def losses(z, joints):
-        made = inference.forward(generator, z)
-        divergence = completion.kl_divergence(*(completion.distribution(half(x, "sketch")) for x in (made, joints)))
-        error = tf.reduce_mean(((half(made, "photo") - half(joints, "photo")) / 2) ** 2, axis=(1, 2, 3))
-        total = balance[0] * divergence + balance[1] * tf.cast(error, tf.float64)
-        return total, divergence, total
-
-    advance = completion.compiled(losses, settings, encoder.curvature)
-
-    def find(joints, progress):
-        joints = images.to_float(joints)
-        if balance is None:
-            z = completion.draw_candidates(half(joints, "sketch"), 1, seed=0)[:, 0]
-            return images.to_uint8(inference.generate(generator, z))
-        options = {"n_init": settings.n_init, "encoder": encoder, "spread": settings.spread}
-        z, divergences = completion.initialize(generator, half(joints, "sketch"), **options)
-        first = z[range(len(z)), divergences.argmin(axis=1)]
-        best, *_ = completion.descend(advance, tf.constant(joints), first, settings, progress)
-        return images.to_uint8(inference.generate(generator, best))
-
-    return find
 
 
 def main(args):
@@ -91,13 +48,13 @@ def main(args):
         check_folder(out)
         joints, failed = evaluation.usable_joints(args.data, excluded=args.out, limit=args.limit)
         files = checkpoints.weights_file(args.weights), checkpoints.encoder_file(args.weights, "photo")
+        if not files[1].is_file():
+            raise ValueError(f"there is no encoder to start from, {files[1]}: train_encoder.py makes one")
         parameters = {"networks": [*map(checkpoints.file_sha256, files)], "iterations": args.iterations}
-        plans = {
-            row: evaluation.plan(
-                out / "".join(c if c.isalnum() else "_" for c in row), parameters | {"balance": balance}, joints
-            )
-            for row, balance in BALANCES.items()
-        }
+        plans = {}
+        for row, balance in BALANCES.items():
+            folder = out / "".join(c if c.isalnum() else "_" for c in row)
+            plans[row] = evaluation.plan(folder, parameters | {"balance": balance}, joints, args.overwrite)
     command.report_failed(failed)
     if any(left for _, left in plans.values()):
         search(args, plans, joints)
@@ -123,7 +80,7 @@ def search(args, plans, joints):
     command.import_tensorflow()
     import numpy as np
 
-    from contextual_gan import checkpoints, images
+    from contextual_gan import checkpoints, images, oracle
     from contextual_gan.progress import progress
 
     with command.mistakes():
@@ -131,10 +88,10 @@ def search(args, plans, joints):
         encoder = checkpoints.load_encoder(args.weights, "photo")
         for manifest, _ in plans.values():
             manifest.begin({found.name: found.output for found in joints})
-    evaluations = sum(len(left) for _, left in plans.values()) * (args.iterations + 1)
+    evaluations = sum(len(left) for row, (_, left) in plans.items() if BALANCES[row]) * (args.iterations + 1)
     with progress(evaluations, "searching", "iterations") as advance:
         for row, (manifest, left) in plans.items():
-            find = searcher(generator, encoder, BALANCES[row], args.iterations)
+            find = oracle.searcher(generator, encoder, BALANCES[row], args.iterations)
             for start in range(0, len(left), args.batch_size):
                 batch = left[start : start + args.batch_size]
                 pixels = np.stack([found.pixels for found in batch])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, draw_face
 
-from contextual_gan import command
+from contextual_gan import command, config
 from contextual_gan.images import write_png
 from contextual_gan.joint import join
 
@@ -37,12 +37,13 @@ def test_every_row_is_a_valid_search_and_all_differ(rows):
         words = ["evaluate.py", "--data", "x", "--out", "y", "--method", "contextual", *flags.split()]
         with mock.patch.object(sys, "argv", words):
             found[name] = command.search_settings(parse())
-    fast = found["default"]
+    default = found["default"]
     assert {found[f"N = {n}"].n_init for n in (1, 10, 30, 100)} == {1, 10, 30, 100}
     assert [found[f"lambda = {x}"].lambda_ for x in (0, 0.001, 0.01, 0.1, 1)] == [0, 0.001, 0.01, 0.1, 1]
     assert [found[f"contextual loss: {kind}"].contextual for kind in ("L1", "L2")] == ["l1", "l2"]
-    same = [name for name, settings in found.items() if settings == fast]
-    assert same == ["default", "lambda = 0"]
+    pairs = {(a, b) for a in found for b in found if a < b and found[a] == found[b]}
+    assert pairs == {("default", "lambda = 0"), ("coauthor, 1000 iterations", "initialization only")}
+    assert default == config.PRESETS[config.DEFAULT_PRESET] and found["fast"] == config.PRESETS["fast"]
     assert found["coauthor, 1000 iterations"].iterations == found["readme, 1000 iterations"].iterations == 1000
 
 

@@ -38,3 +38,10 @@ def test_consistency_with_a_gradient_is_that_of_the_metrics():
     np.testing.assert_allclose(found, consistency(sketch, photos), atol=3e-3)
     assert found[0] > 0.99 and abs(found[4]) < 1e-6  # a blank page
     assert all(np.isfinite(gradient).all() for gradient in tape.gradient(found, grey))
+
+
+def test_blank_and_black_halves_stay_finite(networks):
+    known = np.stack([np.zeros((64, 64, 3), np.uint8), np.full((64, 64, 3), 255, np.uint8)])
+    for direction in ("photo", "sketch"):
+        found = complete(*networks, known, direction=direction, edges=0.5, lambda_=0.0, iterations=10, n_init=2)
+        assert np.isfinite(found.total).all() and np.isfinite(found.joints).all()

@@ -235,6 +235,19 @@ def test_other_settings_are_refused_by_name_unless_the_method_does_not_depend_on
     assert [p.name for p in (copy / "contextual").rglob("*.png")] == ["a.png"], "the old ones are gone"
 
 
+def test_an_interrupted_overwrite_continues_and_leaves_nothing_of_other_settings(data, copy):
+    arguments = ["--data", data, "--out", copy, "--method", "contextual", *QUICK, "--seed", 7, "--overwrite"]
+    (copy / "contextual/manifest.jsonl").write_text('{"parameters": {"seed": 3}}\n')  # stopped before its first image
+    assert evaluate(*arguments, "--limit", 2).returncode == 0
+    kept = {name: (copy / "contextual" / name).stat().st_mtime_ns for name in ("a.png", "b.png")}
+    again = evaluate(*arguments)
+    assert "contextual, 3 images" in again.stderr, "those of the first part stay"
+    assert {name: (copy / "contextual" / name).stat().st_mtime_ns for name in kept} == kept
+    manifest = (copy / "contextual/manifest.jsonl").read_text().splitlines()
+    assert json.loads(manifest[0])["parameters"]["seed"] == 7 and len(manifest) == 6
+    assert "nothing to do" in evaluate(*arguments).stdout
+
+
 def test_more_images_are_added_and_fewer_are_a_view(data, done, train, tmp_path):
     arguments = ["--data", data, "--method", "mean-face", "--train-data", train, "--out", tmp_path]
     result = evaluate(*arguments, "--limit", 2)

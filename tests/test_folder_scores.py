@@ -134,7 +134,7 @@ def test_order_and_company_change_nothing(photos, tmp_path):
         (["--folder", "empty", "true"], "empty"),
         (["--folder", "other", "true"], "no image of"),
         (["--folder", "other", "true", "--data", "x"], "does not go with --data"),
-        (["--folder", "other", "true", "--identity", "--samples", "4"], "does not go with --samples, --identity"),
+        (["--folder", "other", "true", "--identity", "--samples", "4"], "does not go with --identity, --samples"),
         (["--folder", "true", "true", "--out", "true/a.png/out"], "true/a.png is a file"),
         (["--data", "true"], "required: --method, --out, or --folder"),
     ],

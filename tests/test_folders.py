@@ -209,7 +209,7 @@ def test_overwrite_never_deletes_outside_of_the_folder(folder, tmp_path):
     victim.write_bytes(b"mine")
     manifest = tmp_path / "out/manifest.jsonl"
     manifest.write_text(manifest.read_text().replace('"output": "a/000.png"', '"output": "../victim.png"'))
-    apply(folder, tmp_path / "out", by=6, overwrite=True)
+    apply(folder, tmp_path / "out", overwrite=True)
     assert victim.read_bytes() == b"mine"
 
 

@@ -25,6 +25,11 @@ def main(args):
     with command.mistakes():
         joints, failed = evaluation.usable_joints(args.data, limit=args.limit)
         networks = checkpoints.load_networks(args.weights)
+        for name in names:  # before the first search, which takes long
+            if PRESETS[name].start == "encoder":
+                checkpoints.load_encoder(args.weights, args.direction)
+            if args.samples > PRESETS[name].n_init:
+                raise ValueError(f"--samples {args.samples}, but {name} has {PRESETS[name].n_init} initializations")
     command.report_failed(failed)
     pixels = np.stack([found.pixels for found in joints])
     known = joint.half(pixels, joint.DIRECTIONS[args.direction])
@@ -38,7 +43,7 @@ def main(args):
             print_metrics(result, reference, pixels, args.direction)
     if args.plot:
         plot(results, args.plot)
-    return 0
+    return 1 if failed else 0
 
 
 def kept_result(name, networks, known, args):
