@@ -89,7 +89,7 @@ def page(title, subtitle, height, parts):
 
 def words(layer):
     """What a layer does, in words."""
-    kind = type(layer).__name__
+    kind = type(layer).__name__.removeprefix("_")  # of Keras, or ours in place of it
     said = [SHORT.get(kind, kind)]
     if hasattr(layer, "kernel_size"):
         said = [f"{TIMES.join(map(str, layer.kernel_size))} {said[0]}", f"stride {layer.strides[0]}"]

@@ -96,3 +96,10 @@ def test_without_one_usable_image_it_is_one_line(script, tmp_path):
     done = run(script, "--data", tmp_path / "in", "--out", tmp_path / "out")
     assert done.returncode == 2 and "none of the 2 images" in done.stderr and len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_the_diagrams_of_the_repository_are_those_of_the_networks(tmp_path):
+    done = run("diagrams.py", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    for name in ("generator.svg", "discriminator.svg", "method.svg"):
+        assert (tmp_path / name).read_bytes() == (ROOT / "results" / name).read_bytes(), name
