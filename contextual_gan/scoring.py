@@ -111,7 +111,7 @@ def _cell(found, metric):
         return ""
     digits, values = COLUMNS[metric][1], found[metric]
     mean, low, high = (v if v == "inf" else f"{v:.{digits}f}" for v in map(values.get, ("mean", "low", "high")))
-    text = f"{mean} ({low} to {high})"
+    text = mean if mean == "inf" else f"{mean} ({low} to {high})"
     if values.get("identical"):
         text += f", {values['identical']} identical"
     return text if "median" not in values else f"{text}, median {values['median']:.{digits}f}"
