@@ -63,7 +63,7 @@ def test_shifted_photos_score_what_the_formula_says(data, tmp_path):
     done = run("shift.py", "--data", data, "--predictions", tmp_path / "made", "--out", tmp_path / "out")
     assert done.returncode == 1 and "failed: bad.png" in done.stderr
     rows = dict(line.split("|")[1:4:2] for line in done.stdout.splitlines()[2:])
-    rows = {name.strip(): value.split()[0] for name, value in rows.items()}
+    rows = {name.strip(): value.split()[0].rstrip(",") for name, value in rows.items()}
     photos = np.stack([half(read_image(data / f"{i}.png"), "photo") for i in range(2)])
     darker = np.clip(photos.astype(int) - 90, 0, 255).astype(np.uint8)
     assert rows["true photos, as they are"] == rows["made, as they are"] == "inf"
