@@ -28,6 +28,7 @@ from contextual_gan.images import (
     write_png,
 )
 from contextual_gan.joint import SIZE, half
+from contextual_gan.manifest import check_folder
 from contextual_gan.sketches import parse_crop, prepare
 
 LONGEST_NAME = 255 - len("._initializations.png.part")  # what file systems allow, less what results add
@@ -96,6 +97,7 @@ class Run:
 
     def __init__(self, out, task, overwrite=False):
         """Read what is there, write nothing. Raises ValueError for other settings and for a damaged record."""
+        check_folder(out)
         self.out, self.settings = Path(out), task.settings()
         self.results, self.failed, self.z, self.initial_z = {}, {}, {}, {}
         self.outdated = []  # results to be replaced: removed before the first new ones are made

@@ -32,10 +32,8 @@ def parse():
 
 def main(args):
     from contextual_gan import checkpoints
-    from contextual_gan.manifest import check_folder
 
     with command.mistakes():
-        check_folder(args.out)
         command.import_tensorflow()
         network = checkpoints.load_pix2pix(args.pix2pix, args.direction)  # before the search, which takes long
     import complete  # the script beside this one

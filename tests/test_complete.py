@@ -216,6 +216,15 @@ def test_mistakes_are_one_line_and_nothing_is_written(tmp_path, args, message):
     assert len(result.stderr.splitlines()) == 1 and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("out", ["in.png", "in.png/deeper"])
+def test_a_file_where_the_output_should_be_is_refused_before_any_work(tmp_path, out):
+    write_png(tmp_path / "in.png", draw_face(0))
+    before = (tmp_path / "in.png").read_bytes()
+    result = complete("in.png", "--out", out, cwd=tmp_path)
+    assert result.returncode == 2 and result.stderr == "complete.py: in.png is a file, the output must be a folder\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["in.png"] and (tmp_path / "in.png").read_bytes() == before
+
+
 def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path):
     write_png(tmp_path / "in.png", draw_face(0))
     limited = ["bash", "-c", 'ulimit -f 24; exec "$@"', "bash", *COMMAND, "in.png", "--out", "out", *QUICK]
