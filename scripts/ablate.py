@@ -65,16 +65,8 @@ def main(args):
         method = "initialization" if "initialization" in name else "contextual"
         out = Path(args.out) / "".join(c if c.isalnum() or c == "." else "_" for c in name)
         print(f"--- {name}: evaluate.py {flags}", flush=True)
-        given = ["--overwrite"] * args.overwrite + [
-            "--data",
-            args.data,
-            "--limit",
-            args.limit,
-            "--method",
-            method,
-            "--out",
-            out,
-        ]
+        given = ["--data", args.data, "--limit", args.limit, "--method", method, "--out", out]
+        given += ["--overwrite"] * args.overwrite
         status = max(status, evaluate.main(evaluate.parse([*flags.split(), *map(str, given)])))
         record = scoring.read_json(out, of_folders=False)
         rows[name], images = record[method], record["settings"]["images"]

@@ -1,6 +1,5 @@
 """How far two evaluations of the same images agree: means, paired differences, correlation over the images."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -28,14 +27,12 @@ def parse():
 
 def read(folder, method):
     """{name: {metric: value}} of the images of an evaluation. Raises ValueError."""
-    path = Path(folder) / "metrics.json"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))[method]["images"]
-        return {image["name"]: image for image in found}
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise ValueError(f"{path}: no such file; evaluate.py --out {folder} writes it") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: there is no method {method} in it") from error
+    from contextual_gan import scoring
+
+    record = scoring.read_json(folder, of_folders=False)
+    if method not in record:
+        raise ValueError(f"{folder}: there is no method {method} in its metrics.json, which evaluate.py writes")
+    return {image["name"]: image for image in record[method]["images"]}
 
 
 def main(args):

@@ -78,7 +78,7 @@ def test_agreement_is_of_the_images_that_both_have(tmp_path):
     for name, shift in (("a", 0.0), ("b", 0.5)):
         images = [{"name": f"{i}.png", "ssim": v + shift, "psnr": "inf"} for i, v in enumerate(values)]
         (tmp_path / name).mkdir()
-        record = {"contextual": {"images": images if name == "a" else images[:5]}}
+        record = {"contextual": {"images": images if name == "a" else images[:5]}, "settings": {}}
         (tmp_path / name / "metrics.json").write_text(json.dumps(record))
     done = run("agreement.py", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "t.md")
     assert done.returncode == 0 and done.stdout == (tmp_path / "t.md").read_text()
