@@ -22,7 +22,7 @@ def consistency(sketches, photos):
 
 
 def _xdog(grey):
-    difference = _blur(grey, XDOG["sigma"]) - XDOG["tau"] * _blur(grey, XDOG["k"] * XDOG["sigma"])
+    difference = _blur(grey, XDOG["sigma"]) - XDOG["tau"] * _blur(grey, XDOG["k"] * XDOG["sigma"]) - XDOG["eps"]
     return 0.5 + 0.5 * tf.tanh(XDOG["phi"] * difference)
 
 
