@@ -20,6 +20,7 @@ from contextual_gan.config import DEFAULT_PRESET, PRESETS, Encoder
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a used up quota, a file beyond the limit
 MOST_NAMES = 20  # printed of those skipped for the same reason, and of reasons
 LONGEST_PRINTED = 200
+BATCH_SIZE = "searched at once, in powers of two: 100 is 64 + 32 + 4, and 7 is filled up to 8 (default: 64)"
 
 
 class UserError(Exception):
@@ -211,7 +212,7 @@ def add_search_arguments(parser):
         "--direction", choices=("photo", "sketch"), default="photo", help="what to make (default: photo)"
     )
     parser.add_argument("--seed", type=not_negative, default=0, help="of the random z (default: 0)")
-    parser.add_argument("--batch-size", type=positive, default=64, metavar="B", help="searched at once (default: 64)")
+    parser.add_argument("--batch-size", type=positive, default=64, metavar="B", help=BATCH_SIZE)
     group = parser.add_argument_group("search", "numbers that are not given come from the preset")
     group.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET, help="default: %(default)s")
     _add_fields(group, PRESETS)

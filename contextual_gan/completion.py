@@ -18,7 +18,7 @@ from contextual_gan import descent, edges
 from contextual_gan.config import PRESETS
 from contextual_gan.dcgan import LATENT
 from contextual_gan.images import to_float
-from contextual_gan.inference import batches, encode, forward, generate, generate_half
+from contextual_gan.inference import encode, folded, generate, generate_half, groups, half_spans, padded
 from contextual_gan.joint import DIRECTIONS, SIZE, half
 
 GREY = (0.2989, 0.5870, 0.1140)  # sum 0.9999: black becomes 5e-5, not 0, which keeps the logarithm finite
@@ -114,14 +114,17 @@ def initialize(
     divergences = np.empty(z.shape[:2], np.float32)
     rate = _compiled_rating(generator, direction, kl, epsilon)
     owner = np.repeat(np.arange(len(known)), n_init)
-    for rows in batches(len(owner), 4 * batch_size):  # more fit than in the search: no gradients are kept
-        divergences.reshape(-1)[rows] = rate(z.reshape(-1, LATENT)[rows], known[owner[rows]])
+    for rows in groups(len(owner), 4 * batch_size):  # more fit than in the search: no gradients are kept
+        rated = rate(padded(z.reshape(-1, LATENT)[rows]), padded(known[owner[rows]]))
+        divergences.reshape(-1)[rows] = rated[: rows.stop - rows.start]
     return z, divergences
 
 
 @lru_cache(maxsize=8)
 def _compiled_rating(generator, direction, kl, epsilon):
-    @tf.function(reduce_retracing=True)
+    known = tf.TensorSpec((None, SIZE, SIZE, 3))
+
+    @tf.function(input_signature=[tf.TensorSpec((None, LATENT)), known], autograph=False)
     def rate(z, known):
         generated = generate_half(generator, z, DIRECTIONS[direction])
         return _directed_kl(kl, distribution(known, epsilon), distribution(generated, epsilon))
@@ -133,56 +136,69 @@ def _compiled_rating(generator, direction, kl, epsilon):
 
 
 def _objective(generator, discriminator, direction, settings):
-    """losses(z, grey pixels of the known half) -> what is descended, the contextual and the total loss, each (n,).
+    """prepare() -> losses(z, grey pixels of the known half), for `compiled`: what is descended, contextual, total.
 
     Without lambda and edges, only the half of G(z) that is compared is computed.
     """
     name = DIRECTIONS[direction]
     needs_both = settings.lambda_ or settings.edges
+    spans = () if needs_both else half_spans(generator, name)
 
     def descended(p, q, grey, known):
-        if settings.contextual == "kl":  # no match statement: AutoGraph does not know it, and says so to the user
+        if settings.contextual == "kl":
             return _directed_kl(settings.search_kl, q, p)
         difference = grey - known
         return tf.reduce_mean(tf.abs(difference) if settings.contextual == "l1" else difference**2, axis=1)
 
-    def losses(z, known):
-        joint = forward(generator, z) if needs_both else None
-        generated = half(joint, name) if needs_both else generate_half(generator, z, name)
-        grey = grey_pixels(generated, settings.epsilon)
-        p, q = normalised(grey), normalised(known)
-        contextual, rest = kl_divergence(p, q), tf.zeros_like(p[:, 0])
-        if settings.lambda_:
-            logits = tf.cast(forward(discriminator, joint)[:, 0], tf.float64)
-            rest = settings.lambda_ * perceptual_loss(logits, settings.perceptual)
-        if settings.edges:
-            pair = {name: known, direction: grey_pixels(half(joint, direction), settings.epsilon)}
-            fit = edges.consistency(*(tf.reshape(pair[key], (-1, SIZE, SIZE)) for key in ("sketch", "photo")))
-            rest += settings.edges * (1 - fit)
-        pull = settings.prior * tf.cast(tf.reduce_mean(z**2, axis=1), tf.float64)
-        return descended(p, q, grey, known) + rest + pull, contextual, contextual + rest
+    def prepare():
+        g, d = folded(generator), folded(discriminator) if settings.lambda_ else None
 
-    return losses
+        def losses(z, known):
+            joint = g(z, spans)  # without spans, or the half
+            generated = half(joint, name) if needs_both else joint
+            grey = grey_pixels(generated, settings.epsilon)
+            p, q = normalised(grey), normalised(known)
+            contextual, rest = kl_divergence(p, q), tf.zeros_like(p[:, 0])
+            if settings.lambda_:
+                logits = tf.cast(d(joint)[:, 0], tf.float64)
+                rest = settings.lambda_ * perceptual_loss(logits, settings.perceptual)
+            if settings.edges:
+                pair = {name: known, direction: grey_pixels(half(joint, direction), settings.epsilon)}
+                fit = edges.consistency(*(tf.reshape(pair[key], (-1, SIZE, SIZE)) for key in ("sketch", "photo")))
+                rest += settings.edges * (1 - fit)
+            pull = settings.prior * tf.cast(tf.reduce_mean(z**2, axis=1), tf.float64)
+            return descended(p, q, grey, known) + rest + pull, contextual, contextual + rest
+
+        return losses
+
+    return prepare
 
 
 @lru_cache(maxsize=8)
 def _compiled_search(generator, discriminator, direction, settings, encoder=None):
-    return compiled(_objective(generator, discriminator, direction, settings), settings, encoder and encoder.curvature)
+    prepare = _objective(generator, discriminator, direction, settings)
+    known = tf.TensorSpec((None, SIZE * SIZE), tf.float64)
+    return compiled(prepare, known, settings, encoder and encoder.curvature)
 
 
-def compiled(losses, settings, curvature=None):
+def compiled(prepare, known, settings, curvature=None):
     """The loop over iterations as one TensorFlow graph, for `descend`: (state, known, steps) -> (state, losses).
 
-    losses(z, known): three (n,) float64 of each row alone: what is descended, what is reported beside the total, and
-    the total, by which the best z is kept. curvature: see `descent.rule`.
+    prepare() -> losses, called once before the loop, for what all iterations share. losses(z, known): three (n,)
+    float64 of each row alone: what is descended, what is reported beside the total, and the total, by which the best z
+    is kept. known: the tf.TensorSpec of the known halves, (None, ...). curvature: see `descent.rule`.
     """
     _, step = descent.rule(settings, curvature)
+    state = begin(np.zeros((1, LATENT), np.float32), settings)
+    state = tf.nest.map_structure(lambda tensor: tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype), state)
 
-    @tf.function(reduce_retracing=True)
+    # traced once for all batch sizes; AutoGraph would take longer to translate it than a search takes
+    @tf.function(input_signature=[state, known, tf.TensorSpec((), tf.int32)], autograph=False)
     def advance(state, known, steps):
-        z, memory, best_z, best_total, alive = state
-        history = tf.TensorArray(tf.float64, steps)
-        for i in tf.range(steps):
+        losses = prepare()
+
+        def iteration(i, state, history):
+            z, memory, best_z, best_total, alive = state
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(z)
                 objective, reported, total = losses(z, known)
@@ -191,12 +207,14 @@ def compiled(losses, settings, curvature=None):
             better = alive & (total < best_total)
             best_z = tf.where(better[:, None], z, best_z)
             best_total = tf.where(better, total, best_total)
-            history = history.write(
-                i, tf.where(alive[:, None], tf.stack([reported, total], axis=1), tf.constant(np.nan, tf.float64))
-            )
+            values = tf.where(alive[:, None], tf.stack([reported, total], axis=1), tf.constant(np.nan, tf.float64))
             memory, new_z = step(memory, z, objective, gradient)
             z = tf.where(alive[:, None], new_z, z)
-        return (z, memory, best_z, best_total, alive), history.stack()
+            return i + 1, (z, memory, best_z, best_total, alive), history.write(i, values)
+
+        begins = tf.constant(0), state, tf.TensorArray(tf.float64, steps)
+        _, state, history = tf.while_loop(lambda i, *_: i < steps, iteration, begins)
+        return state, history.stack()
 
     return advance
 
@@ -209,14 +227,14 @@ def begin(z, settings):
 
 
 def descend(advance, known, z, settings, progress=None):
-    """Descend from `z` (n, 100) in one batch with `advance`, of `compiled`; known: what its losses are given.
+    """Descend from `z` (n, 100) in one batch, `padded`, with `advance` of `compiled`; known: what its losses are given.
 
     Returns the best z (n, 100), reported and total losses (n, iterations + 1). A row whose loss or gradient becomes
     non-finite stops there, its later losses are NaN. `progress(evaluations, reported)` is called after each chunk of
     iterations with the evaluations done in it and the median loss; there are n * (iterations + 1) in all.
     """
-    n = len(z)
-    chunk = max(1, 128 // n)  # about as long for every batch size: a second or two on two cores
+    n, z, known = len(z), padded(z), padded(known)
+    chunk = max(1, 128 // len(z))  # about as long for every batch size: a second or two on two cores
     state = begin(z, settings)
     history = []
     for first in range(0, settings.iterations + 1, chunk):  # the last evaluation rates the last z
@@ -224,10 +242,10 @@ def descend(advance, known, z, settings, progress=None):
         state, losses = advance(state, known, tf.constant(steps))
         history.append(losses.numpy())
         if progress:
-            latest = history[-1][-1, :, 0]
+            latest = history[-1][-1, :n, 0]
             progress(n * steps, float(np.median(latest[np.isfinite(latest)] if np.isfinite(latest).any() else latest)))
-    reported, total = np.concatenate(history).transpose(2, 1, 0)
-    return state[2].numpy(), reported, total
+    reported, total = np.concatenate(history)[:, :n].transpose(2, 1, 0)
+    return state[2].numpy()[:n], reported, total
 
 
 def search(generator, discriminator, known, z, *, direction, settings, encoder=None, progress=None):
@@ -256,7 +274,8 @@ def complete(
     encoder: of `checkpoints.load_encoder`, for settings that start from it, as those of "fast" and "edges" do.
     preset: "readme", "coauthor", "fast" or "edges"; `numbers` override its fields, which are those of `config.Search`.
     samples: K results for each, from the K best of the n_init initializations.
-    batch_size: rows searched at once; neither it nor the order nor the company changes a result.
+    batch_size: rows searched at once, rounded down to a power of two. Results do not depend on it, on the order or on
+    the other inputs.
     progress: see `descend`.
     Returns a `Completion`. Raises ValueError for shapes and numbers out of range.
     """
@@ -287,7 +306,7 @@ def complete(
     initial = np.take_along_axis(z, chosen[..., None], axis=1).reshape(-1, LATENT)
     best = np.empty_like(initial)
     contextual, total = np.empty((2, len(initial), settings.iterations + 1), np.float32)
-    for rows in batches(len(initial), batch_size):
+    for rows in groups(len(initial), batch_size):
         best[rows], contextual[rows], total[rows] = search(
             generator,
             discriminator,

@@ -1,8 +1,8 @@
 """The rules by which the search moves z: momentum and Nesterov's (section 4), and limited-memory BFGS.
 
 Each is a pair of functions: begin(z) -> memory, and step(memory, z, objective, gradient) -> (memory, next z), where the
-objective (n,) and its gradient (n, 100) are those at z (n, 100). Rows do not know of each other; z is clipped to
-[-1, 1].
+objective (n,) and its gradient (n, 100) are those at z (n, 100). The memory is a tuple of tensors (n, ...); rows do not
+know of each other. z is clipped to [-1, 1].
 """
 
 import numpy as np
@@ -48,7 +48,7 @@ def _lbfgs(settings, curvature):
 
     def begin(z):
         n = tf.shape(z)[0]
-        wide, pairs = tf.cast(z, tf.float64), tf.zeros((MEMORY, n, z.shape[1]), tf.float64)
+        wide, pairs = tf.cast(z, tf.float64), tf.zeros((n, MEMORY, z.shape[1]), tf.float64)
         nothing = tf.zeros_like(wide)
         # the last accepted z, its objective and gradient, the direction from there, the fraction of it to go, the pairs
         return wide, tf.fill([n, 1], np.float64(np.inf)), nothing, nothing, tf.ones([n, 1], tf.float64), pairs, pairs
@@ -60,14 +60,14 @@ def _lbfgs(settings, curvature):
         of_x = tf.where(accepted, objective, of_x)
         s, y = z - x, gradient - g
         useful = accepted & (_dot(s, y) > 1e-12)
-        steps = tf.concat([steps[1:], tf.where(useful, s, np.float64(0))[None]], 0)
-        changes = tf.concat([changes[1:], tf.where(useful, y, np.float64(0))[None]], 0)
+        steps = tf.concat([steps[:, 1:], tf.where(useful, s, np.float64(0))[:, None]], 1)
+        changes = tf.concat([changes[:, 1:], tf.where(useful, y, np.float64(0))[:, None]], 1)
         x, g = tf.where(accepted, z, x), tf.where(accepted, gradient, g)
         downhill = tf.where(((x >= 1) & (g < 0)) | ((x <= -1) & (g > 0)), np.float64(0), -g)
         new = tf.where(downhill == 0, np.float64(0), _newton(downhill, steps, changes, inverse))
         new = tf.where(_dot(new, downhill) > 0, new, downhill)
         largest = tf.reduce_max(tf.abs(new), 1, keepdims=True)
-        begins = tf.reduce_all(tf.equal(changes, 0), [0, 2])[:, None]  # nothing is known of the curvature
+        begins = tf.reduce_all(tf.equal(changes, 0), [1, 2])[:, None]  # nothing is known of the curvature
         longest = tf.where(begins, np.float64(BEGINNING * settings.lr), np.float64(settings.lr))
         factor = tf.math.divide_no_nan(longest, largest)
         new *= tf.where(begins, factor, tf.minimum(np.float64(1), factor))
@@ -82,7 +82,7 @@ def _lbfgs(settings, curvature):
 def _newton(descent, steps, changes, inverse):
     """The inverse Hessian that the pairs tell of, times `descent`: the two-loop recursion."""
     parts = []
-    for s, y in reversed(list(zip(tf.unstack(steps), tf.unstack(changes), strict=True))):
+    for s, y in reversed(list(zip(tf.unstack(steps, axis=1), tf.unstack(changes, axis=1), strict=True))):
         weight = tf.math.divide_no_nan(np.float64(1), _dot(s, y))
         a = weight * _dot(s, descent)
         descent -= a * y

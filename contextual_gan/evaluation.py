@@ -118,15 +118,28 @@ def begin(out, plans, joints):
             (Path(out) / name).unlink(missing_ok=True)
 
 
-def predict(manifest, left, predictor, *, direction, batch_size=64, progress=lambda n, note="": None):
-    """Write the predictions of the joints that are left, batch by batch.
+def batches(joints, left, size):
+    """Cut all joints into batches of `size` and keep those with something left -> lists of joints.
+
+    A batch is predicted as a whole, so that an evaluation that was interrupted does exactly what it would have done
+    otherwise.
+    """
+    names = {joint.name for joint in left}
+    cut = [joints[start : start + size] for start in range(0, len(joints), size)]
+    return [batch for batch in cut if any(joint.name in names for joint in batch)]
+
+
+def predict(manifest, left, batches, predictor, *, direction, progress=lambda n, note="": None):
+    """Predict the `batches` of joints, and write the predictions of those that are left.
 
     predictor, progress: see methods.py.
     """
-    for start in range(0, len(left), batch_size):
-        batch = left[start : start + batch_size]
+    names = {joint.name for joint in left}
+    for batch in batches:
         known = np.stack([half(joint.pixels, DIRECTIONS[direction]) for joint in batch])
         for joint, prediction, notes in zip(batch, *predictor(known, progress), strict=True):
+            if joint.name not in names:
+                continue
             write_png(manifest.out / joint.output, prediction)
             manifest.add({"source": joint.name, "sha256": joint.sha256, "output": joint.output} | notes)
     manifest.finish()

@@ -206,8 +206,19 @@ def plan(run, stems):
     return todo
 
 
+def batches(stems, todo, size):
+    """Cut all inputs into batches and keep those of which something is to be done -> [[(stem, `Source`, SHA-256)]].
+
+    stems, todo: as for and of `plan`; the SHA-256 is None for what is done. A batch is always completed as a whole, so
+    that a run that was interrupted does exactly what it would have done otherwise.
+    """
+    left, everything = {stem: sha256 for stem, _, sha256 in todo}, list(stems.items())
+    cut = [everything[start : start + size] for start in range(0, len(everything), size)]
+    return [[(*item, left.get(item[0])) for item in batch] for batch in cut if any(stem in left for stem, _ in batch)]
+
+
 def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, progress=None):
-    """Complete what `plan` returned, batch by batch, into the run folder.
+    """Complete the `batches` that are to be done into the run folder.
 
     networks: (generator, discriminator); encoder: as of `completion.complete`. Inputs that cannot be used go to
     `run.failed`.
@@ -228,7 +239,10 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
     for entry in run.outdated:
         run.remove(entry)
     run.save()
-    for batch in _read_batches(run, task, todo, max(1, batch_size // task.samples), skip):
+    for inputs in todo:
+        batch = _read(run, task, inputs, skip)
+        if not batch:
+            continue
         start = time.monotonic()
         found = complete(
             *networks,
@@ -244,6 +258,8 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
         )
         seconds = (time.monotonic() - start) / len(batch)
         for i, (stem, source, sha256, known, other) in enumerate(batch):
+            if sha256 is None:  # done before
+                continue
             pictures = _pictures(task, known, other, to_uint8(found.joints[i]))
             for suffix, picture in pictures.items():
                 write_png(run.out / f"{stem}{suffix}", picture)
@@ -260,20 +276,16 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
     run.save()  # files that failed after the last batch
 
 
-def _read_batches(run, task, todo, size, skip):
-    """Lists of `size` tuples (stem, source, sha256, known, other half); calls skip() for each failed input."""
+def _read(run, task, inputs, skip):
+    """A batch as tuples (stem, source, sha256, known, other half); calls skip() for each input that cannot be used."""
     batch = []
-    for stem, source, sha256 in todo:
+    for stem, source, sha256 in inputs:
         try:
             batch.append((stem, source, sha256, *read_known(read_bytes(source.path), task)))
         except ValueError as error:
             run.failed[source.name] = str(error)
             skip()
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+    return batch
 
 
 def _pictures(task, known, other, joints):

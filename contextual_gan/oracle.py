@@ -5,11 +5,12 @@ z* = argmin_z  weight of the sketch * KL(sketch of G(z) || sketch) + weight of t
 
 from dataclasses import replace
 
+import numpy as np
 import tensorflow as tf
 
 from contextual_gan import completion, images, inference
 from contextual_gan.config import PRESETS
-from contextual_gan.joint import half
+from contextual_gan.joint import SIZE, half
 
 
 def searcher(generator, encoder, balance, iterations):
@@ -20,14 +21,19 @@ def searcher(generator, encoder, balance, iterations):
     """
     settings = replace(PRESETS["fast"], iterations=iterations)
 
-    def losses(z, joints):
-        made = inference.forward(generator, z)
-        divergence = completion.kl_divergence(*(completion.distribution(half(x, "sketch")) for x in (made, joints)))
-        error = tf.reduce_mean(((half(made, "photo") - half(joints, "photo")) / 2) ** 2, axis=(1, 2, 3))
-        total = balance[0] * divergence + balance[1] * tf.cast(error, tf.float64)
-        return total, divergence, total
+    def prepare():
+        network = inference.folded(generator)
 
-    advance = completion.compiled(losses, settings, encoder.curvature)
+        def losses(z, joints):
+            made = network(z)
+            divergence = completion.kl_divergence(*(completion.distribution(half(x, "sketch")) for x in (made, joints)))
+            error = tf.reduce_mean(((half(made, "photo") - half(joints, "photo")) / 2) ** 2, axis=(1, 2, 3))
+            total = balance[0] * divergence + balance[1] * tf.cast(error, tf.float64)
+            return total, divergence, total
+
+        return losses
+
+    advance = completion.compiled(prepare, tf.TensorSpec((None, SIZE, 2 * SIZE, 3)), settings, encoder.curvature)
 
     def find(joints, progress):
         joints = images.to_float(joints)
@@ -37,7 +43,9 @@ def searcher(generator, encoder, balance, iterations):
         options = {"n_init": settings.n_init, "encoder": encoder, "spread": settings.spread}
         z, divergences = completion.initialize(generator, half(joints, "sketch"), **options)
         first = z[range(len(z)), divergences.argmin(axis=1)]
-        best, *_ = completion.descend(advance, tf.constant(joints), first, settings, progress)
+        best = np.empty_like(first)
+        for rows in inference.groups(len(first), len(first)):
+            best[rows], *_ = completion.descend(advance, joints[rows], first[rows], settings, progress)
         return images.to_uint8(inference.generate(generator, best))
 
     return find

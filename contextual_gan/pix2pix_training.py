@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from contextual_gan import checkpoints, config, distribution, pix2pix, training_state
 from contextual_gan.images import grid, to_float, to_uint8
-from contextual_gan.inference import batches
 from contextual_gan.joint import DIRECTIONS, half
 
 BATCH = 16  # images drawn at once
@@ -87,7 +86,8 @@ def draw(generator, known, *, dropout=True, seed=0, progress=lambda n: None):
     """
     found = np.empty_like(known)
     shapes = pix2pix.noise_shapes(generator)
-    for rows in batches(len(known), BATCH):
+    for start in range(0, len(known), BATCH):
+        rows = slice(start, start + BATCH)
         given = known[rows]
         padded = np.concatenate([given, np.zeros_like(given, shape=(BATCH - len(given), *given.shape[1:]))])
         masks = [tf.ones((BATCH, *shape)) for shape in shapes]

@@ -48,7 +48,9 @@ def main(args):
         )
         found, ignored = sources.find_images(args.input, excluded=args.out)
         run = folder_completion.Run(args.out, task, args.overwrite)
-        todo = folder_completion.plan(run, sources.output_stems(found))
+        stems = sources.output_stems(found)
+        todo = folder_completion.plan(run, stems)
+        batches = folder_completion.batches(stems, todo, max(1, args.batch_size // args.samples))
         if not found:
             raise ValueError(f"no images in {', '.join(args.input)}")
     if ignored:
@@ -61,8 +63,9 @@ def main(args):
             networks = checkpoints.load_networks(args.weights)
             encoder = checkpoints.load_encoder(args.weights, args.direction) if task.encoder_sha256 else None
         options = {"encoder": encoder, "batch_size": args.batch_size}
-        with progress(task.evaluations() * len(todo), f"completing {len(todo)}", "iterations") as advance:
-            folder_completion.complete_folder(run, task, todo, networks, progress=advance, **options)
+        evaluations = task.evaluations() * sum(map(len, batches))
+        with progress(evaluations, f"completing {len(todo)}", "iterations") as advance:
+            folder_completion.complete_folder(run, task, batches, networks, progress=advance, **options)
         figures.draw_pages(run, task, networks[0])
         if args.show_initializations:
             figures.draw_initializations(run, task, networks[0], encoder)

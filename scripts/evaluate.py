@@ -175,11 +175,11 @@ def predict(args, chosen, plans, joints):
         predictors = {name: chosen[name].prepare(args.batch_size) for name in todo}
         evaluation.begin(args.out, plans.values(), joints)
     for name, (manifest, left) in todo.items():
-        steps = chosen[name].steps
+        steps, batches = chosen[name].steps, evaluation.batches(joints, left, args.batch_size)
         unit = "iterations" if steps > 1 else "images"
-        with progress(steps * len(left), f"{name}, {len(left)} images", unit) as advance:
-            options = {"direction": args.direction, "batch_size": args.batch_size, "progress": advance}
-            evaluation.predict(manifest, left, predictors[name], **options)
+        with progress(steps * sum(map(len, batches)), f"{name}, {len(left)} images", unit) as advance:
+            options = {"direction": args.direction, "progress": advance}
+            evaluation.predict(manifest, left, batches, predictors[name], **options)
 
 
 def score_folders(args):

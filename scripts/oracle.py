@@ -31,7 +31,7 @@ def parse():
     parser.add_argument("--out", required=True, metavar="OUT", help="folder for the images and tables")
     parser.add_argument("--limit", type=command.positive, default=100, metavar="N", help="images (default: 100)")
     parser.add_argument("--iterations", type=command.positive, default=200, metavar="N", help="steps (default: 200)")
-    parser.add_argument("--batch-size", type=command.positive, default=50, metavar="N", help="searched at once")
+    parser.add_argument("--batch-size", type=command.positive, default=64, metavar="N", help=command.BATCH_SIZE)
     parser.add_argument("--overwrite", action="store_true", help="replace what OUT holds of other settings")
     parser.add_argument("--weights", default="celeba", help="networks: published, a .safetensors file or a run")
     return parser.parse_args()
@@ -80,7 +80,7 @@ def search(args, plans, joints):
     command.import_tensorflow()
     import numpy as np
 
-    from contextual_gan import checkpoints, images, oracle
+    from contextual_gan import checkpoints, evaluation, images, oracle
     from contextual_gan.progress import progress
 
     with command.mistakes():
@@ -88,16 +88,18 @@ def search(args, plans, joints):
         encoder = checkpoints.load_encoder(args.weights, "photo")
         for manifest, _ in plans.values():
             manifest.begin({found.name: found.output for found in joints})
-    evaluations = sum(len(left) for row, (_, left) in plans.items() if BALANCES[row]) * (args.iterations + 1)
+    batches = {row: evaluation.batches(joints, left, args.batch_size) for row, (_, left) in plans.items()}
+    evaluations = sum(sum(map(len, batches[row])) for row in plans if BALANCES[row]) * (args.iterations + 1)
     with progress(evaluations, "searching", "iterations") as advance:
         for row, (manifest, left) in plans.items():
             find = oracle.searcher(generator, encoder, BALANCES[row], args.iterations)
-            for start in range(0, len(left), args.batch_size):
-                batch = left[start : start + args.batch_size]
+            names = {found.name for found in left}
+            for batch in batches[row]:
                 pixels = np.stack([found.pixels for found in batch])
                 for found, image in zip(batch, find(pixels, lambda n, _: advance(n, row)), strict=True):  # noqa: B023
-                    images.write_png(manifest.out / found.output, image)
-                    manifest.add({"source": found.name, "sha256": found.sha256, "output": found.output})
+                    if found.name in names:
+                        images.write_png(manifest.out / found.output, image)
+                        manifest.add({"source": found.name, "sha256": found.sha256, "output": found.output})
             manifest.finish()
 
 
