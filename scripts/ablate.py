@@ -67,7 +67,8 @@ def main(args):
         print(f"--- {name}: evaluate.py {flags}", flush=True)
         given = ["--data", args.data, "--limit", args.limit, "--method", method, "--out", out]
         given += ["--overwrite"] * args.overwrite
-        status = max(status, evaluate.main(evaluate.parse([*flags.split(), *map(str, given)])))
+        with command.locked(out):
+            status = max(status, evaluate.main(evaluate.parse([*flags.split(), *map(str, given)])))
         record = scoring.read_json(out, of_folders=False)
         rows[name], images = record[method], record["settings"]["images"]
     table = scoring.table(rows, f"{images} images", COLUMNS)
@@ -77,4 +78,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    command.run(main, parse())
+    command.run(main, arguments := parse(), out=arguments.out)

@@ -59,6 +59,7 @@ def main(args):
     if any(left for _, left in plans.values()):
         search(args, plans, joints)
     else:
+        evaluation.close(plans.values())
         print("nothing to do: all searches are done")
     tables = []
     with command.mistakes():
@@ -87,7 +88,7 @@ def search(args, plans, joints):
         generator, _ = checkpoints.load_networks(args.weights)
         encoder = checkpoints.load_encoder(args.weights, "photo")
         for manifest, _ in plans.values():
-            manifest.begin({found.name: found.output for found in joints})
+            manifest.begin({found.name: found.output for found in joints}, replace=args.overwrite)
     evaluations = sum(len(left) for row, (_, left) in plans.items() if BALANCES[row]) * (args.iterations + 1)
     with progress(evaluations, "searching", "iterations") as advance:
         for row, (manifest, left) in plans.items():
@@ -96,10 +97,10 @@ def search(args, plans, joints):
                 batch = left[start : start + args.batch_size]
                 pixels = np.stack([found.pixels for found in batch])
                 for found, image in zip(batch, find(pixels, lambda n, _: advance(n, row)), strict=True):  # noqa: B023
-                    images.write_png(manifest.out / found.output, image)
-                    manifest.add({"source": found.name, "sha256": found.sha256, "output": found.output})
+                    entry = {"source": found.name, "sha256": found.sha256, "output": found.output}
+                    manifest.add(entry, images.encode_png(image))
             manifest.finish()
 
 
 if __name__ == "__main__":
-    command.run(main, parse())
+    command.run(main, arguments := parse(), out=arguments.out)
