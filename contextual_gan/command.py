@@ -174,7 +174,7 @@ def report_failed(failed):
 
 
 def check_file(path, overwrite=False):
-    """Refuse what cannot be, or must not become, a file that a command writes: one that is there, unless `overwrite`."""
+    """Refuse a path that a command cannot write a file to, and a file that is there, unless `overwrite`."""
     from contextual_gan.lock import check_folder
 
     with mistakes():

@@ -227,6 +227,7 @@ def _read_record(path):
         record = parse_json(read_bytes(path, LARGEST_RECORD))
         whole = (
             isinstance(record["settings"], dict)
+            and all(isinstance(record.get(key, []), list) for key in ("results", "failed", "figures", "writing"))
             and all(map(_is_entry, record["results"]))
             and all(isinstance(e["input"], str) and isinstance(e["reason"], str) for e in record["failed"])
             and all(is_safe(name) for key in ("figures", "writing") for name in record.get(key, ()))

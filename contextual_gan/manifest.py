@@ -6,6 +6,7 @@ the parameters, and "output", "skipped" or "failed"}. Nothing in them depends on
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 
@@ -202,7 +203,10 @@ def parse_json(data):
     def refuse(constant):
         raise ValueError(f"{constant} is not JSON")
 
-    return json.loads(data, parse_constant=refuse)
+    def finite(text):
+        return number if math.isfinite(number := float(text)) else refuse(text)
+
+    return json.loads(data, parse_constant=refuse, parse_float=finite)
 
 
 def is_number(value):
@@ -211,9 +215,13 @@ def is_number(value):
 
 
 def is_safe(name):
-    """Whether a name that a record lists is that of a file below the folder, spelled in the one usual way."""
-    parts = name.split("/")
-    return not ({"", ".", ".."} & set(parts)) and "\0" not in name
+    """Whether a name that a record lists is a text, and that of a file below the folder, spelled in the usual way."""
+    if not isinstance(name, str) or "\0" in name or {"", ".", ".."} & set(name.split("/")):
+        return False
+    try:
+        return bool(os.fsencode(name))
+    except UnicodeEncodeError:
+        return False
 
 
 def _differences(old, new):

@@ -147,10 +147,9 @@ def divide(items, out, parameters, *, test=None, seed=0, listed=None, overwrite=
     hand them and `refuse` on to folders.apply_to_folder, with the same out, parameters (of all that decides the
     outputs) and overwrite, and its report to `finish`.
     listed: a file for `read_split`, whose last number is returned too; images that are not in it are skipped.
-    also: names of further files that will be written into `out`.
-    Without a list, `choose` decides; what an earlier run put into `out` keeps its part and counts, also where the input is
-    gone.
-    Raises ValueError as the functions above, for other parameters, and for a split.csv (or one of `also`) of unknown origin.
+    Without it, `choose` decides; what an earlier run put into `out` keeps its part and counts, also where the input is
+    gone. also: names of further files that will be written into `out`.
+    Raises ValueError as the functions above, for other parameters, and for a file of unknown origin in the way.
     """
     out, names = Path(out), {item.source: spelled_out(item.source) for item in items}
     manifest = Manifest(out, parameters, overwrite)

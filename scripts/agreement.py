@@ -28,11 +28,20 @@ def parse():
 def read(folder, method):
     """{name: {metric: value}} of the images of an evaluation. Raises ValueError."""
     from contextual_gan import scoring
+    from contextual_gan.manifest import is_number
 
     record = scoring.read_json(folder, of_folders=False)
     if method not in record:
         raise ValueError(f"{folder}: there is no method {method} in its metrics.json, which evaluate.py writes")
-    return {image["name"]: image for image in record[method]["images"]}
+    try:
+        images = {image["name"]: image for image in record[method]["images"]}
+        metrics = {tuple(image) for image in images.values()}
+        values = [value for image in images.values() for name, value in image.items() if name != "name"]
+        if len(metrics) > 1 or not all(value == "inf" or is_number(value) for value in values):
+            raise TypeError
+        return images
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder}/metrics.json is damaged: make it again with evaluate.py") from error
 
 
 def main(args):

@@ -202,9 +202,7 @@ def score_folders(args):
         )
     command.report_failed(failed)
     print(table := scoring.table({"predictions": found}), end="")
-    print(
-        f"{len(found['images'])} pairs, {len(failed)} failed, {len(unused)} images of {command.printable(predictions)} not used"
-    )
+    print(f"{len(found['images'])} pairs, {len(failed)} failed, {len(unused)} images of {predictions} not used")
     if unused:
         print(f"not used: {', '.join(map(command.printable, unused[:10]))}{' ...' * (len(unused) > 10)}")
     if args.out:
