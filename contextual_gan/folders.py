@@ -46,7 +46,7 @@ class Report:
     entries: list  # of all inputs that ever went into the folder, sorted by source
     new: int  # entries that are new or have changed
     gone: int  # entries whose input is no longer there
-    replaced: list  # sources whose content has changed: their results were made anew
+    replaced: list = field(default_factory=list)  # sources whose content has changed: their results were made anew
 
     @property
     def done(self):
