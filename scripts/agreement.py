@@ -22,6 +22,7 @@ def parse():
         parser.add_argument(name, metavar=name.upper(), help="folder of evaluate.py")
     parser.add_argument("--method", default="contextual", help="that both have evaluated (default: %(default)s)")
     parser.add_argument("--out", metavar="FILE", help="Markdown file for the table")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     return parser.parse_args()
 
 
@@ -48,11 +49,10 @@ def main(args):
     import numpy as np
 
     from contextual_gan import images, metrics
-    from contextual_gan.manifest import check_folder
 
+    if args.out:
+        command.check_file(args.out, args.overwrite)
     with command.mistakes():
-        if args.out:
-            check_folder(Path(args.out).parent)
         first, second = (read(folder, args.method) for folder in (args.first, args.second))
         if len(names := sorted(first.keys() & second.keys())) < 3:
             raise ValueError(
