@@ -60,7 +60,7 @@ class Member:
             if self.info.compress_type in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
                 return self._decompressed(size)
             with self.archive.open(self.info) as file:
-                return file.read(size)
+                return file.read(min(size, self.info.file_size))
         except Exception as error:  # BadZipFile, zlib.error, NotImplementedError, EOFError, OSError and more
             raise ImageError(f"damaged in the archive: {' '.join(str(error).split())}") from error
 
