@@ -22,6 +22,7 @@ from contextual_gan.images import (
     remove_parts,
 )
 from contextual_gan.joint import DIRECTIONS, SIZE, half
+from contextual_gan.lock import was_interrupted
 from contextual_gan.manifest import Manifest
 from contextual_gan.sources import images_in, output_stems
 
@@ -117,7 +118,6 @@ def begin(out, plans, joints, overwrite=False):
     The results of predictions that are to be replaced are removed. Raises ValueError if files of another origin are in
     the way, unless `overwrite`.
     """
-    remove_parts(Path(out) / name for name in RESULTS)
     for manifest, left in plans:
         if left:
             manifest.begin({joint.name: joint.output for joint in joints}, replace=overwrite)
@@ -126,8 +126,10 @@ def begin(out, plans, joints, overwrite=False):
             (Path(out) / name).unlink(missing_ok=True)
 
 
-def close(plans):
-    """Finish what a kill has left open after the last prediction: the journals become manifests."""
+def close(out, plans):
+    """Finish what a kill has left in `out` after the last prediction: journals become manifests, parts are removed."""
+    if was_interrupted(out) or any(not manifest.is_unknown for manifest, _ in plans):
+        remove_parts(Path(out) / name for name in RESULTS)
     for manifest, left in plans:
         if not left and manifest.is_open:
             manifest.begin({})

@@ -114,7 +114,7 @@ def main(args):
     scores = None
     if not any(left for _, left in plans.values()):
         print("nothing to do: all predictions are there")
-        evaluation.close(plans.values())
+        evaluation.close(out, plans.values())
         with command.mistakes():
             scores = scoring.read_scores(out, plans, settings, failed, joints)
     if not scores:
@@ -176,7 +176,7 @@ def predict(args, chosen, plans, joints):
         command.import_tensorflow()
     with command.mistakes():
         predictors = {name: chosen[name].prepare(args.batch_size) for name in todo}
-        evaluation.close(plans.values())
+        evaluation.close(args.out, plans.values())
         evaluation.begin(args.out, plans.values(), joints, args.overwrite)
     for name, (manifest, left) in todo.items():
         steps = chosen[name].steps

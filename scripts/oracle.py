@@ -62,7 +62,7 @@ def main(args):
     if any(left for _, left in plans.values()):
         search(args, plans, joints)
     else:
-        evaluation.close(plans.values())
+        evaluation.close(out, plans.values())
         print("nothing to do: all searches are done")
     tables = []
     with command.mistakes():
