@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from contextual_gan.folders import Skip
-from contextual_gan.images import centre_square
+from contextual_gan.images import ImageError, centre_square, read_bytes
 
 # Of each choice of three landmarks: their numbers among dlib's 68 and 5 points, and their places in the unit square
 # (TEMPLATE of OpenFace's align_dlib.py, the mean face, stretched to the square). Then the weights by which the five
@@ -212,11 +212,11 @@ def read_celeba_landmarks(path):
     Raises ValueError naming the file and the line that is not as it should be.
     """
     try:
-        lines = Path(path).read_text(encoding="ascii").splitlines()
+        lines = read_bytes(path).decode("ascii").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a text of plain ASCII") from error
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from error
+    except ImageError as error:
+        raise ValueError(f"{path}: {error}") from error
     if len(lines) < 2 or not re.fullmatch(r"\s*\d{1,9}\s*", lines[0]):
         raise ValueError(f"{path}, line 1: must be the number of photos")
     columns = [f"{point}_{axis}" for point in CELEBA_POINTS for axis in "xy"]

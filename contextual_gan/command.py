@@ -21,6 +21,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a used up quota
 MOST_NAMES = 20  # printed of those skipped for the same reason, and of reasons
 LONGEST_PRINTED = 200
 BATCH_SIZE = "searched at once, in powers of two: 100 is 64 + 32 + 4, and 7 is filled up to 8 (default: 64)"
+# what would command a terminal; the end of a line, a tabulator and the carriage return of a progress bar stay
+CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if chr(c) not in "\n\r\t"}
 
 
 class UserError(Exception):
@@ -49,7 +51,7 @@ class ArgumentParser(argparse.ArgumentParser):
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
     def error(self, message):
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: {printable(message, longest=None)} (see {self.prog} --help)\n")
 
 
 def positive(text):
@@ -66,17 +68,84 @@ def not_negative(text):
     return number
 
 
-def run(main, args):
-    """Call main(args) -> exit status, turn what it raises into one line on stderr and a status, and exit."""
-    try:
-        status = main(args)
-        sys.stdout.flush()
-    except (KeyboardInterrupt, Exception) as error:
-        line, status = _verdict(error)
-        if args.debug:
-            traceback.print_exc()
-        print(f"{os.path.basename(sys.argv[0])}: {line}", file=sys.stderr)
+def run(main, args, out=None):
+    """Call main(args) -> exit status, turn what it raises into one line on stderr and a status, and exit.
+
+    out: the folder that it writes, whose lock is held meanwhile.
+    """
+    with _steady_streams():
+        try:
+            with locked(out):
+                status = main(args)
+        except (KeyboardInterrupt, Exception) as error:
+            line, status = _verdict(error)
+            if args.debug:
+                traceback.print_exc()
+            print(f"{os.path.basename(sys.argv[0])}: {printable(line, longest=None)}", file=sys.stderr)
     sys.exit(status)
+
+
+@contextlib.contextmanager
+def locked(out, **options):
+    """Hold the `lock.lock` of an output folder, unless it is None; that another command holds it is a `UserError`."""
+    from contextual_gan.lock import lock
+
+    with contextlib.ExitStack() as stack:
+        with mistakes():
+            if out is not None:
+                stack.enter_context(lock(out, **options))
+        yield
+
+
+class _Steady:
+    """stdout or stderr: what it cannot spell is spelled out, and where nobody reads it any more, the work goes on."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def write(self, text):
+        self._attempt(self.stream.write, text.translate(CONTROLS))
+        return len(text)
+
+    def flush(self):
+        self._attempt(self.stream.flush)
+
+    def _attempt(self, function, *arguments):
+        try:
+            function(*arguments)
+        except OSError:  # a closed pipe, a full disk
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.stream.fileno())
+            os.close(nowhere)
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+
+@contextlib.contextmanager
+def _steady_streams():
+    """Make stdout and stderr `_Steady`, also where they were closed from the beginning."""
+    for number in range(3):  # or else the next files that are opened would get these numbers, and be printed into
+        try:
+            os.fstat(number)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, number)  # unlike open, for child processes too
+            if nowhere != number:
+                os.close(nowhere)
+    before = sys.stdout, sys.stderr
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            stream = open(os.devnull, "w")  # noqa: SIM115  as long as the process
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+        setattr(sys, name, _Steady(stream))
+    try:
+        yield
+        sys.stdout.flush()
+    finally:
+        sys.stdout, sys.stderr = before
 
 
 def _verdict(error):
@@ -102,7 +171,19 @@ def _verdict(error):
 def report_failed(failed):
     """Print a line on stderr for each (name, reason)."""
     for name, reason in failed:
-        print(f"failed: {printable(name)}: {reason}", file=sys.stderr)
+        print(f"failed: {printable(name)}: {printable(reason, longest=None)}", file=sys.stderr)
+
+
+def check_file(path, overwrite=False):
+    """Refuse a path that a command cannot write a file to, and a file that is there, unless `overwrite`."""
+    from contextual_gan.lock import check_folder
+
+    with mistakes():
+        check_folder(Path(path).parent)
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise UserError(f"{path} is there and is not a file: give another name")
+    if os.path.lexists(path) and not overwrite:
+        raise UserError(f"{path} is there already: give another name, or --overwrite")
 
 
 def add_folder_arguments(parser):
@@ -142,26 +223,34 @@ def apply_to_folder(function, items, out, args, **options):
 def report(report):
     """Print what became of the inputs -> exit status, 1 if any failed."""
     for entry in report.failed:
-        print(f"failed: {printable(entry['source'])}: {entry['failed']}", file=sys.stderr)
+        print(f"failed: {printable(entry['source'])}: {printable(entry['failed'], longest=None)}", file=sys.stderr)
     reasons = {}
     for entry in report.skipped:
         reasons.setdefault(entry["skipped"], []).append(printable(entry["source"]))
     for reason, names in list(reasons.items())[:MOST_NAMES]:
         more = ", ..." * (len(names) > MOST_NAMES)
-        print(f"skipped, {reason}: {len(names)}: {', '.join(names[:MOST_NAMES])}{more}", file=sys.stderr)
+        print(
+            f"skipped, {printable(reason, longest=None)}: {len(names)}: {', '.join(names[:MOST_NAMES])}{more}",
+            file=sys.stderr,
+        )
     if len(reasons) > MOST_NAMES or any(len(names) > MOST_NAMES for names in reasons.values()):
         print(f"all that were skipped, with the reasons: {report.out}/manifest.jsonl", file=sys.stderr)
     if report.gone:
         print(f"kept: {report.gone} results of inputs that are no longer there", file=sys.stderr)
+    if report.replaced:
+        names = (
+            f"{', '.join(map(printable, report.replaced[:MOST_NAMES]))}{' ...' * (len(report.replaced) > MOST_NAMES)}"
+        )
+        print(f"made anew, as the inputs have changed: {len(report.replaced)}: {names}", file=sys.stderr)
     counts = f"{len(report.done)} images in {report.out}, {len(report.skipped)} skipped, {len(report.failed)} failed"
     print(counts if report.new else f"nothing to do: {counts}")
     return 1 if report.failed else 0
 
 
-def printable(name):
+def printable(name, longest=LONGEST_PRINTED):
     """A name from anywhere in one short line: odd characters spelled out, the middle of a long one left out."""
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in name)
-    return text if len(text) <= LONGEST_PRINTED else f"{text[:60]}...{text[-30:]}"
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(name))
+    return text if longest is None or len(text) <= longest else f"{text[:60]}...{text[-30:]}"
 
 
 def _room(path):

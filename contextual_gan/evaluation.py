@@ -6,6 +6,7 @@ interrupted, continued and extended; what is scored are these files.
 
 import contextlib
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,15 +16,18 @@ from contextual_gan.folders import Item, impossible
 from contextual_gan.images import (
     ImageError,
     decode_rgba,
+    encode_png,
     on_background,
     read_image,
-    write_png,
+    remove_parts,
 )
 from contextual_gan.joint import DIRECTIONS, SIZE, half
+from contextual_gan.lock import was_interrupted
 from contextual_gan.manifest import Manifest
 from contextual_gan.sources import images_in, output_stems
 
 RESULTS = ("grid.png", "table.md", "metrics.json")  # beside the folders of the methods
+LONGEST_METHOD = "nearest-sketch"
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,11 @@ def read_joints(location, *, excluded=None, limit=None):
     found, refused = joint_sources(location, excluded)
     stems = {source.name: stem for stem, source in output_stems(found).items()}
     reasons, sources = dict(refused), {source.name: source for source in found}
-    reasons |= dict(impossible([Item(name, f"{stem}.png", ()) for name, stem in stems.items()]))
+    reasons |= dict(
+        impossible(
+            [Item(name, f"{stem}.png", ()) for name, stem in stems.items()], Path(excluded or "") / LONGEST_METHOD
+        )
+    )
     for name in sorted(reasons.keys() | sources.keys())[:limit]:
         try:
             if name in reasons:
@@ -104,15 +112,15 @@ def plan(out, parameters, joints, overwrite=False):
     return manifest, left
 
 
-def begin(out, plans, joints):
+def begin(out, plans, joints, overwrite=False):
     """Make the folder `out` ready for what `plans`, of `plan`, leave to do; `joints` are all that are evaluated.
 
     The results of predictions that are to be replaced are removed. Raises ValueError if files of another origin are in
-    the way.
+    the way, unless `overwrite`.
     """
     for manifest, left in plans:
         if left:
-            manifest.begin({joint.name: joint.output for joint in joints})
+            manifest.begin({joint.name: joint.output for joint in joints}, replace=overwrite)
     if any(manifest.outdated or any(joint.name in manifest.entries for joint in left) for manifest, left in plans):
         for name in RESULTS:
             (Path(out) / name).unlink(missing_ok=True)
@@ -129,6 +137,30 @@ def batches(joints, left, size):
     return [batch for batch in cut if any(joint.name in names for joint in batch)]
 
 
+def close(out, plans):
+    """Finish what a kill has left in `out` after the last prediction: journals become manifests, parts are removed."""
+    if was_interrupted(out) or any(not manifest.is_unknown for manifest, _ in plans):
+        remove_parts(Path(out) / name for name in RESULTS)
+    for manifest, left in plans:
+        if not left and manifest.is_open:
+            manifest.begin({})
+            manifest.finish()
+
+
+def refuse_foreign(out, record, plans=()):
+    """Raise ValueError if files in `out` have the names of the results but are not those of an evaluation.
+
+    record: what metrics.json there says, {} if it is none of ours. A folder with predictions is one of ours, too.
+    """
+    if record or any(not manifest.is_unknown for manifest, _ in plans):
+        return
+    for name in RESULTS:
+        if os.path.lexists(Path(out) / name):
+            raise ValueError(
+                f"{Path(out) / name} is there, but not of an evaluation; give another --out, or --overwrite"
+            )
+
+
 def predict(manifest, left, batches, predictor, *, direction, progress=lambda n, note="": None):
     """Predict the `batches` of joints, and write the predictions of those that are left.
 
@@ -140,8 +172,8 @@ def predict(manifest, left, batches, predictor, *, direction, progress=lambda n,
         for joint, prediction, notes in zip(batch, *predictor(known, progress), strict=True):
             if joint.name not in names:
                 continue
-            write_png(manifest.out / joint.output, prediction)
-            manifest.add({"source": joint.name, "sha256": joint.sha256, "output": joint.output} | notes)
+            entry = {"source": joint.name, "sha256": joint.sha256, "output": joint.output}
+            manifest.add(entry | notes, encode_png(prediction))
     manifest.finish()
 
 

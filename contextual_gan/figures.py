@@ -3,23 +3,25 @@
 import numpy as np
 
 from contextual_gan.completion import initialize
+from contextual_gan.folder_completion import ROWS_PER_PAGE, page_names
 from contextual_gan.images import enlarge, framed, grid, read_image, to_uint8, write_png
 from contextual_gan.inference import generate
 from contextual_gan.joint import DIRECTIONS
 
-ROWS_PER_PAGE = 12
+ROWS_PER_FIGURE = 24
 
 
 def draw_pages(run, task, generator):
     """Draw the grid of all results as grid.png, grid_2.png, ...: known half, G of the initial z, completion, truth."""
     stems = sorted(run.results)
-    for number, start in enumerate(range(0, len(stems), ROWS_PER_PAGE), start=1):
+    starts = range(0, len(stems), ROWS_PER_PAGE)
+    for name, start in zip(page_names(len(stems)), starts, strict=True):
         page = stems[start : start + ROWS_PER_PAGE]
         middle = (len(page) + 1) // 2 if len(page) > 4 else len(page)  # two blocks side by side fit a screen better
         blocks = [_block(run, task, generator, part) for part in (page[:middle], page[middle:]) if part]
         height = blocks[0].shape[0]
         blocks = [np.pad(b, ((0, height - len(b)), (0, 0), (0, 0)), constant_values=255) for b in blocks]
-        write_png(run.out / ("grid.png" if number == 1 else f"grid_{number}.png"), np.concatenate(blocks, axis=1))
+        write_png(run.out / name, np.concatenate(blocks, axis=1))
 
 
 def _block(run, task, generator, stems, scale=3):
@@ -38,19 +40,14 @@ def _block(run, task, generator, stems, scale=3):
     return grid(rows, titles, stems)
 
 
-def draw_rows(path, rows, titles, labels, scale=2):
-    """Draw rows of images into PNGs of 24 rows at most, PATH, then PATH with _2, ... in its name -> the first of them.
-
-    Further pages of an earlier run are removed.
-    """
-    for page in path.parent.glob(f"{path.stem}_*.png"):
-        if page.stem.removeprefix(f"{path.stem}_").isdigit():
-            page.unlink()
-    for number, start in enumerate(range(0, len(rows), 2 * ROWS_PER_PAGE), start=1):
-        part = slice(start, start + 2 * ROWS_PER_PAGE)
-        page = path if number == 1 else path.with_stem(f"{path.stem}_{number}")
-        write_png(page, grid([[enlarge(cell, scale) for cell in row] for row in rows[part]], titles, labels[part]))
-    return path
+def draw_rows(folder, stem, rows, titles, labels, scale=2):
+    """Draw rows of images into PNGs of 24 rows at most, called as by `page_names` -> their names."""
+    names = page_names(len(rows), stem, ROWS_PER_FIGURE)
+    for name, start in zip(names, range(0, len(rows), ROWS_PER_FIGURE), strict=True):
+        part = slice(start, start + ROWS_PER_FIGURE)
+        page = grid([[enlarge(cell, scale) for cell in row] for row in rows[part]], titles, labels[part])
+        write_png(folder / name, page)
+    return names
 
 
 def draw_initializations(run, task, generator, encoder=None, columns=6, scale=2):

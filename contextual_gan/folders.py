@@ -6,6 +6,7 @@ the manifest. So the folder depends on the inputs and the parameters only, not o
 or how many workers did it.
 """
 
+import errno
 import hashlib
 import os
 from contextlib import closing, nullcontext
@@ -15,11 +16,12 @@ from pathlib import Path, PurePosixPath
 import cv2
 
 from contextual_gan import pools
-from contextual_gan.images import ImageError, decode_rgba, encode_png, on_background, replace_file
+from contextual_gan.images import ImageError, decode_rgba, encode_png, on_background
 from contextual_gan.manifest import Manifest
 from contextual_gan.progress import progress
 
 LONGEST_NAME = 255 - len("..part")  # bytes of one name that file systems allow, less what writing adds
+LONGEST_PATH = 4095 - len("/..part")  # the same of whole paths
 
 
 class Skip(Exception):
@@ -44,6 +46,7 @@ class Report:
     entries: list  # of all inputs that ever went into the folder, sorted by source
     new: int  # entries that are new or have changed
     gone: int  # entries whose input is no longer there
+    replaced: list = field(default_factory=list)  # sources whose content has changed: their results were made anew
 
     @property
     def done(self):
@@ -83,7 +86,8 @@ def apply_to_folder(
     failed is tried again.
     """
     manifest = Manifest(out, parameters, overwrite)
-    failures = [*refused, *impossible(items)]
+    before = {source: entry["sha256"] for source, entry in manifest.entries.items() if "output" in entry}
+    failures = [*refused, *impossible(items, out)]
     unusable = {source for source, _ in failures}
     items = [item for item in items if item.source not in unusable]
     with pools.connect(workers, scheduler) as pool:
@@ -92,18 +96,20 @@ def apply_to_folder(
         left = sum(not manifest.has(item.source, item.output) for item in items)
         with progress(left, label, "images") if label and left else nullcontext(lambda n: None) as advance:
 
-            def settle(entry):
-                news.append(manifest.add(entry))
+            def settle(entry, data=None):
+                news.append(_recorded(manifest, entry, data))
                 advance(1)
 
             tasks = _tasks(function, items, manifest, refuse, settle)
             with closing(pools.run(_work, tasks, pool)) as results:
                 for (item, entry), result in results:
-                    settle(entry | _written(result, manifest.out, item.output))
+                    settle(*_outcome(entry, result, item.output))
     manifest.finish()
     entries = [manifest.entries[source] for source in sorted(manifest.entries)]
     known = unusable | {item.source for item in items}
-    return Report(manifest.out, entries, sum(news), sum(entry["source"] not in known for entry in entries))
+    gone = sum(entry["source"] not in known for entry in entries)
+    replaced = [e["source"] for e in entries if before.get(e["source"], e["sha256"]) != e["sha256"]]
+    return Report(manifest.out, entries, sum(news), gone, replaced)
 
 
 def _tasks(function, items, manifest, refuse, settle):
@@ -142,26 +148,35 @@ def _work(function, files, arguments):
         return {"failed": f"{type(error).__name__}: {' '.join(str(error).split())}"}
 
 
-def _written(result, out, output):
-    """The end of a manifest entry; the PNG, if there is one, has been written."""
+def _outcome(entry, result, output):
+    """(whole manifest entry, bytes of the PNG or None) of what `_work` has returned."""
     if isinstance(result, pools.WorkerDied):
-        return {"failed": "the process that worked on it died"}
+        return entry | {"failed": "the process that worked on it died"}, None
     if "output" in result:
-        replace_file(out / output, result["output"])
-        return result | {"output": output}
-    return result
+        return entry | result | {"output": output}, result["output"]
+    return entry | result, None
 
 
-def impossible(items):
-    """[(source, reason)] of the items whose output no file system could hold beside the others."""
+def _recorded(manifest, entry, data):
+    """`Manifest.add`; a path that this file system finds too long costs its own input alone."""
+    try:
+        return manifest.add(entry, data)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return manifest.add({key: entry[key] for key in ("source", "sha256")} | {"failed": error.strerror})
+
+
+def impossible(items, out=""):
+    """[(source, reason)] of the items whose output no file system could hold beside the others, below `out`."""
     folders = {item.output.rpartition("/")[0] for item in items}
     folders |= {str(parent) for folder in folders for parent in PurePosixPath(folder).parents}
-    reasons = []
+    reasons, longest = [], LONGEST_PATH - len(os.fsencode(out))
     for item in items:
         if item.output in folders:
             reasons.append((item.source, f"its result {item.output} would have the name of a folder of others"))
-        elif len(item.output) > LONGEST_NAME // 4 and (  # a character has at most 4 bytes
-            max(len(os.fsencode(part)) for part in item.output.split("/")) > LONGEST_NAME
+        elif 4 * len(item.output) > min(LONGEST_NAME, longest) and (  # a character has at most 4 bytes
+            len(name := os.fsencode(item.output)) > longest or max(map(len, name.split(b"/"))) > LONGEST_NAME
         ):
             reasons.append((item.source, "its name is too long"))
     return reasons

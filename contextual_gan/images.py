@@ -6,6 +6,7 @@ array or raises `ImageError` with one line that says why (section 7 of the speci
 
 import contextlib
 import io
+import itertools
 import os
 import re
 import stat
@@ -29,14 +30,17 @@ TURNS = {  # EXIF orientation -> what makes the picture upright
 }
 MAX_BYTES = 20 * 10**6
 MAX_PIXELS = 25 * 10**6
+MAX_SCANS = 100  # of a progressive JPEG, each of which costs as much as the first; encoders write about ten
+MAX_SEGMENTS = 10**5  # of a file; a picture has a few dozen, one of 20 MB a few thousand
+JPEG_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])", re.DOTALL)  # in the data of a scan: what ends it
 
 
 class ImageError(ValueError):
     """A file that cannot be used as an image. The message is one line: the reason, without the path."""
 
 
-def read_bytes(path):
-    """Read a regular file of at most `MAX_BYTES` (20 MB); pipes and devices are refused without touching them.
+def read_bytes(path, limit=MAX_BYTES):
+    """Read a regular file of at most `limit` bytes (20 MB); pipes and devices are refused without touching them.
 
     Raises `ImageError` with the reason.
     """
@@ -44,10 +48,10 @@ def read_bytes(path):
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # opening a FIFO would wait for ever, a device has no end
             raise ImageError("not a regular file")
-        if status.st_size > MAX_BYTES:
-            raise ImageError(f"{status.st_size / 1e6:.1f} MB, the limit is {MAX_BYTES / 1e6:.0f} MB")
+        if status.st_size > limit:
+            raise ImageError(f"{status.st_size / 1e6:.1f} MB, the limit is {limit / 1e6:.0f} MB")
         with open(path, "rb") as file:
-            return file.read(MAX_BYTES)
+            return file.read(limit)
     except OSError as error:
         raise ImageError(error.strerror or str(error)) from error
 
@@ -61,6 +65,10 @@ def decode_rgba(data):
     """
     if not data:
         raise ImageError("empty file")
+    if data[:2] == b"\xff\xd8":
+        _check_scans(data)
+    elif data[:4] == b"\x89PNG" and _chunks(data) > MAX_SEGMENTS:
+        raise ImageError(f"more than {MAX_SEGMENTS} chunks, this is no picture")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of sizes and metadata; the size is checked below
@@ -81,6 +89,29 @@ def decode_rgba(data):
         raise ImageError("not enough memory to decode it") from error
     except Exception as error:  # decoders raise nearly anything on damaged input: struct.error, SyntaxError, zlib.error
         raise ImageError(f"damaged image: {' '.join(str(error).split()) or type(error).__name__}") from error
+
+
+def _check_scans(data):
+    """Raise `ImageError` for a JPEG that takes far longer to decode than its size says."""
+    position, scans, segments = 2, 0, 0
+    while marker := JPEG_MARKER.search(data, position):
+        kind, end = marker[1][0], marker.end()
+        segments, scans = segments + 1 + len(marker[0]) // 100, scans + (kind == 0xDA)
+        if scans > MAX_SCANS:
+            raise ImageError(f"more than {MAX_SCANS} scans, a progressive JPEG has about ten")
+        if segments > MAX_SEGMENTS:
+            raise ImageError(f"more than {MAX_SEGMENTS} segments, this is no picture")
+        if kind == 0xD9:  # what follows is not decoded
+            return
+        position = end if kind in (0x01, 0xD8) else end + max(int.from_bytes(data[end : end + 2]), 2)
+
+
+def _chunks(data):
+    """The number of chunks of a PNG, as far as it is whole; counting ends beyond the limit."""
+    position, number = 8, 0
+    while position + 12 <= len(data) and number <= MAX_SEGMENTS:
+        position, number = position + 12 + int.from_bytes(data[position : position + 4]), number + 1
+    return number
 
 
 def _upright(image):
@@ -128,24 +159,49 @@ def read_image(path):
 
 
 def replace_file(path, data):
-    """Write bytes so that `path` appears only when complete: beside it first, then `os.replace`."""
-    folder, name = os.path.split(path)
-    beside = os.path.join(folder, f".{name}.part")
+    """Write bytes so that `path` appears only when complete: beside it first, then `os.replace`.
+
+    The file beside it is always a new one: nothing is written through a link, and no file of another origin replaced.
+    """
     try:
         try:
-            file = open(beside, "wb")  # noqa: SIM115  closed below
+            file, beside = _open_beside(path)
         except FileNotFoundError:
-            os.makedirs(folder, exist_ok=True)
-            file = open(beside, "wb")  # noqa: SIM115
-        with file:
-            file.write(data)
-        os.replace(beside, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
-        if isinstance(error, OSError):
-            error.filename = str(path)  # a full disk is reported without saying where
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            file, beside = _open_beside(path)
+        try:
+            with open(file, "wb") as opened:
+                opened.write(data)
+            os.replace(beside, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(beside)
+            raise
+    except OSError as error:
+        error.filename = str(path)  # a full disk is reported without saying where
         raise
+
+
+def _open_beside(path):
+    """(file descriptor, path) of a new hidden file beside `path`, .NAME.part if there is none yet."""
+    for number in itertools.count():
+        beside = part_of(path, f".{number}" if number else "")
+        with contextlib.suppress(FileExistsError):
+            return os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), beside
+
+
+def part_of(path, number=""):
+    """Where `replace_file` first writes what is to be called `path`."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".{name}{number}.part")
+
+
+def remove_parts(paths):
+    """Remove what a killed process has left of writing these files; links and folders of that name stay."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if stat.S_ISREG(os.lstat(part := part_of(path)).st_mode):
+                os.unlink(part)
 
 
 def encode_png(image):

@@ -6,19 +6,18 @@ the parameters, and "output", "skipped" or "failed"}. Nothing in them depends on
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 
-from contextual_gan.images import replace_file
+from contextual_gan.images import ImageError, part_of, read_bytes, replace_file
+from contextual_gan.lock import check_folder, was_interrupted
 
 MANIFEST, JOURNAL = "manifest.jsonl", "manifest.journal"
-
-
-def check_folder(out):
-    """Raise ValueError if `out` cannot become a folder, as it, or what it is to be in, is a file."""
-    for path in (Path(out), *Path(out).parents):
-        if path.is_file():
-            raise ValueError(f"{path} is a file, the output must be a folder")
+RECORDS = (MANIFEST, "split.csv", "dataset.json")  # the last two are written by those who split a data set
+LARGEST_RECORD = 10**9  # bytes; an entry has about 300
+START = b'{"parameters": '
+NUMBERS = ("ink", "mean", "contextual", "diversity")  # notes that are numbers
 
 
 class Manifest:
@@ -46,7 +45,10 @@ class Manifest:
                     "or give another output folder"
                 )
             self.is_unknown = False
-            self.entries |= {entry["source"]: entry for entry in entries}
+            safe = [entry for entry in entries if is_safe(entry.get("output", "none"))]
+            if len(safe) < len(entries) and not overwrite:
+                raise ValueError(f"{path} lists files outside of its folder; move it away, or --overwrite starts anew")
+            self.entries |= {entry["source"]: entry for entry in safe}
         if overwrite:
             self.entries, self.outdated = {}, list(self.entries.values())
 
@@ -57,18 +59,25 @@ class Manifest:
             entry.get("output") == output and (self.out / output).is_file()
         )
 
-    def begin(self, planned, failed=()):
+    @property
+    def is_open(self):
+        """Whether there is a journal: work that has not been finished, at least not formally."""
+        return (self.out / JOURNAL).exists()
+
+    def refuse_foreign(self, names):
+        """Raise ValueError if one of these files is in the folder, but nothing says what made the folder's files."""
+        if self.is_unknown:
+            self._refuse(names)
+
+    def begin(self, planned, failed=(), replace=False):
         """Make the folder ready for {source: output}: remove what is outdated, open the journal.
 
         failed: sources that are there too, but cannot be used. Of inputs that are gone, only outputs are kept.
-        Raises ValueError if files of another origin are in the way.
+        Raises ValueError if files of another origin are in the way, unless they may be replaced.
         """
-        if self.is_unknown and self.out.exists():
-            for output in planned.values():
-                if os.path.lexists(self.out / output):
-                    raise ValueError(
-                        f"{self.out / output} is there, but no manifest says what made it; give another output folder"
-                    )
+        if not (replace or self.overwrite) and self.out.exists():
+            own = {entry.get("output") for entry in self.entries.values()}
+            self._refuse(output for output in planned.values() if output not in own)
         for entry in self.outdated:
             self._remove_output(entry)
         if self.overwrite:  # also a journal of nothing but other parameters
@@ -82,20 +91,36 @@ class Manifest:
                 del self.entries[source]
             elif not output and source not in planned and source not in failed:
                 del self.entries[source]
-        self._open_journal()
+        self._open_journal(planned.values())
 
-    def _open_journal(self):
+    def _refuse(self, names):
+        for name in names:
+            if os.path.lexists(self.out / name):
+                raise ValueError(
+                    f"{self.out / name} is there, but no manifest says what made it; give another output folder, or "
+                    "--overwrite"
+                )
+
+    def _open_journal(self, outputs):
         """Continue the journal after its last whole line, or start one."""
         self.out.mkdir(parents=True, exist_ok=True)
         path = self.out / JOURNAL
+        if path.exists() or was_interrupted(self.out):
+            self._remove_parts(outputs)
         if path.exists():
-            for part in self.out.rglob(".*.part"):  # of a process that was killed while it wrote
-                part.unlink()
             text = path.read_bytes()
             os.truncate(path, text.rfind(b"\n") + 1)
         self.journal = open(path, "ab")  # noqa: SIM115  closed by finish() or with the process
         if self.journal.tell() == 0:
             self._append({"parameters": self.parameters})
+
+    def _remove_parts(self, outputs):
+        """Remove what a process that was killed had begun to write of these outputs or of its records."""
+        known = (entry["output"] for entry in self.entries.values() if "output" in entry)
+        own = {part_of(name) for name in (*outputs, *known, *RECORDS)}
+        for part in self.out.rglob(".*.part"):
+            if part.relative_to(self.out).as_posix() in own and part.is_file() and not part.is_symlink():
+                part.unlink()
 
     def _append(self, line):
         try:
@@ -105,17 +130,21 @@ class Manifest:
             error.filename = str(self.out / JOURNAL)
             raise
 
-    def add(self, entry):
-        """Record what became of an input; returns whether that is news. An output it had before is removed."""
+    def add(self, entry, data=None):
+        """Record what became of an input, then write its output, if it has one; returns whether that is news.
+
+        data: the bytes of the output. In this order, all files are in the record at any moment, and one that is in it
+        but not there has to be made. An output that the input had before is removed.
+        """
         old = self.entries.get(entry["source"], {})
         entry = {"source": entry["source"], "sha256": entry["sha256"], "parameters": self.hash} | entry
-        if entry == old:
-            return False
-        if "output" not in entry:
+        if entry != old:
             self._remove_output(old)
-        self._append(entry)
-        self.entries[entry["source"]] = entry
-        return True
+            self._append(entry)
+            self.entries[entry["source"]] = entry
+        if data is not None:
+            replace_file(self.out / entry["output"], data)
+        return entry != old
 
     def finish(self):
         """Write the sorted manifest and remove the journal."""
@@ -137,19 +166,62 @@ def _line(value):
 
 def _read(path, complete):
     """(parameters, entries) of a manifest, (None, []) if there is none; a journal counts up to its last whole line."""
-    try:
-        lines = path.read_bytes().splitlines(keepends=True)
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return None, []
-    if not complete and lines and not lines[-1].endswith(b"\n"):
-        lines.pop()
     try:
-        header, *entries = map(json.loads, lines) if lines or complete else [{"parameters": None}]
-        if not all(isinstance(entry["source"], str) for entry in entries):
+        lines = read_bytes(path, LARGEST_RECORD).splitlines(keepends=True)
+        if not complete and lines and not lines[-1].endswith(b"\n"):
+            cut = lines.pop()
+            if not lines and cut[: len(START)] != START[: len(cut)]:
+                raise ValueError("this is no journal")
+        header, *entries = map(parse_json, lines) if lines or complete else [{"parameters": None}]
+        if not isinstance(header["parameters"], dict | None) or not all(map(_is_entry, entries)):
             raise TypeError
         return header["parameters"], entries
-    except (ValueError, KeyError, TypeError) as error:
+    except ImageError as error:
+        raise ValueError(f"{path}: {error}; move it away, or give another output folder") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged; move it away, or give another output folder") from error
+
+
+def _is_entry(entry):
+    """Whether this is an entry as `Manifest.add` writes it; a record may have been edited, or come from somebody."""
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry["source"], str)
+        and isinstance(entry["sha256"], str | None)
+        and isinstance(entry.get("arguments", {}), dict)
+        and sum(key in entry for key in ("output", "skipped", "failed")) == 1
+        and all(isinstance(entry.get(key, ""), str) for key in ("output", "skipped", "failed"))
+        and all(is_number(entry.get(key)) for key in NUMBERS)
+    )
+
+
+def parse_json(data):
+    """JSON as the standard has it, without NaN and Infinity -> value. Raises ValueError (or RecursionError)."""
+
+    def refuse(constant):
+        raise ValueError(f"{constant} is not JSON")
+
+    def finite(text):
+        return number if math.isfinite(number := float(text)) else refuse(text)
+
+    return json.loads(data, parse_constant=refuse, parse_float=finite)
+
+
+def is_number(value):
+    """Whether this is None or a finite number, as a record has them."""
+    return value is None or (type(value) in (int, float) and abs(value) < 1e300)
+
+
+def is_safe(name):
+    """Whether a name that a record lists is a text, and that of a file below the folder, spelled in the usual way."""
+    if not isinstance(name, str) or "\0" in name or {"", ".", ".."} & set(name.split("/")):
+        return False
+    try:
+        return bool(os.fsencode(name))
+    except UnicodeEncodeError:
+        return False
 
 
 def _differences(old, new):

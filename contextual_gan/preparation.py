@@ -21,6 +21,8 @@ from contextual_gan.images import ImageError, centre_square, read_bytes, replace
 from contextual_gan.joint import SIZE, join
 from contextual_gan.sources import images_in
 
+SUMMARY = "dataset.json"
+
 
 def joint_of(photo, *, crop, landmarks, multiple, style, box=None, points=None):
     """A photo, (H, W, 3) uint8 -> (its joint image, (64, 128, 3) uint8, {"ink": density of the sketch}).
@@ -54,7 +56,7 @@ def prepare(location, out, settings, *, split_file=None, celeba_landmarks=None, 
     report = apply_to_folder(function, items, out, refuse=refuse, overwrite=overwrite, **options, **how)
     splits.finish(report, parts)
     content = json.dumps(summary(report, options["parameters"]), indent=1) + "\n"
-    replace_file(Path(out) / "dataset.json", content.encode())
+    replace_file(Path(out) / SUMMARY, content.encode())
     return report
 
 
@@ -90,9 +92,8 @@ def _plan(location, out, settings, split_file, celeba_landmarks, overwrite):
     if len(settings.styles) == 1:
         function["style"] = settings.styles[0]
     items = _items(found, arguments, settings)
-    items, refuse, parts, _ = splits.divide(
-        items, out, parameters, test=settings.test, seed=settings.seed, listed=split_file, overwrite=overwrite
-    )
+    choice = {"test": settings.test, "seed": settings.seed, "listed": split_file}
+    items, refuse, parts, _ = splits.divide(items, out, parameters, overwrite=overwrite, also=[SUMMARY], **choice)
 
     def refuse_or_lacking(item, sha256):
         return lacking if lacking and item.source not in arguments else refuse(item, sha256)

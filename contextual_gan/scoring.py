@@ -1,7 +1,9 @@
 """Score predictions against the true halves, and write what metrics.json, table.md and grid.png hold of them."""
 
 import contextlib
+import hashlib
 import json
+import os
 import platform
 from dataclasses import dataclass
 from importlib import metadata
@@ -12,10 +14,11 @@ import numpy as np
 
 from contextual_gan import metrics
 from contextual_gan.command import printable
-from contextual_gan.evaluation import RESULTS
+from contextual_gan.evaluation import predictions
 from contextual_gan.identity import distances, embeddings, verification
-from contextual_gan.images import enlarge, grid, replace_file, write_png
+from contextual_gan.images import ImageError, enlarge, grid, read_bytes, read_image, replace_file, write_png
 from contextual_gan.joint import DIRECTIONS, half
+from contextual_gan.manifest import LARGEST_RECORD, parse_json
 from contextual_gan.realism import hog_features, inception_features, kernel_summary
 
 ROWS = 12  # of the grid
@@ -71,7 +74,7 @@ def score(predicted, truth, notes=({},), progress=lambda n: None):
     values["consistency"] = metrics.consistency(pair["sketch"], pair["photo"])
     for name in ("contextual", "diversity"):
         if name in notes[0]:
-            values[name] = np.array([note[name] for note in notes], np.float64)  # None becomes NaN
+            values[name] = np.array([note.get(name) for note in notes], np.float64)  # None becomes NaN
     faces = None if truth.faces is None else embeddings(predicted, progress)
     if faces is not None:
         values["identity"] = distances(faces, truth.faces)
@@ -121,21 +124,41 @@ def write(out, scores, settings, failed, joints, predicted):
     """Write grid.png, table.md and metrics.json into the folder `out`.
 
     scores: {method: what `score` returned}; settings: a dict of JSON values; failed: as of `read_joints`;
-    predicted: {method: predictions of the joints}.
+    predicted: {method: predictions of the joints}. Of each method, metrics.json also holds the hash of its numbers and
+    of the predictions' files, by which `read_scores` believes them.
     """
+    write_png(Path(out) / "grid.png", _grid(joints, predicted))
+    replace_file(Path(out) / "table.md", _text(scores, settings, joints))
+    hashed = {name: found | {"sha256": _sha256(found, Path(out) / name, joints)} for name, found in scores.items()}
+    write_json(out, hashed, settings, failed)
+
+
+def _grid(joints, predicted):
     rows = []
     for i, joint in enumerate(joints[:ROWS]):
         cells = half(joint.pixels, "sketch"), half(joint.pixels, "photo"), *(p[i] for p in predicted.values())
         rows.append([enlarge(cell, 2) for cell in cells])
     names = [printable(joint.name) for joint in joints[:ROWS]]
-    write_png(Path(out) / "grid.png", grid(rows, ["true sketch", "true photo", *predicted], names))
+    return grid(rows, ["true sketch", "true photo", *predicted], names)
+
+
+def _text(scores, settings, joints):
+    """The content of table.md."""
     notes = (
         f"\nThe {settings['direction']} half of {len(joints)} joint images: means over the images, with their 95% "
         "bootstrap intervals; kernel distances are of the whole set, with intervals of the jackknife, verification is "
         "of one half of it. The numbers of each image and all settings are in `metrics.json`.\n"
     )
-    replace_file(Path(out) / "table.md", (table(scores) + notes).encode())
-    write_json(out, scores, settings, failed)
+    return (table(scores) + notes).encode()
+
+
+def _sha256(found, folder, joints):
+    """The hash of the numbers of a method and of the files that they are of."""
+    numbers = {key: value for key, value in found.items() if key != "sha256"}
+    sha256 = hashlib.sha256(json.dumps(numbers, sort_keys=True).encode())
+    for joint in joints:
+        sha256.update(read_bytes(folder / joint.output))
+    return sha256.hexdigest()
 
 
 def write_json(out, scores, settings, failed, **more):
@@ -154,10 +177,15 @@ def read_json(out, of_folders):
 
     of_folders: whether two folders are scored. Raises ValueError if the file is not of the same kind.
     """
+    path = Path(out) / "metrics.json"
+    if not os.path.lexists(path):
+        return {}
     try:
-        record = json.loads((Path(out) / "metrics.json").read_text(encoding="utf-8"))
-        is_of_folders = "folder" in record["settings"]
-    except (OSError, ValueError, KeyError, TypeError):
+        record = parse_json(read_bytes(path, LARGEST_RECORD))
+        is_of_folders = "folder" in {**record["settings"]}
+    except ImageError as error:  # no file, or too large
+        raise ValueError(f"{path}: {error}; move it away, or give another --out") from error
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
     if is_of_folders != of_folders:
         what = "of two folders" if is_of_folders else "of an evaluation with --data"
@@ -168,20 +196,23 @@ def read_json(out, of_folders):
 def read_scores(out, plans, settings, failed, joints):
     """The scores of an evaluation that has been written and still holds, else None.
 
-    plans: {method: (manifest, ...)}, of which nothing is left to be predicted.
+    plans: {method: (manifest, ...)}, of which nothing is left to be predicted. What counts is the content of all files:
+    the numbers and the predictions must be those that were written, and the table and the grid those of them.
     """
-    record, path = read_json(out, of_folders=False), Path(out) / "metrics.json"
+    record, out = read_json(out, of_folders=False), Path(out)
     scores = {method: record.get(method) for method in plans}
     now = {**dict.fromkeys(plans), **json.loads(json.dumps(_circumstances(settings, failed)))}
-    if {**record, **dict.fromkeys(plans)} != now or None in scores.values():
+    if {**record, **dict.fromkeys(plans)} != now or not all(isinstance(found, dict) for found in scores.values()):
         return None
-    written = path.stat().st_mtime_ns
-    for name, (manifest, *_) in plans.items():
-        if [image["name"] for image in scores[name]["images"]] != [joint.name for joint in joints]:
+    try:
+        if any(found.get("sha256") != _sha256(found, out / name, joints) for name, found in scores.items()):
             return None
-        if any((manifest.out / joint.output).stat().st_mtime_ns > written for joint in joints):
+        predicted = {name: predictions(out / name, joints[:ROWS]) for name in plans}
+        if read_bytes(out / "table.md") != _text(scores, settings, joints):
             return None
-    return scores if all((Path(out) / name).is_file() for name in RESULTS) else None
+        return scores if np.array_equal(read_image(out / "grid.png"), _grid(joints, predicted)) else None
+    except (OSError, ValueError):  # a file is missing or damaged
+        return None
 
 
 def _versions():

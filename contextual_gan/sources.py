@@ -1,16 +1,23 @@
 """Where images come from: files, folders and zip archives, read in place, and what their results are called."""
 
+import errno
 import os
+import struct
 import zipfile
+from bz2 import BZ2Decompressor
 from collections import Counter
+from copy import copy
 from dataclasses import dataclass, replace
+from lzma import FILTER_LZMA1, FORMAT_RAW, LZMADecompressor
 from pathlib import Path, PurePosixPath
+from zlib import crc32
 
 from contextual_gan.images import MAGIC, MAX_BYTES, ImageError, read_bytes
 
 # Names that claim to be an image; what cannot be read of them is reported. Other files are looked into.
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".heic", ".avif"}
 LONGEST_PART = 255 - len("..png.part")  # what file systems allow for one name, less what its result adds
+CHUNK = 2**16  # compressed bytes that are read at once
 LONGEST_PATH = 1024  # whole paths, of which the part in front of the archive is the user's choice
 
 
@@ -46,14 +53,48 @@ class Member:
         return self.peek(MAX_BYTES)
 
     def peek(self, size):
-        """The first bytes of the member. Raises `ImageError`."""
+        """The first bytes of the member, never more than it claims to have. Raises `ImageError`."""
         if self.info.flag_bits & 0x1:
             raise ImageError("encrypted in the archive")
         try:
+            if self.info.compress_type in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+                return self._decompressed(size)
             with self.archive.open(self.info) as file:
-                return file.read(size)
+                return file.read(min(size, self.info.file_size))
         except Exception as error:  # BadZipFile, zlib.error, NotImplementedError, EOFError, OSError and more
             raise ImageError(f"damaged in the archive: {' '.join(str(error).split())}") from error
+
+    def _decompressed(self, size):
+        """`peek` of bzip2 and LZMA, of which zipfile decompresses all that 4 kB make, 11 GB at worst."""
+        claimed, content = self.info.file_size, b""
+        stored = copy(self.info)
+        stored.compress_type, stored.file_size = zipfile.ZIP_STORED, stored.compress_size
+        del stored.CRC  # that of the content
+        with self.archive.open(stored) as raw:
+            decompressor = _lzma(raw, claimed) if self.info.compress_type == zipfile.ZIP_LZMA else BZ2Decompressor()
+            while (missing := min(size, claimed + 1) - len(content)) > 0 and not decompressor.eof:
+                data = raw.read(CHUNK) if decompressor.needs_input else b""
+                if not data and decompressor.needs_input:
+                    break
+                content += decompressor.decompress(data, missing)
+        if len(content) > claimed:
+            raise zipfile.BadZipFile(f"it has more than the {claimed} bytes that it claims")
+        if len(content) < min(size, claimed):
+            raise EOFError("it is cut off")
+        if len(content) == claimed and crc32(content) != self.info.CRC:
+            raise zipfile.BadZipFile("Bad CRC-32")
+        return content
+
+
+def _lzma(raw, claimed):
+    """The decompressor of an LZMA member, which begins with its settings; memory is bounded by the claimed size."""
+    _, length, numbers, dictionary = struct.unpack("<2sHBI", raw.read(9))
+    if length != 5:
+        raise zipfile.BadZipFile("unknown settings of LZMA")
+    rest, lc = divmod(numbers, 9)
+    pb, lp = divmod(rest, 5)
+    settings = {"id": FILTER_LZMA1, "lc": lc, "lp": lp, "pb": pb, "dict_size": min(dictionary, max(claimed, 4096))}
+    return LZMADecompressor(FORMAT_RAW, filters=[settings])
 
 
 def images_in(location, excluded=None):
@@ -136,19 +177,19 @@ def find_images(inputs, excluded=None):
     """
     inputs = list(dict.fromkeys(Path(i) for i in inputs))
     for path in inputs:
-        if not os.path.lexists(path):
+        if not os.path.lexists(path) and not _is_too_long(path):
             raise FileNotFoundError(f"no such file or folder: {path}")
-        if path.is_dir() and _inside(path, excluded):
+        if os.path.isdir(path) and _inside(path, excluded):
             raise ValueError(f"{path} lies in the output folder {excluded}, which must be another")
-    prefixes = _prefixes([path for path in inputs if path.is_dir()]) if len(inputs) > 1 else {}
+    prefixes = _prefixes([path for path in inputs if os.path.isdir(path)]) if len(inputs) > 1 else {}
     found, ignored = {}, []
     for given in inputs:
-        files = _walk(given, excluded) if given.is_dir() else [given]
+        files = _walk(given, excluded) if os.path.isdir(given) else [given]
         for path in files:
             resolved = os.path.abspath(path)
             if resolved in found:
                 continue
-            if given.is_dir():
+            if os.path.isdir(given):
                 if not _called_like_image(path.name) and not _looks_like_image(path):
                     ignored.append(path)
                     continue
@@ -159,9 +200,23 @@ def find_images(inputs, excluded=None):
     return _told_apart(list(found.values())), ignored
 
 
+def _is_too_long(path):
+    """Whether the system takes no path of this length; reading it says so too."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+    return False
+
+
 def _walk(folder, excluded):
+    """The files below a folder; also folders whose paths are too long to be read, so that they are reported."""
+    too_long = []
+
     def failed(error):
-        raise error
+        if error.errno != errno.ENAMETOOLONG:
+            raise error
+        too_long.append(Path(error.filename))
 
     for parent, folders, files in os.walk(folder, onerror=failed):
         if _inside(parent, excluded):
@@ -169,6 +224,7 @@ def _walk(folder, excluded):
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
+    yield from too_long
 
 
 def _inside(path, folder):
@@ -186,7 +242,7 @@ def _looks_like_image(path):
         with open(path, "rb") as file:
             return MAGIC.match(file.read(12)) is not None
     except OSError:
-        return False
+        return _is_too_long(path)
 
 
 def _begins_like_image(member):

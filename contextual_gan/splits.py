@@ -7,7 +7,6 @@ the zip archive.
 import csv
 import hashlib
 import io
-import os
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -141,7 +140,7 @@ def _csv(parts):
     return spelled_out("\n".join(lines) + "\n").encode()
 
 
-def divide(items, out, parameters, *, test=None, seed=0, listed=None, overwrite=False):
+def divide(items, out, parameters, *, test=None, seed=0, listed=None, overwrite=False, also=()):
     """Send images to train/ or test/ below the folder `out` -> (items, refuse, {name: part}, lines without an image).
 
     items: `folders.Item`s without part. Those that come back have it in front of their output, the test images first;
@@ -149,13 +148,12 @@ def divide(items, out, parameters, *, test=None, seed=0, listed=None, overwrite=
     outputs) and overwrite, and its report to `finish`.
     listed: a file for `read_split`, whose last number is returned too; images that are not in it are skipped.
     Without it, `choose` decides; what an earlier run put into `out` keeps its part and counts, also where the input is
-    gone.
-    Raises ValueError as the functions above, for other parameters, and for a split.csv of unknown origin.
+    gone. also: names of further files that will be written into `out`.
+    Raises ValueError as the functions above, for other parameters, and for a file of unknown origin in the way.
     """
     out, names = Path(out), {item.source: spelled_out(item.source) for item in items}
     manifest = Manifest(out, parameters, overwrite)
-    if manifest.is_unknown and os.path.lexists(out / SPLIT):
-        raise ValueError(f"{out / SPLIT} is there, but no manifest says what made it; give another output folder")
+    manifest.refuse_foreign([SPLIT, *also])
     known, missing, unused = {}, set(), 0
     if manifest.entries and (out / SPLIT).exists():
         known = {name: part for _, name, part in _entries(out / SPLIT)}

@@ -18,7 +18,7 @@ from pathlib import Path
 import tensorflow as tf
 import yaml
 
-from contextual_gan import checkpoints, config, training_state
+from contextual_gan import checkpoints, config, lock, training_state
 from contextual_gan.images import replace_file, write_png
 from contextual_gan.progress import progress
 
@@ -40,7 +40,9 @@ class RunFolder:
         settings than these.
         """
         self.path, self.settings, self.about = Path(path), settings, about
-        in_use = self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+        in_use = self.path.exists() and (
+            not self.path.is_dir() or any(p.name != lock.NAME for p in self.path.iterdir())
+        )
         if in_use and not resume:
             raise ValueError(f"{self.path} is not empty: --resume continues the run there, --out starts another")
         if resume:

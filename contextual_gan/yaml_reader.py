@@ -41,6 +41,8 @@ def parse(text, origin):
         reason = "brackets in too many brackets"
     except ValueError as error:  # also of the values themselves: the 40th of May, a number of 5,000 digits
         reason = str(error)
+    except Exception as error:  # a tag with a value that is none of it, such as !!timestamp "99-99" or !!bool x
+        reason = f"a value that does not fit its tag ({type(error).__name__})"
     raise ValueError(f"{origin}: {' '.join(reason.split())}")
 
 

@@ -67,4 +67,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    command.run(main, parse())
+    command.run(main, arguments := parse(), out=arguments.out)

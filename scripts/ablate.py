@@ -48,33 +48,41 @@ def parse():
     return args
 
 
+def folder_of(out, name):
+    """The run of a row."""
+    return Path(out) / "".join(c if c.isalnum() or c == "." else "_" for c in name)
+
+
 def main(args):
     import evaluate  # the script beside this one
 
     from contextual_gan import evaluation, scoring
     from contextual_gan.images import replace_file
-    from contextual_gan.manifest import check_folder
 
+    table = Path(args.out) / "ablations.md"
+    command.check_file(
+        table, args.overwrite or any((folder_of(args.out, name) / "metrics.json").is_file() for name in ROWS)
+    )
     with command.mistakes():
-        check_folder(args.out)
         evaluation.usable_joints(args.data, excluded=args.out, limit=args.limit)
     status, rows, images = 0, {}, 0
     for name, flags in ROWS.items():
         if not name.startswith(args.rows):
             continue
         method = "initialization" if "initialization" in name else "contextual"
-        out = Path(args.out) / "".join(c if c.isalnum() or c == "." else "_" for c in name)
+        out = folder_of(args.out, name)
         print(f"--- {name}: evaluate.py {flags}", flush=True)
         given = ["--data", args.data, "--limit", args.limit, "--method", method, "--out", out]
         given += ["--overwrite"] * args.overwrite
-        status = max(status, evaluate.main(evaluate.parse([*flags.split(), *map(str, given)])))
+        with command.locked(out):
+            status = max(status, evaluate.main(evaluate.parse([*flags.split(), *map(str, given)])))
         record = scoring.read_json(out, of_folders=False)
         rows[name], images = record[method], record["settings"]["images"]
-    table = scoring.table(rows, f"{images} images", COLUMNS)
-    replace_file(Path(args.out) / "ablations.md", table.encode())
-    print(table, end="")
+    text = scoring.table(rows, f"{images} images", COLUMNS)
+    replace_file(table, text.encode())
+    print(text, end="")
     return status
 
 
 if __name__ == "__main__":
-    command.run(main, parse())
+    command.run(main, arguments := parse(), out=arguments.out)

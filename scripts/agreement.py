@@ -22,28 +22,37 @@ def parse():
         parser.add_argument(name, metavar=name.upper(), help="folder of evaluate.py")
     parser.add_argument("--method", default="contextual", help="that both have evaluated (default: %(default)s)")
     parser.add_argument("--out", metavar="FILE", help="Markdown file for the table")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     return parser.parse_args()
 
 
 def read(folder, method):
     """{name: {metric: value}} of the images of an evaluation. Raises ValueError."""
     from contextual_gan import scoring
+    from contextual_gan.manifest import is_number
 
     record = scoring.read_json(folder, of_folders=False)
     if method not in record:
         raise ValueError(f"{folder}: there is no method {method} in its metrics.json, which evaluate.py writes")
-    return {image["name"]: image for image in record[method]["images"]}
+    try:
+        images = {image["name"]: image for image in record[method]["images"]}
+        metrics = {tuple(image) for image in images.values()}
+        values = [value for image in images.values() for name, value in image.items() if name != "name"]
+        if len(metrics) > 1 or not all(value == "inf" or is_number(value) for value in values):
+            raise TypeError
+        return images
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder}/metrics.json is damaged: make it again with evaluate.py") from error
 
 
 def main(args):
     import numpy as np
 
     from contextual_gan import images, metrics
-    from contextual_gan.manifest import check_folder
 
+    if args.out:
+        command.check_file(args.out, args.overwrite)
     with command.mistakes():
-        if args.out:
-            check_folder(Path(args.out).parent)
         first, second = (read(folder, args.method) for folder in (args.first, args.second))
         if len(names := sorted(first.keys() & second.keys())) < 3:
             raise ValueError(

@@ -38,7 +38,9 @@ def main(args):
         network = checkpoints.load_pix2pix(args.pix2pix, args.direction)  # before the search, which takes long
     import complete  # the script beside this one
 
-    args.show_initializations = False
+    from contextual_gan import figures
+
+    args.show_initializations, args.figure = False, ("compare", figures.ROWS_PER_FIGURE)
     status = complete.main(args)
     draw(args, network)
     return status
@@ -51,8 +53,8 @@ def draw(args, network):
     from contextual_gan import figures, images, pix2pix_training
 
     out = Path(args.out)
-    results = json.loads((out / "results.json").read_text(encoding="utf-8"))["results"]
-    if not results:
+    record = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    if not (results := record["results"]):
         return
     stems = [entry["stem"] for entry in results]
     known = np.stack([images.read_image(out / f"{stem}_input.png") for stem in stems])
@@ -63,8 +65,13 @@ def draw(args, network):
         for stem, image, theirs in zip(stems, known, drawn, strict=True)
     ]
     titles = ["input", "pix2pix", "Contextual GAN", *[""] * (args.samples - 1)]
-    print(f"beside pix2pix: {figures.draw_rows(out / 'compare.png', rows, titles, stems)}")
+    names = figures.draw_rows(out, "compare", rows, titles, stems)
+    for name in {*record["figures"]} - {*names}:  # pages of an earlier run, which had more results
+        (out / name).unlink(missing_ok=True)
+    content = json.dumps(record | {"figures": names}, indent=1, allow_nan=False) + "\n"
+    images.replace_file(out / "results.json", content.encode())
+    print(f"beside pix2pix: {out / names[0]}")
 
 
 if __name__ == "__main__":
-    command.run(main, parse())
+    command.run(main, arguments := parse(), out=arguments.out)

@@ -25,6 +25,7 @@ def parse():
     command.add_completion_arguments(parser)
     parser.add_argument("--show-initializations", action="store_true", help="draw the N candidates of each input")
     command.add_search_arguments(parser)
+    parser.set_defaults(figure=None)  # that compare.py draws of the results
     return parser.parse_args()
 
 
@@ -53,9 +54,11 @@ def main(args):
         batches = folder_completion.batches(stems, todo, max(1, args.batch_size // args.samples))
         if not found:
             raise ValueError(f"no images in {', '.join(args.input)}")
+        run.announce(todo, task, args.show_initializations, args.figure)
     if ignored:
-        print(f"left out, no images: {', '.join(map(str, ignored[:5]))}{' ...' * (len(ignored) > 5)}", file=sys.stderr)
-    if todo or run.outdated or (run.results and not run.pages()) or args.show_initializations:
+        names = ", ".join(map(command.printable, ignored[:5]))
+        print(f"left out, no images: {names}{' ...' * (len(ignored) > 5)}", file=sys.stderr)
+    if todo or run.outdated or run.lacks_pages() or args.show_initializations:
         command.import_tensorflow()
         from contextual_gan import figures
 
@@ -86,4 +89,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    command.run(main, parse())
+    command.run(main, arguments := parse(), out=arguments.out)

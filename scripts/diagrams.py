@@ -249,6 +249,8 @@ def method():
 
 
 def main(args):
+    for name in ("generator", "discriminator", "method"):
+        command.check_file(Path(args.out, f"{name}.svg"), args.overwrite or args.out == "results")  # which are its own
     command.import_tensorflow()
     from contextual_gan import dcgan, images
 
@@ -268,4 +270,5 @@ def main(args):
 if __name__ == "__main__":
     parser = command.ArgumentParser(__doc__, EXAMPLES)
     parser.add_argument("--out", default="results", metavar="DIR", help="folder for the figures (default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     command.run(main, parser.parse_args())

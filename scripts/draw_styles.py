@@ -19,6 +19,7 @@ FACTOR = 2  # enlargement
 def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
     parser.add_argument("--out", default="results/styles.png", metavar="FILE", help="PNG to write (%(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     return parser.parse_args()
 
 
@@ -43,6 +44,7 @@ def main(args):
     from contextual_gan.images import enlarge, grid, write_png
     from contextual_gan.sketches import PRESETS, draw
 
+    command.check_file(args.out, args.overwrite or args.out == "results/styles.png")  # which is its own
     rows, titles = [], ["photo"]
     for style, presets in PRESETS.items():  # a gap between styles
         titles += ["", *(f"{style}: {preset}" if i == 0 else preset for i, preset in enumerate(presets))]

@@ -70,7 +70,7 @@ def parse(words=None):
     missing = [f"--{name}" for name in ("data", "method", "out") if not (args.folder or getattr(args, name))]
     if missing:
         parser.error(f"the following arguments are required: {', '.join(missing)}, or --folder")
-    others = vars(args).keys() - {"folder", "out", "limit", "direction", "debug"}
+    others = vars(args).keys() - {"folder", "out", "limit", "direction", "overwrite", "debug"}
     if args.folder and (given := sorted(name for name in others if getattr(args, name) != parser.get_default(name))):
         flags = ", ".join(f"--{name.rstrip('_').replace('_', '-')}" for name in given)
         parser.error(f"--folder scores SSIM and PSNR of what is there; it does not go with {flags}")
@@ -86,7 +86,7 @@ def main(args):
     with command.mistakes():
         if args.identity and args.direction == "sketch":
             raise ValueError("--identity is for photos: dlib knows no faces in sketches")
-        scoring.read_json(out, of_folders=False)
+        record = scoring.read_json(out, of_folders=False)
         task = methods.Task(
             direction=args.direction,
             seed=args.seed,
@@ -105,6 +105,8 @@ def main(args):
             for name, method in chosen.items()
         }
         settings = settings_of(args, chosen, joints)
+        if not args.overwrite:
+            evaluation.refuse_foreign(out, record, plans.values())
     if not joints:
         command.report_failed(failed)
         print(f"none of the {len(failed)} images could be used")
@@ -112,6 +114,7 @@ def main(args):
     scores = None
     if not any(left for _, left in plans.values()):
         print("nothing to do: all predictions are there")
+        evaluation.close(out, plans.values())
         with command.mistakes():
             scores = scoring.read_scores(out, plans, settings, failed, joints)
     if not scores:
@@ -173,7 +176,8 @@ def predict(args, chosen, plans, joints):
         command.import_tensorflow()
     with command.mistakes():
         predictors = {name: chosen[name].prepare(args.batch_size) for name in todo}
-        evaluation.begin(args.out, plans.values(), joints)
+        evaluation.close(args.out, plans.values())
+        evaluation.begin(args.out, plans.values(), joints, args.overwrite)
     for name, (manifest, left) in todo.items():
         steps, batches = chosen[name].steps, evaluation.batches(joints, left, args.batch_size)
         unit = "iterations" if steps > 1 else "images"
@@ -184,14 +188,15 @@ def predict(args, chosen, plans, joints):
 
 def score_folders(args):
     """Score one folder against another."""
-    from contextual_gan import folder_scores, manifest, scoring
+    from contextual_gan import evaluation, folder_scores, scoring
     from contextual_gan.images import replace_file
 
     predictions, truths = args.folder
     with command.mistakes():
         if args.out:
-            manifest.check_folder(args.out)
-            scoring.read_json(args.out, of_folders=True)
+            record = scoring.read_json(args.out, of_folders=True)
+            if not args.overwrite:
+                evaluation.refuse_foreign(args.out, record)
         found, failed, unused = folder_scores.score_folders(
             predictions, truths, direction=args.direction, limit=args.limit
         )
@@ -202,10 +207,10 @@ def score_folders(args):
         print(f"not used: {', '.join(map(command.printable, unused[:10]))}{' ...' * (len(unused) > 10)}")
     if args.out:
         settings = {"folder": args.folder, "direction": args.direction, "limit": args.limit}
+        scoring.write_json(args.out, {"predictions": found}, settings, failed, unused=unused)  # first: what made both
         replace_file(Path(args.out) / "table.md", table.encode())
-        scoring.write_json(args.out, {"predictions": found}, settings, failed, unused=unused)
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    command.run(main, parse())
+    command.run(main, arguments := parse(), out=arguments.out)

@@ -1,5 +1,6 @@
 """Write the networks of a training run as one file that --weights (or --pix2pix) reads, or as SavedModels."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -37,8 +38,16 @@ def parse():
 
 def main(args):
     out = Path(args.out)
-    if out.exists() and not args.overwrite:
-        raise command.UserError(f"{out} is there already: give another name, or --overwrite")
+    if not args.saved_model:
+        command.check_file(out, args.overwrite)
+    elif os.path.lexists(out) and not (args.overwrite and out.is_dir()):
+        raise command.UserError(f"{out} is there already: give another name{', or --overwrite' * out.is_dir()}")
+    with command.locked(out.parent, name=f".{out.name}.lock"):
+        return export(args, out)
+
+
+def export(args, out):
+    """Write what is asked for."""
     command.import_tensorflow()
     from contextual_gan import checkpoints, config, dcgan_training
 
@@ -46,6 +55,8 @@ def main(args):
         with command.mistakes():
             if config.trained_section(Path(args.run) / "config.yaml") == "pix2pix":
                 return export_pix2pix(args, out)
+    if Path(args.run).is_dir() and not args.saved_model:
+        command.check_file(out.with_suffix(".json"), args.overwrite)  # the card
     with command.mistakes():
         generator, discriminator = checkpoints.load_networks(args.run)
     if args.saved_model:

@@ -55,10 +55,14 @@ def main(args):
         for row, balance in BALANCES.items():
             folder = out / "".join(c if c.isalnum() else "_" for c in row)
             plans[row] = evaluation.plan(folder, parameters | {"balance": balance}, joints, args.overwrite)
+        table = out / "oracle.md"
+        if all(manifest.is_unknown for manifest, _ in plans.values()):
+            command.check_file(table, args.overwrite)
     command.report_failed(failed)
     if any(left for _, left in plans.values()):
         search(args, plans, joints)
     else:
+        evaluation.close(out, plans.values())
         print("nothing to do: all searches are done")
     tables = []
     with command.mistakes():
@@ -71,7 +75,7 @@ def main(args):
     scores = {row: metrics.summaries({"consistency": values}) for row, values in fit.items()}
     tables.append(scoring.table(scores, "its halves fit each other, the search sees"))
     print(text := "\n".join(tables), end="")
-    images.replace_file(out / "oracle.md", text.encode())
+    images.replace_file(table, text.encode())
     return 1 if failed else 0
 
 
@@ -87,7 +91,7 @@ def search(args, plans, joints):
         generator, _ = checkpoints.load_networks(args.weights)
         encoder = checkpoints.load_encoder(args.weights, "photo")
         for manifest, _ in plans.values():
-            manifest.begin({found.name: found.output for found in joints})
+            manifest.begin({found.name: found.output for found in joints}, replace=args.overwrite)
     batches = {row: evaluation.batches(joints, left, args.batch_size) for row, (_, left) in plans.items()}
     evaluations = sum(sum(map(len, batches[row])) for row in plans if BALANCES[row]) * (args.iterations + 1)
     with progress(evaluations, "searching", "iterations") as advance:
@@ -98,10 +102,10 @@ def search(args, plans, joints):
                 pixels = np.stack([found.pixels for found in batch])
                 for found, image in zip(batch, find(pixels, lambda n, _: advance(n, row)), strict=True):  # noqa: B023
                     if found.name in names:
-                        images.write_png(manifest.out / found.output, image)
-                        manifest.add({"source": found.name, "sha256": found.sha256, "output": found.output})
+                        entry = {"source": found.name, "sha256": found.sha256, "output": found.output}
+                        manifest.add(entry, images.encode_png(image))
             manifest.finish()
 
 
 if __name__ == "__main__":
-    command.run(main, parse())
+    command.run(main, arguments := parse(), out=arguments.out)

@@ -25,6 +25,7 @@ def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
     parser.add_argument("run", metavar="RUN", help="run folder, or a stats.jsonl")
     parser.add_argument("--out", required=True, metavar="OUT", help="how the names of the files begin")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     parser.add_argument("--rows", type=command.positive, default=5, help="steps that are shown (default: %(default)s)")
     parser.add_argument("--columns", type=command.positive, default=6, help="z that are shown (default: %(default)s)")
     return parser.parse_args()
@@ -35,6 +36,8 @@ def main(args):
     path = run / "stats.jsonl" if run.is_dir() else run
     if not path.is_file():
         raise command.UserError(f"no such file: {path}; give a run folder of train.py or its stats.jsonl")
+    for end in ("losses.png", "stats.jsonl", "samples.png")[: 3 if run.is_dir() else 1]:
+        command.check_file(f"{args.out}_{end}", args.overwrite)
     from contextual_gan.checkpoints import read_stats
 
     try:

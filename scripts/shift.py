@@ -31,6 +31,7 @@ def parse():
     parser.add_argument("--data", required=True, metavar="DIR", help="folder of joint images")
     parser.add_argument("--predictions", metavar="DIR", help="OUT/METHOD of evaluate.py on them")
     parser.add_argument("--out", metavar="DIR", help="folder for the table")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     parser.add_argument("--limit", type=command.positive, metavar="N", help="only the first N images by name")
     return parser.parse_args()
 
@@ -39,10 +40,10 @@ def main(args):
     import numpy as np
 
     from contextual_gan import evaluation, images, joint, metrics, scoring
-    from contextual_gan.manifest import check_folder
 
+    if args.out:
+        command.check_file(Path(args.out) / "shift.md", args.overwrite)
     with command.mistakes():
-        check_folder(args.out or ".")
         joints, failed = evaluation.usable_joints(args.data, excluded=args.out, limit=args.limit)
         photos = {"true photos": np.stack([joint.half(found.pixels, "photo") for found in joints])}
         if args.predictions:

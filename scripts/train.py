@@ -66,19 +66,22 @@ def main(args):
 
     if args.deterministic:
         tf.config.experimental.enable_op_determinism()
-    folder, test = Path(args.data) / "train", Path(args.data) / "test"
     out = args.out or Path("runs") / Path(args.config).stem
     with command.mistakes():
-        files = data.joint_files(folder)
-        shown = data.joint_files(test) if test.is_dir() and any(test.iterdir()) else files
-        steps = args.steps or max(round(settings.epochs * len(files) / settings.batch_size), 1)
-        run_folder = training.RunFolder if distribution.is_chief(args.strategy) else training.NoRunFolder
-        run = run_folder(out, settings, joint_training.about(folder, files), args.resume)
-    print(f"{len(files)} joint images, {steps} steps of {settings.batch_size}: {out}")
-    if args.dry_run:
-        print(run.text(), end="")
-        return 0
-    return train(args, run, files, shown[:SHOWN], steps)
+        is_chief = distribution.is_chief(args.strategy)
+    with command.locked(out if is_chief and not args.dry_run else None):
+        folder, test = Path(args.data) / "train", Path(args.data) / "test"
+        with command.mistakes():
+            files = data.joint_files(folder)
+            shown = data.joint_files(test) if test.is_dir() and any(test.iterdir()) else files
+            steps = args.steps or max(round(settings.epochs * len(files) / settings.batch_size), 1)
+            run_folder = training.RunFolder if is_chief else training.NoRunFolder
+            run = run_folder(out, settings, joint_training.about(folder, files), args.resume)
+        print(f"{len(files)} joint images, {steps} steps of {settings.batch_size}: {out}")
+        if args.dry_run:
+            print(run.text(), end="")
+            return 0
+        return train(args, run, files, shown[:SHOWN], steps)
 
 
 def train(args, run, files, shown, steps):

@@ -1,6 +1,7 @@
 """Train the encoder that the presets `fast` and `edges` start from, on what the generator of some weights draws."""
 
 import sys
+from pathlib import Path
 
 try:
     from contextual_gan import command
@@ -8,6 +9,7 @@ except ModuleNotFoundError:
     print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
     sys.exit(2)
 
+MADE = "encoder.sha256"  # in the run folder: of the encoder that it has written
 EXAMPLES = """\
   python scripts/train_encoder.py --weights celeba.safetensors --direction photo --out runs/encoder_photo
   python scripts/train_encoder.py --weights runs/celeba --direction sketch --out runs/encoder_sketch --resume
@@ -28,17 +30,28 @@ def parse():
         "--steps", type=command.positive, default=3000, metavar="N", help="default: %(default)s, 20 minutes"
     )
     parser.add_argument("--resume", action="store_true", help="continue from the newest whole checkpoint")
+    parser.add_argument("--overwrite", action="store_true", help="replace an encoder that another run has made")
     command.add_encoder_arguments(parser)
     return parser.parse_args()
 
 
+def is_made_by(run, path):
+    """Whether the encoder at `path` is the one that this run has written, by its hash."""
+    from contextual_gan.checkpoints import file_sha256
+
+    made = Path(run) / MADE
+    return made.is_file() and path.is_file() and made.read_bytes().split() == [file_sha256(path).encode()]
+
+
 def main(args):
     from contextual_gan import checkpoints
+    from contextual_gan.images import replace_file
 
     with command.mistakes():
         settings = command.encoder_settings(args)
         path = checkpoints.encoder_file(args.weights, args.direction)
         sha256 = checkpoints.file_sha256(checkpoints.weights_file(args.weights))
+    command.check_file(path, args.overwrite or is_made_by(args.out, path))
     command.import_tensorflow()
     from contextual_gan import encoder, training
 
@@ -53,9 +66,10 @@ def main(args):
     generator, _ = checkpoints.load_networks(args.weights)
     made = encoder.Encoder(network, encoder.curvature(generator, args.direction))
     checkpoints.save_encoder(path, made, {"generator_sha256": sha256, "direction": args.direction, "steps": done})
+    replace_file(Path(args.out) / MADE, f"{checkpoints.file_sha256(path)}\n".encode())
     print(f"{line if done > start else f'nothing to do: {line}'}; wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0
 
 
 if __name__ == "__main__":
-    command.run(main, parse())
+    command.run(main, arguments := parse(), out=arguments.out)

@@ -514,3 +514,40 @@ def test_grid_writes_titles_above_columns_and_labels_above_rows():
 def test_grid_refuses_rows_of_different_lengths():
     with pytest.raises(ValueError):
         grid([[cell(20, 0), cell(20, 0)], [cell(20, 0)]])
+
+
+# --- small files that take long ---------------------------------------------------------------------------------------
+
+
+def progressive(scans):
+    """A progressive JPEG of 64 pixels whose last scan is repeated until there are so many."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((64, 64, 3), 200, np.uint8)).save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    last = data.rindex(b"\xff\xda")
+    more = scans - data.count(b"\xff\xda")
+    return data[:last] + data[last:-2] * (1 + more) + data[-2:]
+
+
+def test_a_progressive_jpeg_of_too_many_scans_is_refused_before_it_is_decoded():
+    assert decode_rgba(progressive(100)).shape == (64, 64, 4)
+    with pytest.raises(ImageError, match="more than 100 scans"):
+        decode_rgba(progressive(101))
+    photo = decode_rgba(progressive(50)[:2] + b"\xff\xfe\x01\x02" + b"\xff\xda" * 128 + progressive(50)[2:])
+    assert np.array_equal(photo, decode_rgba(progressive(50))), "what a comment holds is no scan"
+    assert decode_rgba(progressive(50) + b"\xff\xda" * 1000).shape == (64, 64, 4), "nor what follows the picture"
+
+
+@pytest.mark.parametrize("filler", [b"\xff\xfe\0\2" * 200_000, b"\xff" * 19_000_000])
+def test_a_jpeg_of_too_many_segments_is_refused(filler):
+    data = progressive(20)
+    with pytest.raises(ImageError, match="segments, this is no picture"):
+        decode_rgba(data[:2] + filler + data[2:])
+
+
+def test_a_png_of_too_many_chunks_is_refused():
+    data = images.encode_png(np.zeros((8, 8, 3), np.uint8))
+    chunk = b"\0\0\0\0teSt" + zlib.crc32(b"teSt").to_bytes(4)
+    assert decode_rgba(data[:33] + chunk * 1000 + data[33:]).shape == (8, 8, 4)
+    with pytest.raises(ImageError, match="chunks, this is no picture"):
+        decode_rgba(data[:33] + chunk * 200_000 + data[33:])

@@ -1,10 +1,13 @@
 """Which files of a folder are images, and what their results are called: none lost, none twice, none by chance."""
 
 import os
+import tracemalloc
+import zipfile
 
 import pytest
 
-from contextual_gan.sources import find_images, output_stems
+from contextual_gan.images import ImageError
+from contextual_gan.sources import Member, find_images, output_stems
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 JPEG = b"\xff\xd8\xff\xe0" + bytes(20)
@@ -200,3 +203,39 @@ def test_names_and_their_order_do_not_depend_on_the_order_of_the_inputs(working_
     write(working_folder, "mine/a.png", "yours/a.png", "yours/b.png", "given.png")
     one, other = stems("mine", "yours", "given.png"), stems("given.png", "yours", "mine")
     assert list(one.items()) == list(other.items()) and len(one) == 4
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_gives_no_more_than_it_claims(tmp_path, method):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
+        archive.writestr("a.png", bytes(5 * 10**7))
+        archive.writestr("b.png", b"\x89PNG" + bytes(range(256)) * 1000)
+        archive.writestr("empty.png", b"")
+    archive = zipfile.ZipFile(tmp_path / "a.zip")
+    whole, *others = (Member(archive, info, info.filename) for info in archive.infolist())
+    assert [other.read() for other in others] == [b"\x89PNG" + bytes(range(256)) * 1000, b""]
+    assert [other.peek(4) for other in others] == [b"\x89PNG", b""]
+    whole.info.file_size = 1000
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError, match="damaged in the archive"):
+            whole.read()
+        if method != zipfile.ZIP_DEFLATED:  # of which zipfile itself reads the whole 1000 bytes, and checks them
+            assert whole.peek(12) == bytes(12)
+        assert tracemalloc.get_traced_memory()[1] < 2 * 10**6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_that_is_cut_or_changed_is_damaged(tmp_path, method):
+    content = bytes(range(256)) * 100
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
+        archive.writestr("a.png", content)
+    for change in ({"CRC": 1}, {"file_size": len(content) + 1}, {"compress_size": 40}, {"compress_size": 3}):
+        archive = zipfile.ZipFile(tmp_path / "a.zip")
+        info = archive.getinfo("a.png")
+        for name, value in change.items():
+            setattr(info, name, value)
+        with pytest.raises(ImageError, match="damaged in the archive"):
+            Member(archive, info, "a.png").read()
