@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT, draw_face
 
-from contextual_gan import checkpoints, config, data, dcgan, distribution, joint_training, training
+from contextual_gan import checkpoints, config, data, dcgan, distribution, joint_training, run_checkpoints, training
 from contextual_gan.images import read_image, write_png
 from contextual_gan.joint import join
 
@@ -336,8 +336,10 @@ def kill(joints, run, kills, seed=0):
         process.kill()
         _, stderr = process.communicate()
         assert "Traceback" not in stderr and process.returncode == -signal.SIGKILL, stderr
-        whole = next((path for path in checkpoints.found(run / "checkpoints") if not checkpoints.damage(path)), None)
-        assert (checkpoints.step_of(whole) if whole else 0) >= len(stats_or_none(run)) - 2
+        whole = next(
+            (path for path in run_checkpoints.found(run / "checkpoints") if not run_checkpoints.damage(path)), None
+        )
+        assert (run_checkpoints.step_of(whole) if whole else 0) >= len(stats_or_none(run)) - 2
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.full)])
@@ -362,7 +364,7 @@ def test_damaged_checkpoints_are_passed_over(joints, whole, tmp_path, capsys):
     assert stats(run) == stats(whole) and weights(run, 12) == weights(whole, 12)
     warnings = [line for line in capsys.readouterr().err.splitlines() if "cannot be used" in line]
     assert len(warnings) == 1 and "step-000012" in warnings[0] and "is damaged" in warnings[0]
-    for checkpoint in checkpoints.found(run / "checkpoints"):
+    for checkpoint in run_checkpoints.found(run / "checkpoints"):
         (checkpoint / "state.index").unlink()
     done = train(joints, run, "--steps", 14, "--resume")
     assert done.returncode == 2 and "none of the 3 checkpoints can be read" in done.stderr.splitlines()[-1]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from contextual_gan import checkpoints, config, training
+from contextual_gan import checkpoints, config, run_checkpoints, training
 
 SETTINGS = config.Train(batch_size=2, log_every=1, save_every=4, sample_every=6, keep=2)
 
@@ -41,7 +41,7 @@ def loop(path, steps, *, resume=False, disturb=lambda step, state: None, **losse
 
 
 def saved(path):
-    return [found.name for found in checkpoints.found(path / "checkpoints")]
+    return [found.name for found in run_checkpoints.found(path / "checkpoints")]
 
 
 def test_what_is_written_when(tmp_path):
