@@ -1,27 +1,37 @@
 """Weights on disk: safetensors files with both networks, and the published ones inside the package.
 
 A tensor is named NETWORK/LAYER.VARIABLE, for example `generator/up1.kernel`; it may be stored in float16.
+Weights are read once: what is loaded is what was hashed, also while a training run writes to the same place.
 """
 
 import contextlib
 import hashlib
 import json
-import re
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
+from contextual_gan import tensors
 from contextual_gan.images import replace_file
+from contextual_gan.run_checkpoints import HASHES, newest, open_newest
+from contextual_gan.tensors import WeightsError, named_variables
 
 PRETRAINED = Path(__file__).parent / "pretrained"
-CHECKPOINT = re.compile(r"step-(\d{6,})")
-HASHES = "sha256.json"  # in a checkpoint: {file: SHA-256}
 
 
-class WeightsError(ValueError):
-    """Weights that cannot be used. The message is one line: the file, what is wrong with it, what to do."""
+@dataclass(frozen=True, eq=False)
+class Pinned:
+    """Weights as they were when `pin` looked them up, whatever has been written to their place since."""
+
+    name: str  # as the user gave it
+    path: Path  # of a file, or of a checkpoint of a run
+    sha256: str  # of the file, or of the checkpoint's list of hashes: what tells these weights from others
+    data: bytes | None = None  # of a file
+    files: dict | None = None  # of a checkpoint: {name: open file}, readable even after the run has removed it
 
 
 def published():
@@ -53,9 +63,45 @@ def file_sha256(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def named_variables(*models):
-    """{"generator/dense.kernel": variable, ...} of all layers of the models."""
-    return {f"{m.name}/{layer.name}.{v.name}": v for m in models for layer in m.layers for v in layer.weights}
+def pin(weights):
+    """`Pinned` weights: published ones by name, of a file or of a run's newest whole checkpoint; pinned ones stay.
+
+    A file is read now and compared with the card beside it, if there is one. Raises `WeightsError`.
+    """
+    if isinstance(weights, Pinned):
+        return weights
+    if str(weights) not in published() and Path(weights).is_dir():
+        path, sha256, files = open_newest(Path(weights) / "checkpoints", _print_warning)
+        return Pinned(str(weights), path, sha256, files=files)
+    return _pin_file(weights, weights_file(weights))
+
+
+def _pin_file(name, path):
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror}") from error
+    pinned = Pinned(str(name), path, hashlib.sha256(data).hexdigest(), data=data)
+    card = path.with_suffix(".json")
+    if _sha256_of_card(card) not in (None, pinned.sha256):
+        raise WeightsError(
+            f"{path} is damaged, or not the file that its card {card.name} describes (the SHA-256 differs): export it "
+            "again, or remove the card"
+        )
+    return pinned
+
+
+def _sha256_of_card(path):
+    """What the card of a weights file says of it; None if there is no card."""
+    try:
+        card = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (OSError, ValueError):  # some other file of this name
+        return None
+    return card.get("sha256") if isinstance(card, dict) else None
+
+
+def _print_warning(line):
+    print(f"warning: {line}", file=sys.stderr)
 
 
 def save_weights(path, generator, discriminator, dtype="float16"):
@@ -70,66 +116,53 @@ def _tensors(dtype, *models):
 def load_weights(path):
     """Read a file of `save_weights` -> (generator, discriminator) in float32, as wide as they were.
 
-    Raises `WeightsError` naming the tensors whose name or shape does not fit the specified networks.
+    path: or the `Pinned` file. Raises `WeightsError`, before any network is built, for another file and naming the
+    tensors whose name or shape does not fit the specified networks or that are not finite.
     """
+    pinned = path if isinstance(path, Pinned) else _pin_file(path, Path(path))
+    found = _read(pinned)
+    bias = found.get("discriminator/conv0.bias")
+    return tensors.load(pinned.path, found, _dcgan, bias.size if bias is not None and bias.size else 64)
+
+
+def _dcgan(width):
     from contextual_gan import dcgan  # late: what only looks for a file needs no TensorFlow
 
-    tensors = _read(path)
-    bias = tensors.get("discriminator/conv0.bias")
-    width = bias.size if bias is not None and 0 < bias.size <= 1024 else 64
-    networks = dcgan.generator(width), dcgan.discriminator(width)
-    _assign(path, tensors, *networks)
-    return networks
+    return dcgan.generator(width), dcgan.discriminator(width)
 
 
-def _read(path):
+def _read(pinned):
+    """{name: array} of a `Pinned` file."""
     try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"{path} is not a readable safetensors file: {error}") from error
+        return load(pinned.data)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:  # the last two: of a type that NumPy lacks
+        raise WeightsError(f"{pinned.path} is not a readable safetensors file: {error}") from error
 
 
-def _save_described(path, tensors, about):
+def _save_described(path, named, about):
     """Write tensors and a dict about them, with the hash of the tensors, to a safetensors file, atomically."""
-    about = json.dumps({**about, "tensors_sha256": _tensors_sha256(tensors)}, sort_keys=True)
-    replace_file(path, save(tensors, {"about": about}))  # of several entries, safetensors would shuffle the order
+    about = json.dumps({**about, "tensors_sha256": _tensors_sha256(named)}, sort_keys=True)
+    replace_file(path, save(named, {"about": about}))  # of several entries, safetensors would shuffle the order
 
 
-def _read_described(path):
+def _read_described(pinned):
     """(tensors, the dict about them) of a file of `_save_described`. Raises `WeightsError`, also for damage."""
-    tensors, about = _read(path), None
-    with safe_open(path, "np") as file, contextlib.suppress(ValueError):
-        about = json.loads((file.metadata() or {}).get("about", "null"))
+    found, about = _read(pinned), None
+    header = json.loads(pinned.data[8 : 8 + int.from_bytes(pinned.data[:8], "little")])  # `_read` has checked it
+    with contextlib.suppress(ValueError):
+        about = json.loads((header.get("__metadata__") or {}).get("about", "null"))
     if not isinstance(about, dict):
-        raise WeightsError(f"{path} does not say what it was made for: make it again")
-    if about.get("tensors_sha256") != _tensors_sha256(tensors):
-        raise WeightsError(f"{path} is damaged (its tensors are not those that were written): make it again")
-    return tensors, about
+        raise WeightsError(f"{pinned.path} does not say what it was made for: make it again")
+    if about.get("tensors_sha256") != _tensors_sha256(found):
+        raise WeightsError(f"{pinned.path} is damaged (its tensors are not those that were written): make it again")
+    return found, about
 
 
-def _tensors_sha256(tensors):
+def _tensors_sha256(named):
     sha256 = hashlib.sha256()
-    for name in sorted(tensors):
-        sha256.update(f"{name} {tensors[name].dtype} {tensors[name].shape}\n".encode() + tensors[name].tobytes())
+    for name in sorted(named):
+        sha256.update(f"{name} {named[name].dtype} {named[name].shape}\n".encode() + named[name].tobytes())
     return sha256.hexdigest()
-
-
-def _assign(path, tensors, *models):
-    """Set the models to what was read of a file. Raises `WeightsError` naming what does not fit."""
-    variables = named_variables(*models)
-    missing, unknown = sorted(variables.keys() - tensors.keys()), sorted(tensors.keys() - variables.keys())
-    if missing or unknown:
-        raise WeightsError(f"{path} does not hold these networks: missing {_few(missing)}; unknown {_few(unknown)}")
-    for name, variable in variables.items():
-        if tensors[name].shape != tuple(variable.shape):
-            raise WeightsError(
-                f"{path}: {name} has shape {tensors[name].shape}, the network needs {tuple(variable.shape)}"
-            )
-        variable.assign(tensors[name].astype(np.float32))
-
-
-def _few(names):
-    return (", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")) or "none"
 
 
 def load_pretrained(name="celeba"):
@@ -139,23 +172,17 @@ def load_pretrained(name="celeba"):
     """
     if name not in published():
         raise WeightsError(f"no published weights are called {name!r}, there are: {', '.join(published())}")
-    path = PRETRAINED / f"{name}.safetensors"
-    card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    if not path.is_file() or file_sha256(path) != card["sha256"]:
-        raise WeightsError(f"{path} is missing or damaged (its SHA-256 is not that of its card): check it out again")
-    return load_weights(path)
+    return load_weights(pin(name))
 
 
 def load_networks(weights):
-    """(generator, discriminator) of published weights by name, or of a .safetensors file or run folder by path."""
-    if str(weights) in published():
-        return load_pretrained(weights)
-    path = weights_file(weights)
-    if path.name != HASHES:
-        return load_weights(path)
+    """(generator, discriminator) of published weights by name, of a .safetensors file or run folder, or `Pinned`."""
+    pinned = pin(weights)
+    if pinned.data is not None:
+        return load_weights(pinned)
     from contextual_gan.dcgan_training import load_run  # late: it needs this module
 
-    return load_run(weights)
+    return load_run(pinned)
 
 
 # --- encoders, each of which belongs to one generator -----------------------------------------------------------------
@@ -163,9 +190,13 @@ def load_networks(weights):
 
 def encoder_file(weights, direction):
     """Where the encoder of some weights is, or would be: beside their file, or in the run. Raises `WeightsError`."""
-    path = weights_file(weights)
-    if path.name == HASHES:
-        return Path(weights) / f"encoder_{direction}.safetensors"
+    if isinstance(weights, Pinned):
+        path, is_run = weights.path, weights.data is None
+    else:
+        path = weights_file(weights)
+        is_run = path.name == HASHES
+    if is_run:
+        return Path(getattr(weights, "name", weights)) / f"encoder_{direction}.safetensors"
     return path.with_name(f"{path.stem}_encoder_{direction}.safetensors")
 
 
@@ -179,28 +210,39 @@ def save_encoder(path, encoder, about, dtype="float16"):
     _save_described(path, _tensors(dtype, encoder.network) | {"curvature": encoder.curvature}, about)
 
 
-def load_encoder(weights, direction):
+def load_encoder(weights, direction, sha256=None):
     """The `encoder.Encoder` of some weights, for what is wanted: "photo" or "sketch".
 
-    Raises `WeightsError` for no file, a damaged one, and one that was made for another generator or direction.
+    sha256: of its file, where that has been recorded. Raises `WeightsError` for no file, a damaged one, one that was
+    made for another generator or direction, and one that has been replaced since `sha256` was taken.
     """
+    weights = pin(weights)
     path = encoder_file(weights, direction)
-    tensors, about = _read_described(path)
-    made_for = about.get("generator_sha256"), about.get("direction")
-    if made_for != (file_sha256(weights_file(weights)), direction):
+    pinned = _pin_file(path, path)
+    if sha256 not in (None, pinned.sha256):
+        raise WeightsError(f"{path} was replaced while this command started: run it again")
+    found, about = _read_described(pinned)
+    if (about.get("generator_sha256"), about.get("direction")) != (weights.sha256, direction):
         raise WeightsError(
-            f"{path} was made for other weights than {weights}, or another direction than {direction}: remove it, or "
-            "make another with train_encoder.py"
+            f"{path} was made for other weights than {weights.name}, or another direction than {direction}: remove it, "
+            "or make another with train_encoder.py"
         )
-    from contextual_gan.encoder import Encoder, encoder  # late: needs TensorFlow
+    curvature, kernel = found.pop("curvature", None), found.get("encoder/conv0.kernel")
+    if curvature is None or curvature.ndim != 2 or not np.isfinite(curvature).all():
+        raise WeightsError(f"{path}: its curvature is missing, or not finite; make it again")
+    width = kernel.shape[-1] if kernel is not None and kernel.ndim == 4 and kernel.size else 32
+    (network,) = tensors.load(path, found, _encoder, width)
+    if curvature.shape != 2 * network.output_shape[-1:]:
+        raise WeightsError(f"{path}: its curvature has shape {curvature.shape}; make it again")
+    from contextual_gan.encoder import Encoder  # late: needs TensorFlow
 
-    kernel, curvature = tensors.get("encoder/conv0.kernel"), tensors.pop("curvature", None)
-    network = encoder(kernel.shape[-1] if kernel is not None and kernel.ndim == 4 and kernel.shape[-1] <= 1024 else 32)
-    _assign(path, tensors, network)
-    n = network.output_shape[-1]
-    if curvature is None or curvature.shape != (n, n) or not np.isfinite(curvature).all():
-        raise WeightsError(f"{path}: there is no curvature of {n} x {n} numbers in it; make it again")
     return Encoder(network, curvature)
+
+
+def _encoder(width):
+    from contextual_gan.encoder import encoder  # late: needs TensorFlow
+
+    return (encoder(width),)
 
 
 # --- the baseline -----------------------------------------------------------------------------------------------------
@@ -221,71 +263,33 @@ def save_pix2pix(path, generator, about, dtype="float16"):
     _save_described(path, _tensors(dtype, generator), about)
 
 
-def load_pix2pix(weights, direction):
-    """G of published weights by name, of a file or a run. Raises `WeightsError`, also for the other direction.
+def pin_pix2pix(weights, direction):
+    """As `pin`, of pix2pix."""
+    is_published = not isinstance(weights, Pinned) and str(weights) in published()
+    return _pin_file(weights, pix2pix_file(weights, direction)) if is_published else pin(weights)
 
-    Raises ValueError for a run of other networks.
+
+def load_pix2pix(weights, direction):
+    """G of published weights by name, of a file or a run, or `Pinned`.
+
+    Raises `WeightsError`, also for the other direction, and ValueError for a run of other networks.
     """
-    path = pix2pix_file(weights, direction)
-    if path.name == HASHES:
+    pinned = pin_pix2pix(weights, direction)
+    if pinned.data is None:
         from contextual_gan.pix2pix_training import load_run  # late: it needs this module
 
-        generator, drawn = load_run(weights)
+        generator, drawn = load_run(pinned)
     else:
-        from contextual_gan.pix2pix import unet  # late: needs TensorFlow
-
-        tensors, about = _read_described(path)
-        bias, drawn = tensors.get("generator/down0.bias"), about.get("direction")
-        generator = unet(bias.size if bias is not None and 0 < bias.size <= 256 else 64)
-        _assign(path, tensors, generator)
+        found, about = _read_described(pinned)
+        bias, drawn = found.get("generator/down0.bias"), about.get("direction")
+        width = bias.size if bias is not None and bias.size else 64
+        (generator,) = tensors.load(pinned.path, found, _unet, width)
     if drawn != direction:
-        raise WeightsError(f"{weights} draws a {drawn}, not a {direction}: give pix2pix weights of that direction")
+        raise WeightsError(f"{pinned.name} draws a {drawn}, not a {direction}: give pix2pix weights of that direction")
     return generator
 
 
-# --- what is in a run folder, which training.py writes ----------------------------------------------------------------
+def _unet(ngf):
+    from contextual_gan.pix2pix import unet  # late: needs TensorFlow
 
-
-def read_stats(path):
-    """The lines of a stats.jsonl as dicts, up to one that was cut off or is being written; [] if there is no file."""
-    path, lines = Path(path), []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
-    return lines
-
-
-def found(folder):
-    """The checkpoints of a folder, the newest first, damaged ones included."""
-    paths = [path for path in Path(folder).glob("step-*") if CHECKPOINT.fullmatch(path.name)]
-    return sorted(paths, key=step_of, reverse=True)
-
-
-def step_of(checkpoint):
-    """The number of steps after which a checkpoint was written."""
-    return int(CHECKPOINT.fullmatch(Path(checkpoint).name)[1])
-
-
-def damage(checkpoint):
-    """What is wrong with a checkpoint, or None if it is whole."""
-    try:
-        hashes = json.loads((checkpoint / HASHES).read_text())
-        for name, sha256 in hashes.items():
-            if file_sha256(checkpoint / name) != sha256:
-                return f"{name} is damaged"
-    except (OSError, ValueError, AttributeError) as error:
-        return f"{getattr(error, 'filename', None) or HASHES} is missing or damaged"
-    return None if "state.index" in hashes else "state.index is missing"
-
-
-def newest(folder, warn=lambda line: None):
-    """The newest whole checkpoint of a folder; warn(line) of each damaged one before. Raises `WeightsError`."""
-    checkpoints = found(folder)
-    for checkpoint in checkpoints:
-        if not (reason := damage(checkpoint)):
-            return checkpoint
-        warn(f"{checkpoint} cannot be used ({reason}); taking the one before")
-    what = f"none of the {len(checkpoints)} checkpoints can be read" if checkpoints else "there is no checkpoint"
-    raise WeightsError(f"{folder}: {what}")
+    return (unet(ngf),)

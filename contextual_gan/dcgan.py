@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import tensorflow as tf
 from keras import Input, Model, config, initializers, layers, optimizers
 
+from contextual_gan import keras_settings  # noqa: F401  before any network is built
+
 LATENT = 100  # length of z, drawn from U(-1, 1)
 
 

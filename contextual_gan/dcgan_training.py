@@ -1,14 +1,13 @@
 """Train a contextual GAN: what the loop of training.py needs to know of the DCGAN (section 3)."""
 
 import json
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from contextual_gan import checkpoints, config, dcgan, distribution, training_state
+from contextual_gan import checkpoints, config, dcgan, distribution, run_checkpoints, training_state
 from contextual_gan.completion import complete
 from contextual_gan.images import grid, replace_file, to_uint8
 from contextual_gan.joint import half
@@ -85,27 +84,32 @@ def pictures_function(model, settings, joints, warn):
 # --- what has been trained --------------------------------------------------------------------------------------------
 
 
-def load_run(path):
-    """(generator, discriminator) of a run folder's newest whole checkpoint; the average of G where there is one.
+def load_run(weights):
+    """(generator, discriminator) of a run: `checkpoints.Pinned`, or the folder; the average of G where there is one.
 
     Raises ValueError in one line for a folder that is no run or has no whole checkpoint.
     """
-    settings = config.load(Path(path) / "config.yaml", "train", config.Train)
-    model = dcgan.DCGAN(width=settings.width, ema=settings.ema > 0)
-    training_state.restore(Path(path) / "checkpoints", model, lambda line: print(f"warning: {line}", file=sys.stderr))
+    pinned = checkpoints.pin(weights)
+    settings = config.load(Path(pinned.name) / "config.yaml", "train", config.Train)
+
+    def build(width):
+        return dcgan.DCGAN(width=width, ema=settings.ema > 0)
+
+    model = training_state.load(pinned, build, settings.width)
     return model.average or model.generator, model.discriminator
 
 
-def write_card(path, weights):
-    """Write what is known of weights that were exported from a run folder to a JSON file beside them."""
-    settings = config.load(Path(path) / "config.yaml", "train", config.Train)
-    step = checkpoints.step_of(checkpoints.newest(Path(path) / "checkpoints"))
-    last = [line for line in checkpoints.read_stats(Path(path) / "stats.jsonl") if line["step"] <= step][-LAST:]
-    card = {
-        "name": weights.stem,
-        "sha256": checkpoints.file_sha256(weights),
+def card(pinned, path):
+    """What is known of the weights that were exported from a run, as `checkpoints.Pinned`, to a file -> dict."""
+    folder = Path(pinned.name)
+    settings = config.load(folder / "config.yaml", "train", config.Train)
+    step = run_checkpoints.step_of(pinned.path)
+    last = [line for line in run_checkpoints.read_stats(folder / "stats.jsonl") if line["step"] <= step][-LAST:]
+    return {
+        "name": path.stem,
+        "sha256": checkpoints.file_sha256(path),
         "networks": f"generator() and discriminator() of contextual_gan/dcgan.py at width {settings.width}",
-        "data": (Path(path) / "config.yaml").read_text(encoding="utf-8").splitlines()[0].removeprefix("# "),
+        "data": (folder / "config.yaml").read_text(encoding="utf-8").splitlines()[0].removeprefix("# "),
         "images_seen": step * settings.batch_size,
         "steps": step,
         "training": config.resolved(settings),
@@ -115,4 +119,8 @@ def write_card(path, weights):
             if last
         },
     }
-    replace_file(weights.with_suffix(".json"), json.dumps(card, indent=1).encode() + b"\n")
+
+
+def write_card(pinned, path):
+    """Write the `card` of weights to a JSON file beside them."""
+    replace_file(path.with_suffix(".json"), json.dumps(card(pinned, path), indent=1).encode() + b"\n")

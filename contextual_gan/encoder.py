@@ -127,8 +127,9 @@ def pictures_function(state, generator, settings, direction):
 
 
 def train_encoder(run, weights, direction, steps, resume=False):
-    """Train an encoder for the generator of some weights -> (step at the start, step at the end, the network).
+    """Train an encoder for the generator of some weights -> (step at the start, step at the end, the `Encoder`).
 
+    The `Encoder` is None before the last step.
     run: a `training.RunFolder` with settings of `config.Encoder`. Raises as `training.train` and `load_networks`.
     """
     settings = run.settings
@@ -147,4 +148,5 @@ def train_encoder(run, weights, direction, steps, resume=False):
         update = update_function(state, fast, settings, direction)
         pictures = pictures_function(state, generator, settings, direction)
         done = training.train(run, state, update, repeat(None), start=start, steps=steps, pictures=pictures)
-    return start, done, state.encoder
+    made = Encoder(state.encoder, curvature(generator, direction)) if done >= steps else None
+    return start, done, made

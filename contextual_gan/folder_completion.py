@@ -380,9 +380,12 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
             progress=advance,
             **asdict(task.search),
         )
-        seconds = (time.monotonic() - start) / len(batch)
+        seconds, failed = (time.monotonic() - start) / len(batch), undefined(found)
         for i, (stem, source, sha256, known, other) in enumerate(batch):
             if sha256 is None:  # done before
+                continue
+            if failed[i]:
+                run.failed[source.name] = f"no loss of its search was finite: the weights {task.weights} are damaged"
                 continue
             pictures = _pictures(task, known, other, to_uint8(found.joints[i]))
             for suffix, picture in pictures.items():
@@ -399,6 +402,12 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
             }
         run.save()
     run.save()  # files that failed after the last batch
+
+
+def undefined(found):
+    """Of which inputs of a `completion.Completion` a sample never had a finite loss, or is not finite: (n,) bool."""
+    is_finite = np.isfinite(found.total).any(axis=2).all(axis=1)
+    return ~(is_finite & np.isfinite(found.joints).all(axis=(1, 2, 3, 4)))
 
 
 def _read(run, task, inputs, skip):

@@ -35,7 +35,7 @@ def train_on_joints(run, files, shown, *, steps, strategy, resume=False, show=la
         start = distribution.start_as_chief(strategy, model.variables, start, same)
         if start >= steps:
             return start, start
-        run.begin(start)
+        pixels = hashlib.sha256()
         batches = data.batches(
             files,
             batch_size=settings.batch_size,
@@ -44,8 +44,10 @@ def train_on_joints(run, files, shown, *, steps, strategy, resume=False, show=la
             flip=settings.flip,
             cache_bytes=int(settings.cache_gb * 1e9),
             progress=show,
+            digest=pixels,
         )
         joints = data.read_joints(shown)
+        run.begin(start, pixels.hexdigest()[:16])  # only now: of damaged images, there is no run
         pictures = networks.pictures_function(model, settings, joints, lambda line: training.warn(run, line))
         update = networks.update_function(model, settings, strategy)
         return start, training.train(run, model, update, batches, start=start, steps=steps, pictures=pictures)

@@ -16,6 +16,7 @@ import numpy as np
 from contextual_gan import checkpoints
 from contextual_gan.config import Search, resolved
 from contextual_gan.evaluation import decode_joint, joint_sources
+from contextual_gan.folder_completion import undefined
 from contextual_gan.images import ImageError, to_uint8
 from contextual_gan.joint import DIRECTIONS, SIZE, half
 from contextual_gan.metrics import diversity
@@ -28,7 +29,7 @@ class Task:
 
     direction: str
     seed: int
-    weights: str
+    weights: str | checkpoints.Pinned
     search: Search
     train_data: str | None = None
     excluded: str | None = None  # a folder that is not part of train_data
@@ -59,17 +60,17 @@ def initialization(task):
 
 
 def _search(task, search, numbers):
-    sha256 = checkpoints.file_sha256(checkpoints.weights_file(task.weights))
-    encoder_sha256 = checkpoints.encoder_sha256(task.weights, task.direction, search)
-    parameters = {"direction": task.direction, "seed": task.seed, "weights_sha256": sha256}
+    weights = checkpoints.pin(task.weights)
+    encoder_sha256 = checkpoints.encoder_sha256(weights, task.direction, search)
+    parameters = {"direction": task.direction, "seed": task.seed, "weights_sha256": weights.sha256}
     parameters |= {"encoder_sha256": encoder_sha256, "samples": task.samples, **numbers}
     if not 1 <= task.samples <= search.n_init:
         raise ValueError(f"{task.samples} samples need as many initializations, n_init is {search.n_init}")
 
     def prepare(batch_size):
         options = {"direction": task.direction, "seed": task.seed, "batch_size": batch_size, "samples": task.samples}
-        encoder = checkpoints.load_encoder(task.weights, task.direction) if encoder_sha256 else None
-        return partial(_completed, networks=_networks(task.weights), encoder=encoder, search=search, **options)
+        encoder = checkpoints.load_encoder(weights, task.direction, encoder_sha256) if encoder_sha256 else None
+        return partial(_completed, networks=_networks(weights), encoder=encoder, search=search, **options)
 
     return Method(parameters, task.samples * (search.iterations + 1), prepare)
 
@@ -86,6 +87,10 @@ def _completed(known, progress, *, networks, search, **options):
         progress(n, f"contextual loss {contextual:.3f}")
 
     found = complete(*networks, known, progress=advance, **options, **asdict(search))
+    if failed := int(undefined(found).sum()):
+        raise FloatingPointError(
+            f"no loss of the search for {failed} of {len(known)} images was finite: the weights are damaged"
+        )
     losses = zip(found.contextual[:, 0], found.total[:, 0], strict=True)
     notes = [{"contextual": _kept_loss(contextual, total)} for contextual, total in losses]
     made = to_uint8(half(found.joints, options["direction"]))
@@ -104,14 +109,14 @@ def _kept_loss(contextual, total):
 
 def pix2pix(task):
     """`pix2pix`: the baseline."""
-    path = checkpoints.pix2pix_file(task.pix2pix, task.direction)
-    parameters = {"direction": task.direction, "pix2pix_sha256": checkpoints.file_sha256(path)}
+    weights = checkpoints.pin_pix2pix(task.pix2pix, task.direction)
+    parameters = {"direction": task.direction, "pix2pix_sha256": weights.sha256}
     parameters |= {"dropout": task.dropout, "seed": task.seed, "samples": task.samples}
 
     def prepare(batch_size):
         from contextual_gan.pix2pix_training import draw  # late: a finished evaluation needs no TensorFlow
 
-        generator = checkpoints.load_pix2pix(task.pix2pix, task.direction)
+        generator = checkpoints.load_pix2pix(weights, task.direction)
 
         def predict(known, progress):
             seeds = range(task.seed, task.seed + task.samples)

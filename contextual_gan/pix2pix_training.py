@@ -1,14 +1,13 @@
 """What `joint_training.train_on_joints` does with the pix2pix networks, and what comes out of it."""
 
 import hashlib
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from contextual_gan import checkpoints, config, distribution, pix2pix, training_state
+from contextual_gan import checkpoints, config, distribution, pix2pix, run_checkpoints, training_state
 from contextual_gan.images import grid, to_float, to_uint8
 from contextual_gan.joint import DIRECTIONS, half
 
@@ -61,19 +60,20 @@ def pictures_function(model, settings, joints, warn):
     return pictures
 
 
-def load_run(path):
-    """(G, its direction) of a run folder's newest whole checkpoint. Raises ValueError as `dcgan_training.load_run`."""
-    settings = config.load(Path(path) / "config.yaml", "pix2pix", config.Pix2Pix)
-    model = pix2pix.Pix2Pix(ngf=settings.ngf)
-    training_state.restore(Path(path) / "checkpoints", model, lambda line: print(f"warning: {line}", file=sys.stderr))
+def load_run(weights):
+    """(G, its direction) of a run: `checkpoints.Pinned`, or the folder. Raises as `dcgan_training.load_run`."""
+    pinned = checkpoints.pin(weights)
+    settings = config.load(Path(pinned.name) / "config.yaml", "pix2pix", config.Pix2Pix)
+    model = training_state.load(pinned, lambda ngf: pix2pix.Pix2Pix(ngf=ngf), settings.ngf)
     return model.generator, settings.direction
 
 
-def card(path):
-    """What is known of the newest weights of a run folder: a dict for `checkpoints.save_pix2pix`."""
-    settings = config.load(Path(path) / "config.yaml", "pix2pix", config.Pix2Pix)
-    step = checkpoints.step_of(checkpoints.newest(Path(path) / "checkpoints"))
-    data = (Path(path) / "config.yaml").read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+def card(pinned):
+    """What is known of the weights of a run, as `checkpoints.Pinned`: a dict for `checkpoints.save_pix2pix`."""
+    path = Path(pinned.name) / "config.yaml"
+    settings = config.load(path, "pix2pix", config.Pix2Pix)
+    step = run_checkpoints.step_of(pinned.path)
+    data = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
     seen = {"steps": step, "images_seen": step * settings.batch_size}
     return {"direction": settings.direction, "data": data, **seen, "training": config.resolved(settings)}
 
@@ -94,8 +94,10 @@ def draw(generator, known, *, dropout=True, seed=0, progress=lambda n: None):
         if dropout:
             noise = zip(*(_noise(image, shapes, seed) for image in padded), strict=True)
             masks = pix2pix.masks([tf.stack(parts) for parts in noise])
-        drawn = generator([tf.constant(to_float(padded)), *masks], training=False)
-        found[rows] = to_uint8(drawn.numpy()[: len(given)])
+        drawn = generator([tf.constant(to_float(padded)), *masks], training=False).numpy()[: len(given)]
+        if not np.isfinite(drawn).all():
+            raise FloatingPointError("pix2pix draws values that are not finite: its weights are damaged")
+        found[rows] = to_uint8(drawn)
         progress(len(given))
     return found
 

@@ -32,6 +32,8 @@ def inception_features(weights):
     import tensorflow as tf
     from keras.applications import InceptionV3
 
+    from contextual_gan import keras_settings  # noqa: F401
+
     if not Path(weights).is_file():
         raise ValueError(f"{weights} does not hold the weights of Keras's InceptionV3 without top: no such file")
     try:

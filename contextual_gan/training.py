@@ -18,10 +18,11 @@ from pathlib import Path
 import tensorflow as tf
 import yaml
 
-from contextual_gan import checkpoints, config, lock, training_state
+from contextual_gan import config, lock, run_checkpoints, training_state
 from contextual_gan.images import replace_file, write_png
 from contextual_gan.progress import progress
 
+PIXELS = "# SHA-256 of their pixels "  # how the second line of config.yaml begins
 SATURATED = 0.01  # D(G(z)) and 1 - D(x) below this: D is so sure that G learns nothing
 CHANGEABLE = ("epochs", "log_every", "sample_every", "save_every", "keep", "cache_gb")  # when a run is resumed
 
@@ -37,15 +38,17 @@ class RunFolder:
         """settings: a dataclass of config.py; about: a line on what it is trained with, which config.yaml begins with.
 
         Raises ValueError with one line for a folder in use, and on resume for one without a run or with a run of other
-        settings than these.
+        settings than these. A folder with nothing but what a killed start leaves there is as good as an empty one.
         """
         self.path, self.settings, self.about = Path(path), settings, about
-        in_use = self.path.exists() and (
-            not self.path.is_dir() or any(p.name != lock.NAME for p in self.path.iterdir())
-        )
-        if in_use and not resume:
+        self.pixels = None  # of the images, as `begin` is told
+        self.save_every = settings.save_every  # of the run as it was begun or last resumed
+        there = [path for path in self.path.iterdir() if path.name != lock.NAME] if self.path.is_dir() else []
+        is_unused = self.path.is_dir() and all(map(_is_left_by_start, there))
+        self.was_killed_at_start = is_unused and (resume or bool(there))
+        if self.path.exists() and not is_unused and not resume:
             raise ValueError(f"{self.path} is not empty: --resume continues the run there, --out starts another")
-        if resume:
+        if resume and not self.was_killed_at_start:
             self._check_settings()
 
     def _check_settings(self):
@@ -53,6 +56,7 @@ class RunFolder:
         if not path.is_file():
             raise ValueError(f"there is no run to resume in {self.path}")
         before = config.resolved(config.load(path, self.section, type(self.settings)))
+        self.save_every = before["save_every"]
         for key, now in config.resolved(self.settings).items():
             if before[key] != now and key not in CHANGEABLE:
                 other = "start another with --out OTHER"
@@ -63,15 +67,23 @@ class RunFolder:
                     f"same settings, or {other}"
                 )
 
-    def begin(self, step):
-        """Write the configuration; forget the lines of stats.jsonl after `step`, which will be written again."""
-        if self.was_about_something_else():
-            warn(self, "these are not the images that the run was begun with: it will not be what it would have been")
+    def begin(self, step, pixels=None):
+        """Write the configuration; forget the lines of stats.jsonl after `step`, which will be written again.
+
+        pixels: SHA-256 of what it is trained on, where `about` does not say all.
+        """
+        self.pixels = pixels
+        is_other = self.was_about_something_else() or pixels != (_pixels_in(self.path / "config.yaml") or pixels)
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         (self.path / "samples").mkdir(exist_ok=True)
+        if lines := self.stats():  # before config.yaml, whose save_every says whether a checkpoint was due by then
+            kept = [json.dumps(line).encode() + b"\n" for line in lines if line["step"] <= step]
+            replace_file(self.path / "stats.jsonl", b"".join(kept))
         replace_file(self.path / "config.yaml", self.text().encode())
-        kept = [line for line in self.stats() if line["step"] <= step]
-        replace_file(self.path / "stats.jsonl", b"".join(json.dumps(line).encode() + b"\n" for line in kept))
+        if self.was_killed_at_start:
+            warn(self, f"{self.path} was stopped before its first step: starting from step 0")
+        if is_other:
+            warn(self, "these are not the images that the run was begun with: it will not be what it would have been")
         self.events = tf.summary.create_file_writer(str(self.path))
         with self.events.as_default(step=step):
             tf.summary.text("configuration", f"```yaml\n{self.text()}```")
@@ -88,11 +100,14 @@ class RunFolder:
 
     def text(self):
         """What config.yaml holds."""
-        return f"# {self.about}\n" + yaml.safe_dump({self.section: config.resolved(self.settings)}, sort_keys=False)
+        pixels = f"{PIXELS}{self.pixels}\n" if self.pixels else ""
+        return f"# {self.about}\n{pixels}" + yaml.safe_dump(
+            {self.section: config.resolved(self.settings)}, sort_keys=False
+        )
 
     def stats(self):
         """The lines of stats.jsonl as dicts."""
-        return checkpoints.read_stats(self.path / "stats.jsonl")
+        return run_checkpoints.read_stats(self.path / "stats.jsonl")
 
     def log(self, line):
         """Add a line to log.txt."""
@@ -122,10 +137,12 @@ class RunFolder:
     def restore(self, state):
         """Set `state` to the newest whole checkpoint -> its number of steps; 0 if none was due yet.
 
-        Raises `checkpoints.WeightsError` if there were checkpoints, of which none is whole.
+        Raises `WeightsError` if there were checkpoints, of which none is whole.
         """
+        if self.was_killed_at_start:
+            return 0
         steps = self.stats()[-1:]
-        if not checkpoints.found(self.checkpoints) and not (steps and steps[0]["step"] > self.settings.save_every):
+        if not run_checkpoints.found(self.checkpoints) and not (steps and steps[0]["step"] > self.save_every):
             warn(self, f"{self.path} was stopped before its first checkpoint: starting from step 0")
             return 0
         return training_state.restore(self.checkpoints, state, lambda line: warn(self, line))
@@ -135,13 +152,26 @@ class RunFolder:
         return self.path / "checkpoints"
 
 
+def _is_left_by_start(path):
+    """Whether this is what a run that was killed before it had written its config.yaml leaves in its folder."""
+    if path.name in ("checkpoints", "samples") and path.is_dir():
+        return all(inside.name.startswith(".") for inside in path.iterdir())
+    return path.name.startswith(".")
+
+
+def _pixels_in(path):
+    """What a config.yaml says of the pixels; None in those of before they were looked at."""
+    lines = path.read_text(encoding="utf-8").splitlines()[:2] if path.exists() else []
+    return next((line.removeprefix(PIXELS) for line in lines if line.startswith(PIXELS)), None)
+
+
 class NoRunFolder(RunFolder):
     """The run folder for the workers that are not the chief, who has it: nothing is read, nothing written."""
 
     def __init__(self, path, settings, about="", resume=False):
-        self.path, self.settings, self.about = Path(path), settings, about
+        self.path, self.settings, self.about, self.pixels = Path(path), settings, about, None
 
-    def begin(self, step):
+    def begin(self, step, pixels=None):
         pass
 
     def log(self, line):
@@ -209,7 +239,7 @@ def _check_finite(run, values, last, done):
     if all(math.isfinite(value) for value in values.values()):
         return
     bad = ", ".join([name for name, value in values.items() if not math.isfinite(value)][:8])
-    whole = next((path for path in checkpoints.found(run.checkpoints) if not checkpoints.damage(path)), None)
+    whole = next((path for path in run_checkpoints.found(run.checkpoints) if not run_checkpoints.damage(path)), None)
     where = f"the last good checkpoint is {whole}" if whole else "there is no checkpoint yet"
     raise Diverged(f"{bad} no longer finite, between steps {last + 1} and {done}; {where}; try a lower learning rate")
 

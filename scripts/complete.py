@@ -34,13 +34,14 @@ def main(args):
     from contextual_gan.progress import progress
 
     with command.mistakes():
+        weights = checkpoints.pin(args.weights)
         search = command.search_settings(args)
         task = folder_completion.Task(
             weights=args.weights,
-            weights_sha256=checkpoints.file_sha256(checkpoints.weights_file(args.weights)),
+            weights_sha256=weights.sha256,
             preset=args.preset,
             search=search,
-            encoder_sha256=checkpoints.encoder_sha256(args.weights, args.direction, search),
+            encoder_sha256=checkpoints.encoder_sha256(weights, args.direction, search),
             direction=args.direction,
             seed=args.seed,
             samples=args.samples,
@@ -63,8 +64,9 @@ def main(args):
         from contextual_gan import figures
 
         with command.mistakes():
-            networks = checkpoints.load_networks(args.weights)
-            encoder = checkpoints.load_encoder(args.weights, args.direction) if task.encoder_sha256 else None
+            networks, encoder = checkpoints.load_networks(weights), None
+            if task.encoder_sha256:
+                encoder = checkpoints.load_encoder(weights, args.direction, task.encoder_sha256)
         options = {"encoder": encoder, "batch_size": args.batch_size}
         evaluations = task.evaluations() * sum(map(len, batches))
         with progress(evaluations, f"completing {len(todo)}", "iterations") as advance:

@@ -80,7 +80,7 @@ def parse(words=None):
 def main(args):
     if args.folder:
         return score_folders(args)
-    from contextual_gan import evaluation, methods, scoring
+    from contextual_gan import checkpoints, evaluation, methods, scoring
 
     out = Path(args.out)
     with command.mistakes():
@@ -90,7 +90,7 @@ def main(args):
         task = methods.Task(
             direction=args.direction,
             seed=args.seed,
-            weights=args.weights,
+            weights=checkpoints.pin(args.weights),
             search=command.search_settings(args),
             train_data=args.train_data,
             excluded=args.out,

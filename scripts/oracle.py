@@ -47,10 +47,12 @@ def main(args):
     with command.mistakes():
         check_folder(out)
         joints, failed = evaluation.usable_joints(args.data, excluded=args.out, limit=args.limit)
-        files = checkpoints.weights_file(args.weights), checkpoints.encoder_file(args.weights, "photo")
-        if not files[1].is_file():
-            raise ValueError(f"there is no encoder to start from, {files[1]}: train_encoder.py makes one")
-        parameters = {"networks": [*map(checkpoints.file_sha256, files)], "iterations": args.iterations}
+        weights = checkpoints.pin(args.weights)
+        path = checkpoints.encoder_file(weights, "photo")
+        if not path.is_file():
+            raise ValueError(f"there is no encoder to start from, {path}: train_encoder.py makes one")
+        sha256 = checkpoints.file_sha256(path)
+        parameters = {"networks": [weights.sha256, sha256], "iterations": args.iterations}
         plans = {}
         for row, balance in BALANCES.items():
             folder = out / "".join(c if c.isalnum() else "_" for c in row)
@@ -60,7 +62,7 @@ def main(args):
             command.check_file(table, args.overwrite)
     command.report_failed(failed)
     if any(left for _, left in plans.values()):
-        search(args, plans, joints)
+        search(args, plans, joints, weights, sha256)
     else:
         evaluation.close(out, plans.values())
         print("nothing to do: all searches are done")
@@ -79,8 +81,8 @@ def main(args):
     return 1 if failed else 0
 
 
-def search(args, plans, joints):
-    """Make the joint images that are left."""
+def search(args, plans, joints, weights, encoder_sha256):
+    """Make the joint images that are left, with `checkpoints.Pinned` weights."""
     command.import_tensorflow()
     import numpy as np
 
@@ -88,8 +90,8 @@ def search(args, plans, joints):
     from contextual_gan.progress import progress
 
     with command.mistakes():
-        generator, _ = checkpoints.load_networks(args.weights)
-        encoder = checkpoints.load_encoder(args.weights, "photo")
+        generator, _ = checkpoints.load_networks(weights)
+        encoder = checkpoints.load_encoder(weights, "photo", encoder_sha256)
         for manifest, _ in plans.values():
             manifest.begin({found.name: found.output for found in joints}, replace=args.overwrite)
     batches = {row: evaluation.batches(joints, left, args.batch_size) for row, (_, left) in plans.items()}

@@ -1,5 +1,6 @@
 """Plot the losses of a training run, and show what the same z became in the course of it."""
 
+import io
 import sys
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def main(args):
         raise command.UserError(f"no such file: {path}; give a run folder of train.py or its stats.jsonl")
     for end in ("losses.png", "stats.jsonl", "samples.png")[: 3 if run.is_dir() else 1]:
         command.check_file(f"{args.out}_{end}", args.overwrite)
-    from contextual_gan.checkpoints import read_stats
+    from contextual_gan.run_checkpoints import read_stats
 
     try:
         stats = read_stats(path)
@@ -47,17 +48,21 @@ def main(args):
         raise command.UserError(f"{path} is no stats.jsonl of a training run") from error
     if not stats:
         raise command.UserError(f"nothing has been logged in {path} yet, or it is no stats.jsonl of a training run")
-    plot(stats, images, f"{args.out}_losses.png")
-    if run.is_dir():
-        from contextual_gan.images import replace_file
+    from contextual_gan.images import encode_png, replace_file
 
-        replace_file(f"{args.out}_stats.jsonl", path.read_bytes())
-        draw_samples(run / "samples", f"{args.out}_samples.png", args.rows, args.columns, images[0] // stats[0]["step"])
+    written = {}
+    if run.is_dir():
+        with command.mistakes():
+            samples = draw_samples(run / "samples", args.rows, args.columns, images[0] // stats[0]["step"])
+        written = {"stats.jsonl": path.read_bytes()} | ({} if samples is None else {"samples.png": encode_png(samples)})
+    for name, content in {"losses.png": plot(stats, images), **written}.items():  # only when all are there
+        replace_file(f"{args.out}_{name}", content)
+        print(f"wrote {args.out}_{name}")
     return 0
 
 
-def plot(stats, images, out):
-    """Losses and probabilities over the number of images seen: every line, and a moving median."""
+def plot(stats, images):
+    """Losses and probabilities over the number of images seen, every line and a moving median -> bytes of a PNG."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
@@ -79,31 +84,29 @@ def plot(stats, images, out):
         )
         axes.legend(loc="upper right")
     axes.set_xlabel("images seen")
-    figure.savefig(out, dpi=100)
-    print(f"wrote {out}")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=100)
+    return buffer.getvalue()
 
 
-def draw_samples(folder, out, rows, columns, batch_size):
-    """Some steps below each other, each the first fixed z, by the moving average of G or else by G itself."""
-    from contextual_gan.images import grid, read_image, write_png
+def draw_samples(folder, rows, columns, batch_size):
+    """Some steps below each other, each the first fixed z, by the moving average of G or else by G itself -> image.
+
+    None of pix2pix.
+    """
+    from contextual_gan.images import grid, read_image
 
     paths = sorted(folder.glob("step-*_average.png")) or sorted(folder.glob("step-*_generator.png"))
     if not paths and list(folder.glob("step-*_drawn.png")):
         print(f"no picture of {folder}: those of pix2pix show images of the data set")
-        return
+        return None
     if not paths:
         raise command.UserError(f"there are no pictures in {folder}")
     last = len(paths) - 1
     chosen = [paths[i] for i in sorted({round(last * (i / max(rows - 1, 1)) ** 2) for i in range(rows)})]  # early ones
     images = [int(path.name[5:].partition("_")[0]) * batch_size for path in chosen]
-    write_png(
-        out,
-        grid(
-            [[read_image(path)[GAP : GAP + 64, GAP : (GAP + 128) * columns]] for path in chosen],
-            labels=[f"{n} images seen" for n in images],
-        ),
-    )
-    print(f"wrote {out}")
+    cells = [[read_image(path)[GAP : GAP + 64, GAP : (GAP + 128) * columns]] for path in chosen]
+    return grid(cells, labels=[f"{n} images seen" for n in images])
 
 
 if __name__ == "__main__":

@@ -49,23 +49,23 @@ def main(args):
 
     with command.mistakes():
         settings = command.encoder_settings(args)
-        path = checkpoints.encoder_file(args.weights, args.direction)
-        sha256 = checkpoints.file_sha256(checkpoints.weights_file(args.weights))
+        weights = checkpoints.pin(args.weights)
+        path = checkpoints.encoder_file(weights, args.direction)
     command.check_file(path, args.overwrite or is_made_by(args.out, path))
     command.import_tensorflow()
     from contextual_gan import encoder, training
 
     with command.mistakes():
-        about = f"encoder to {args.direction} of the generator {sha256}, {args.steps} steps"
+        about = f"encoder to {args.direction} of the generator {weights.sha256}, {args.steps} steps"
         run = training.RunFolder(args.out, settings, about, args.resume)
-        start, done, network = encoder.train_encoder(run, args.weights, args.direction, args.steps, args.resume)
+        start, done, made = encoder.train_encoder(run, weights, args.direction, args.steps, args.resume)
     line = f"step {done} of {args.steps}"
     if done < args.steps:
         print(f"{line}; --resume continues")
         return 0
-    generator, _ = checkpoints.load_networks(args.weights)
-    made = encoder.Encoder(network, encoder.curvature(generator, args.direction))
-    checkpoints.save_encoder(path, made, {"generator_sha256": sha256, "direction": args.direction, "steps": done})
+    checkpoints.save_encoder(
+        path, made, {"generator_sha256": weights.sha256, "direction": args.direction, "steps": done}
+    )
     replace_file(Path(args.out) / MADE, f"{checkpoints.file_sha256(path)}\n".encode())
     print(f"{line if done > start else f'nothing to do: {line}'}; wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0

@@ -66,3 +66,27 @@ def test_unknown_names_and_paths_are_refused(tmp_path):
         checkpoints.load_pretrained("faces")
     with pytest.raises(WeightsError, match=r"no weights at .*nothing\.safetensors"):
         checkpoints.load_networks(tmp_path / "nothing.safetensors")
+
+
+def test_a_file_that_is_not_the_one_of_its_card_is_refused(published, tmp_path):
+    path, card = tmp_path / "mine.safetensors", tmp_path / "mine.json"
+    save_file(published, path)
+    card.write_text(json.dumps({"sha256": checkpoints.file_sha256(path)}))
+    assert checkpoints.pin(path).sha256 == checkpoints.file_sha256(path)
+    content = bytearray(path.read_bytes())
+    content[-200:] = bytes(200)
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"mine\.safetensors is damaged.*mine\.json"):
+        checkpoints.load_networks(path)
+    for other in ("not JSON", "[]", "{}"):  # no card, but a file of this name
+        card.write_text(other)
+        checkpoints.pin(path)
+
+
+def test_what_is_loaded_is_what_was_hashed(published, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    save_file(published, path)
+    pinned = checkpoints.pin(path)
+    path.unlink()
+    generator, _ = checkpoints.load_networks(pinned)
+    assert np.array_equal(generator.get_layer("up4").bias, published["generator/up4.bias"].astype(np.float32))

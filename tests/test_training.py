@@ -16,7 +16,17 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT, draw_face
 
-from contextual_gan import checkpoints, config, data, dcgan, distribution, joint_training, training
+from contextual_gan import (
+    checkpoints,
+    config,
+    data,
+    dcgan,
+    distribution,
+    joint_training,
+    run_checkpoints,
+    saved_models,
+    training,
+)
 from contextual_gan.images import read_image, write_png
 from contextual_gan.joint import join
 
@@ -215,6 +225,11 @@ def test_a_run_is_exported_as_saved_models(whole, tmp_path):
     generator, _ = checkpoints.load_networks(whole)
     exported = tf.saved_model.load(str(tmp_path / "saved" / "generator"))
     np.testing.assert_allclose(exported.serve(z), generator(z), atol=1e-5)
+    saved_models.write(tmp_path / "saved", *checkpoints.load_networks(whole))  # in place of what is there
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["saved"]
+    (tmp_path / "saved" / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"other files .*mine\.txt"):
+        saved_models.write(tmp_path / "saved", *checkpoints.load_networks(whole))
 
 
 def test_losses_and_pictures_are_plotted(whole, tmp_path):
@@ -249,6 +264,41 @@ def test_other_images_are_noticed_on_resume(joints, whole, tmp_path, capsys):
     (tmp_path / "data" / "train" / "000.png").unlink()
     train_here(tmp_path / "data", tmp_path / "run", 13, resume=True)
     assert "not the images that the run was begun with" in capsys.readouterr().err
+
+
+def test_other_pixels_under_the_same_names_are_noticed_on_resume(joints, whole, tmp_path, capsys):
+    run, other = tmp_path / "run", tmp_path / "data"
+    shutil.copytree(whole, run)
+    shutil.copytree(joints, other)
+    shutil.copy(other / "train" / "001.png", other / "train" / "000.png")
+    train_here(joints, run, 13, resume=True, cache_gb=0.0)
+    assert "not the images" not in capsys.readouterr().err
+    train_here(other, run, 14, resume=True)
+    assert "not the images that the run was begun with" in capsys.readouterr().err
+    text = (whole / "config.yaml").read_text().splitlines(keepends=True)
+    assert text[1].startswith(training.PIXELS)
+    (run / "config.yaml").write_text("".join([text[0], *text[2:]]))  # as it was before pixels were looked at
+    train_here(joints, run, 15, resume=True)
+    assert "not the images" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("cache_gb", [6.0, 0.0])
+def test_of_a_damaged_joint_there_is_no_run_folder(joints, tmp_path, cache_gb):
+    shutil.copytree(joints, tmp_path / "data")
+    path = tmp_path / "data" / "train" / "003.png"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"003\.png"):
+        train_here(tmp_path / "data", tmp_path / "run", 3, cache_gb=cache_gb)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_another_width_than_its_checkpoint_is_refused_before_it_is_built(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "lr[1e-4]")
+    assert len(checkpoints.load_networks(tmp_path / "lr[1e-4]")) == 2
+    path = tmp_path / "lr[1e-4]" / "config.yaml"
+    path.write_text(path.read_text().replace("width: 4", "width: 1024"))
+    with pytest.raises(checkpoints.WeightsError, match="is of other networks"):
+        checkpoints.load_networks(tmp_path / "lr[1e-4]")
 
 
 @pytest.mark.full
@@ -336,8 +386,10 @@ def kill(joints, run, kills, seed=0):
         process.kill()
         _, stderr = process.communicate()
         assert "Traceback" not in stderr and process.returncode == -signal.SIGKILL, stderr
-        whole = next((path for path in checkpoints.found(run / "checkpoints") if not checkpoints.damage(path)), None)
-        assert (checkpoints.step_of(whole) if whole else 0) >= len(stats_or_none(run)) - 2
+        whole = next(
+            (path for path in run_checkpoints.found(run / "checkpoints") if not run_checkpoints.damage(path)), None
+        )
+        assert (run_checkpoints.step_of(whole) if whole else 0) >= len(stats_or_none(run)) - 2
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.full)])
@@ -362,7 +414,7 @@ def test_damaged_checkpoints_are_passed_over(joints, whole, tmp_path, capsys):
     assert stats(run) == stats(whole) and weights(run, 12) == weights(whole, 12)
     warnings = [line for line in capsys.readouterr().err.splitlines() if "cannot be used" in line]
     assert len(warnings) == 1 and "step-000012" in warnings[0] and "is damaged" in warnings[0]
-    for checkpoint in checkpoints.found(run / "checkpoints"):
+    for checkpoint in run_checkpoints.found(run / "checkpoints"):
         (checkpoint / "state.index").unlink()
     done = train(joints, run, "--steps", 14, "--resume")
     assert done.returncode == 2 and "none of the 3 checkpoints can be read" in done.stderr.splitlines()[-1]

@@ -1,7 +1,9 @@
 """The training loop with a model of a few numbers: what it saves, and what it does when something goes wrong."""
 
+import dataclasses
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from contextual_gan import checkpoints, config, training
+from contextual_gan import checkpoints, config, run_checkpoints, training, training_state
 
 SETTINGS = config.Train(batch_size=2, log_every=1, save_every=4, sample_every=6, keep=2)
 
@@ -41,7 +43,7 @@ def loop(path, steps, *, resume=False, disturb=lambda step, state: None, **losse
 
 
 def saved(path):
-    return [found.name for found in checkpoints.found(path / "checkpoints")]
+    return [found.name for found in run_checkpoints.found(path / "checkpoints")]
 
 
 def test_what_is_written_when(tmp_path):
@@ -131,3 +133,73 @@ def test_a_saturated_discriminator_is_warned_of(tmp_path, capsys):
     loop(tmp_path / "run", 6, **values)
     warned = [line for line in capsys.readouterr().err.splitlines() if "saturated" in line]
     assert [line.partition(":")[2].split(":")[0] for line in warned] == [" step 5", " step 6"]
+
+
+def damage(path, name):
+    file = path / "checkpoints" / name / "state.data-00000-of-00001"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def test_only_whole_checkpoints_count_among_those_that_are_kept(tmp_path):
+    loop(tmp_path / "run", 8, g_loss=lambda step: 1.0)
+    damage(tmp_path / "run", "step-000008")
+    training_state.save(tmp_path / "run" / "checkpoints", Tiny(), 12, keep=2)
+    assert saved(tmp_path / "run") == ["step-000012", "step-000008", "step-000004"]
+    training_state.save(tmp_path / "run" / "checkpoints", Tiny(), 16, keep=2)
+    assert saved(tmp_path / "run") == ["step-000016", "step-000012"]
+
+
+def test_no_checkpoint_is_removed_before_its_successor_was_read_back(tmp_path, monkeypatch):
+    loop(tmp_path / "run", 8, g_loss=lambda step: 1.0)
+    monkeypatch.setattr(training_state, "file_sha256", lambda path: "what the disk did not keep")
+    with pytest.raises(OSError, match="cannot be read back"):
+        training_state.save(tmp_path / "run" / "checkpoints", Tiny(), 12, keep=1)
+    assert saved(tmp_path / "run")[1:] == ["step-000008", "step-000004"]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("left", [[], ["checkpoints/"], ["checkpoints/", "samples/", ".config.yaml.part"]])
+def test_a_start_that_was_killed_is_started_again(tmp_path, capsys, left, resume):
+    for name in ("", *left):
+        path = tmp_path / "run" / name
+        path.write_bytes(b"train:") if name.endswith("part") else path.mkdir()
+    assert loop(tmp_path / "run", 5, resume=resume, g_loss=lambda step: 1.0) == (5, sum(range(5)))
+    assert ("starting from step 0" in capsys.readouterr().err) == bool(left or resume)
+    assert not list((tmp_path / "run").rglob(".*"))
+
+
+def test_killed_before_the_first_checkpoint_and_resumed_with_another_save_every(tmp_path, capsys):
+    def fail(step, state):
+        if step == 3:
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        loop(tmp_path / "run", 20, disturb=fail, g_loss=lambda step: 1.0)
+    settings = dataclasses.replace(SETTINGS, save_every=1)
+    assert training.RunFolder(tmp_path / "run", settings, "no images", resume=True).restore(Tiny()) == 0
+    assert "starting from step 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["lr[1e-4]", "a*b?", "a\\b"])
+def test_a_run_folder_of_any_name_can_be_resumed(tmp_path, name):
+    loop(tmp_path / name, 5, g_loss=lambda step: 1.0)
+    assert loop(tmp_path / name, 8, resume=True, g_loss=lambda step: 1.0) == (8, sum(range(8)))
+    assert list((tmp_path / name).glob("events*"))
+
+
+def test_a_checkpoint_that_is_removed_while_it_is_used_stays_readable(tmp_path):
+    loop(tmp_path / "run", 4, g_loss=lambda step: 1.0)
+    pinned, state = checkpoints.pin(tmp_path / "run"), Tiny()
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    training_state._read(pinned.path, pinned.files, state)
+    assert float(state.weights[0]) == sum(range(4))
+
+
+def test_a_checkpoint_that_is_not_finite_is_refused(tmp_path):
+    state = Tiny()
+    state.weights.assign(tf.fill(20_000, float("inf")))
+    training_state.save(tmp_path / "checkpoints", state, 4)
+    with pytest.raises(checkpoints.WeightsError, match="not finite"):
+        training_state.restore(tmp_path / "checkpoints", Tiny(), print)

@@ -23,6 +23,7 @@ def main(args):
     if unknown := set(names) - set(PRESETS):
         raise command.UserError(f"no preset {', '.join(unknown)}, there are {', '.join(PRESETS)}")
     with command.mistakes():
+        args.weights = checkpoints.pin(args.weights)
         joints, failed = evaluation.usable_joints(args.data, limit=args.limit)
         networks = checkpoints.load_networks(args.weights)
         for name in names:  # before the first search, which takes long
@@ -52,7 +53,7 @@ def kept_result(name, networks, known, args):
     What was measured is kept under a hash of all it depends on.
     """
     content = {
-        "weights": checkpoints.file_sha256(checkpoints.weights_file(args.weights)),
+        "weights": args.weights.sha256,
         "known": hashlib.sha256(known.tobytes()).hexdigest(),
         "direction": args.direction,
         "batch_size": args.batch_size,
@@ -147,5 +148,7 @@ def plot(results, out):
     axes.set(xscale="log", xlabel="seconds per sketch", ylabel="median contextual loss")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(out, dpi=100)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=100, format=Path(out).suffix.removeprefix(".") or "png")
+    replace_file(out, buffer.getvalue())
     print(f"wrote {out}")
