@@ -45,7 +45,7 @@ class RunFolder:
         self.save_every = settings.save_every  # of the run as it was begun or last resumed
         there = [path for path in self.path.iterdir() if path.name != lock.NAME] if self.path.is_dir() else []
         is_unused = self.path.is_dir() and all(map(_is_left_by_start, there))
-        self.was_killed_at_start = is_unused and (resume or bool(there))
+        self.was_killed_at_start = is_unused and (bool(there) or lock.was_interrupted(self.path))
         if self.path.exists() and not is_unused and not resume:
             raise ValueError(f"{self.path} is not empty: --resume continues the run there, --out starts another")
         if resume and not self.was_killed_at_start:
