@@ -19,7 +19,7 @@ import tensorflow as tf
 import yaml
 
 from contextual_gan import config, lock, run_checkpoints, training_state
-from contextual_gan.images import replace_file, write_png
+from contextual_gan.images import remove_parts, replace_file, write_png
 from contextual_gan.progress import progress
 
 PIXELS = "# SHA-256 of their pixels "  # how the second line of config.yaml begins
@@ -76,6 +76,7 @@ class RunFolder:
         is_other = self.was_about_something_else() or pixels != (_pixels_in(self.path / "config.yaml") or pixels)
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         (self.path / "samples").mkdir(exist_ok=True)
+        remove_parts(self.path / name for name in ("config.yaml", "stats.jsonl"))  # of a killed process
         if lines := self.stats():  # before config.yaml, whose save_every says whether a checkpoint was due by then
             kept = [json.dumps(line).encode() + b"\n" for line in lines if line["step"] <= step]
             replace_file(self.path / "stats.jsonl", b"".join(kept))
