@@ -181,7 +181,8 @@ def predict(args, chosen, plans, joints):
     for name, (manifest, left) in todo.items():
         steps, batches = chosen[name].steps, evaluation.batches(joints, left, args.batch_size)
         unit = "iterations" if steps > 1 else "images"
-        with progress(steps * sum(map(len, batches)), f"{name}, {len(left)} images", unit) as advance:
+        n = sum(map(len, batches))
+        with progress(steps * n, f"{name}, {n} images", unit) as advance:
             options = {"direction": args.direction, "progress": advance}
             evaluation.predict(manifest, left, batches, predictors[name], **options)
 
