@@ -1,0 +1,41 @@
+"""What networks make that are damaged in a way that no check of their weights shows."""
+
+import numpy as np
+import pytest
+from conftest import draw_face
+
+from contextual_gan import dcgan, folder_completion, methods, pix2pix, pix2pix_training, sources
+from contextual_gan.config import Search
+from contextual_gan.images import write_png
+
+
+@pytest.fixture(scope="module")
+def broken():
+    """Networks whose output is NaN."""
+    generator = dcgan.generator(2)
+    generator.get_layer("up4").bias.assign([0, np.nan, 0])
+    return generator, dcgan.discriminator(2)
+
+
+def test_no_photo_whose_loss_was_never_finite_counts_as_completed(broken, tmp_path):
+    write_png(tmp_path / "face.png", draw_face(0))
+    task = folder_completion.Task("broken", "0", "readme", Search(n_init=2, iterations=2))
+    run = folder_completion.Run(tmp_path / "out", task)
+    found, _ = sources.find_images([tmp_path / "face.png"], excluded=tmp_path / "out")
+    folder_completion.complete_folder(run, task, folder_completion.plan(run, sources.output_stems(found)), broken)
+    assert not run.results and "no loss of its search was finite" in run.failed[str(tmp_path / "face.png")]
+    assert not list((tmp_path / "out").rglob("*.png"))
+
+
+def test_no_prediction_is_made_of_it(broken):
+    options = {"direction": "photo", "seed": 0, "batch_size": 2, "samples": 1}
+    known, search = np.stack([draw_face(0), draw_face(1)]), Search(n_init=2, iterations=2)
+    with pytest.raises(FloatingPointError, match="2 of 2 images"):
+        methods._completed(known, lambda *_: None, networks=broken, search=search, encoder=None, **options)
+
+
+def test_pix2pix_draws_nothing_that_is_not_finite():
+    generator = pix2pix.unet(1)
+    generator.get_layer("up5").bias.assign([0, np.nan, 0])
+    with pytest.raises(FloatingPointError, match="not finite"):
+        pix2pix_training.draw(generator, draw_face(0)[None])
