@@ -16,10 +16,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from contextual_gan.config import DEFAULT_PRESET, PRESETS, Encoder
+from contextual_gan.files.sources import printable
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a used up quota, a file beyond the limit
 MOST_NAMES = 20  # printed of those skipped for the same reason, and of reasons
-LONGEST_PRINTED = 200
 BATCH_SIZE = "searched at once, in powers of two: 100 is 64 + 32 + 4, and 7 is filled up to 8 (default: 64)"
 # what would command a terminal; the end of a line, a tabulator and the carriage return of a progress bar stay
 CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if chr(c) not in "\n\r\t"}
@@ -88,7 +88,7 @@ def run(main, args, out=None):
 @contextlib.contextmanager
 def locked(out, **options):
     """Hold the `lock.lock` of an output folder, unless it is None; that another command holds it is a `UserError`."""
-    from contextual_gan.lock import lock
+    from contextual_gan.files.lock import lock
 
     with contextlib.ExitStack() as stack:
         with mistakes():
@@ -176,7 +176,7 @@ def report_failed(failed):
 
 def check_file(path, overwrite=False):
     """Refuse a path that a command cannot write a file to, and a file that is there, unless `overwrite`."""
-    from contextual_gan.lock import check_folder
+    from contextual_gan.files.lock import check_folder
 
     with mistakes():
         check_folder(Path(path).parent)
@@ -195,16 +195,16 @@ def add_folder_arguments(parser):
 
 
 def folder_flags(args):
-    """The parsed flags of `add_folder_arguments` as arguments of `folders.apply_to_folder`."""
+    """The parsed flags of `add_folder_arguments` as arguments of `apply.apply_to_folder`."""
     if args.workers and args.scheduler:
         raise UserError("--workers are processes of this machine, --scheduler has its own; give one of them")
     return {"workers": args.workers, "scheduler": args.scheduler, "overwrite": args.overwrite}
 
 
 def mirrored(location, out):
-    """One `folders.Item` per image of a folder or zip, OUT/a/b.png for a/b.jpg -> (items, refused names)."""
-    from contextual_gan import sources
-    from contextual_gan.folders import Item
+    """One `apply.Item` per image of a folder or zip, OUT/a/b.png for a/b.jpg -> (items, refused names)."""
+    from contextual_gan.files import sources
+    from contextual_gan.files.apply import Item
 
     with mistakes():
         found, refused = sources.images_in(location, excluded=out)
@@ -213,11 +213,11 @@ def mirrored(location, out):
 
 
 def apply_to_folder(function, items, out, args, **options):
-    """`folders.apply_to_folder` with the flags of `add_folder_arguments`; what it refuses is the user's mistake."""
-    from contextual_gan import folders
+    """`apply.apply_to_folder` with the flags of `add_folder_arguments`; what it refuses is the user's mistake."""
+    from contextual_gan.files import apply
 
     with mistakes():
-        return folders.apply_to_folder(function, items, out, **options, **folder_flags(args))
+        return apply.apply_to_folder(function, items, out, **options, **folder_flags(args))
 
 
 def report(report):
@@ -245,12 +245,6 @@ def report(report):
     counts = f"{len(report.done)} images in {report.out}, {len(report.skipped)} skipped, {len(report.failed)} failed"
     print(counts if report.new else f"nothing to do: {counts}")
     return 1 if report.failed else 0
-
-
-def printable(name, longest=LONGEST_PRINTED):
-    """A name from anywhere in one short line: odd characters spelled out, the middle of a long one left out."""
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(name))
-    return text if longest is None or len(text) <= longest else f"{text[:60]}...{text[-30:]}"
 
 
 def _room(path):
@@ -312,7 +306,7 @@ def search_settings(args):
 
     A preset that starts from an encoder starts from random z where there is none, and this says so.
     """
-    from contextual_gan.checkpoints import encoder_file
+    from contextual_gan.models.locations import encoder_file
 
     settings = _settings(args, PRESETS[args.preset])
     if settings.start == "random" or (path := encoder_file(args.weights, args.direction)).is_file():

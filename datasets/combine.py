@@ -39,7 +39,7 @@ def parse():
 
 
 def main(args):
-    from contextual_gan import pairs
+    from contextual_gan.preparation import pairs
 
     with command.mistakes():
         items, refused = pairs.pair(args.sketches, args.photos, args.out)

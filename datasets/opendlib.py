@@ -54,7 +54,7 @@ def method(args):
     from functools import partial
     from pathlib import Path
 
-    from contextual_gan import alignment
+    from contextual_gan.preparation import alignment
 
     if args.no_detect:
         function = partial(alignment.crop_fixed, box=alignment.parse_box(args.no_detect))
@@ -75,7 +75,7 @@ def with_points(items, path):
     from dataclasses import replace
     from pathlib import PurePosixPath
 
-    from contextual_gan.alignment import read_celeba_landmarks
+    from contextual_gan.preparation.alignment import read_celeba_landmarks
 
     known = {PurePosixPath(name).stem: {"points": points} for name, points in read_celeba_landmarks(path).items()}
     return [replace(item, arguments=known.get(PurePosixPath(item.source).stem, {})) for item in items]

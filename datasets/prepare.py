@@ -41,11 +41,12 @@ def parse():
 
 
 def main(args):
-    from contextual_gan import config, preparation
+    from contextual_gan import config
+    from contextual_gan.preparation import prepare
 
     overrides = args.set + ([f"data.styles=[{args.styles}]"] if args.styles else [])
     with command.mistakes():
-        report = preparation.prepare(
+        report = prepare.prepare(
             args.images,
             args.out,
             config.load(args.config, "data", config.Data, overrides),

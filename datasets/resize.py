@@ -33,7 +33,7 @@ def parse():
 def main(args):
     from functools import partial
 
-    from contextual_gan.images import centre_square, stretch
+    from contextual_gan.files.images import centre_square, stretch
 
     if args.size > 4096:
         raise command.UserError(f"--size {args.size}: the largest is 4096")

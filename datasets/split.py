@@ -46,7 +46,7 @@ def same(image):
 
 
 def main(args):
-    from contextual_gan import splits
+    from contextual_gan.preparation import splits
 
     items, refused = command.mirrored(args.input, args.out)
     choice = {"test": args.test, "seed": args.seed or 0}

@@ -22,7 +22,7 @@ USUAL_INK = (0.05, 0.4)  # share of dark pixels: less shows no face, more hides 
 
 def parse():
     """The arguments; `numbers` holds the parameters of the style that were given."""
-    from contextual_gan.sketches import CHOICES, PRESETS, RANGES, STYLES, parameters_of
+    from contextual_gan.preparation.sketches import CHOICES, PRESETS, RANGES, STYLES, parameters_of
 
     parser = command.ArgumentParser(
         __doc__ + " The presets are meant for photos of 64 pixels; results/styles.png shows them.", EXAMPLES
@@ -58,7 +58,7 @@ def parse():
 
 def sketch_and_ink(photo, **parameters):
     """(H, W, 3) uint8 photo -> its sketch, and its ink density for the manifest."""
-    from contextual_gan.sketches import draw, ink_density
+    from contextual_gan.preparation.sketches import draw, ink_density
 
     sketch = draw(photo, **parameters)
     return sketch, {"ink": round(ink_density(sketch), 4)}
@@ -80,7 +80,7 @@ def report_ink(inks):
 def main(args):
     from functools import partial
 
-    from contextual_gan.sketches import parameters_of
+    from contextual_gan.preparation.sketches import parameters_of
 
     with command.mistakes():
         parameters = {"style": args.style, **parameters_of(args.style, args.preset, **args.numbers)}

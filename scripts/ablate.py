@@ -56,15 +56,15 @@ def folder_of(out, name):
 def main(args):
     import evaluate  # the script beside this one
 
-    from contextual_gan import evaluation, scoring
-    from contextual_gan.images import replace_file
+    from contextual_gan.evaluation import predictions, scores
+    from contextual_gan.files.images import replace_file
 
     table = Path(args.out) / "ablations.md"
     command.check_file(
         table, args.overwrite or any((folder_of(args.out, name) / "metrics.json").is_file() for name in ROWS)
     )
     with command.mistakes():
-        evaluation.usable_joints(args.data, excluded=args.out, limit=args.limit)
+        predictions.usable_joints(args.data, excluded=args.out, limit=args.limit)
     status, rows, images = 0, {}, 0
     for name, flags in ROWS.items():
         if not name.startswith(args.rows):
@@ -76,9 +76,9 @@ def main(args):
         given += ["--overwrite"] * args.overwrite
         with command.locked(out):
             status = max(status, evaluate.main(evaluate.parse([*flags.split(), *map(str, given)])))
-        record = scoring.read_json(out, of_folders=False)
+        record = scores.read_json(out, of_folders=False)
         rows[name], images = record[method], record["settings"]["images"]
-    text = scoring.table(rows, f"{images} images", COLUMNS)
+    text = scores.table(rows, f"{images} images", COLUMNS)
     replace_file(table, text.encode())
     print(text, end="")
     return status

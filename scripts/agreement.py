@@ -28,10 +28,10 @@ def parse():
 
 def read(folder, method):
     """{name: {metric: value}} of the images of an evaluation. Raises ValueError."""
-    from contextual_gan import scoring
-    from contextual_gan.manifest import is_number
+    from contextual_gan.evaluation import scores
+    from contextual_gan.files.manifest import is_number
 
-    record = scoring.read_json(folder, of_folders=False)
+    record = scores.read_json(folder, of_folders=False)
     if method not in record:
         raise ValueError(f"{folder}: there is no method {method} in its metrics.json, which evaluate.py writes")
     try:
@@ -48,7 +48,8 @@ def read(folder, method):
 def main(args):
     import numpy as np
 
-    from contextual_gan import images, metrics
+    from contextual_gan.evaluation import metrics
+    from contextual_gan.files import images
 
     if args.out:
         command.check_file(args.out, args.overwrite)

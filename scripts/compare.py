@@ -31,14 +31,14 @@ def parse():
 
 
 def main(args):
-    from contextual_gan import checkpoints
+    from contextual_gan.models.weights import load_pix2pix
 
     with command.mistakes():
         command.import_tensorflow()
-        network = checkpoints.load_pix2pix(args.pix2pix, args.direction)  # before the search, which takes long
+        network = load_pix2pix(args.pix2pix, args.direction)  # before the search, which takes long
     import complete  # the script beside this one
 
-    from contextual_gan import figures
+    from contextual_gan.completion import figures
 
     args.show_initializations, args.figure = False, ("compare", figures.ROWS_PER_FIGURE)
     status = complete.main(args)
@@ -50,7 +50,9 @@ def draw(args, network):
     """Draw the figure of what is in the run folder."""
     import numpy as np
 
-    from contextual_gan import figures, images, pix2pix_training
+    from contextual_gan.completion import figures
+    from contextual_gan.files import images
+    from contextual_gan.models.pix2pix import draw
 
     out = Path(args.out)
     record = json.loads((out / "results.json").read_text(encoding="utf-8"))
@@ -58,7 +60,7 @@ def draw(args, network):
         return
     stems = [entry["stem"] for entry in results]
     known = np.stack([images.read_image(out / f"{stem}_input.png") for stem in stems])
-    drawn = pix2pix_training.draw(network, known, seed=args.seed)
+    drawn = draw(network, known, seed=args.seed)
     ends = ["", *(f"_{k}" for k in range(2, args.samples + 1))]
     rows = [
         [image, theirs, *(images.read_image(out / f"{stem}_{args.direction}{end}.png") for end in ends)]

@@ -30,18 +30,21 @@ def parse():
 
 
 def main(args):
-    from contextual_gan import checkpoints, folder_completion, sources
-    from contextual_gan.progress import progress
+    from contextual_gan.completion import folder
+    from contextual_gan.files import sources
+    from contextual_gan.files.progress import progress
+    from contextual_gan.models.locations import encoder_sha256, pin
+    from contextual_gan.models.weights import load_encoder, load_networks
 
     with command.mistakes():
-        weights = checkpoints.pin(args.weights)
+        weights = pin(args.weights)
         search = command.search_settings(args)
-        task = folder_completion.Task(
+        task = folder.Task(
             weights=args.weights,
             weights_sha256=weights.sha256,
             preset=args.preset,
             search=search,
-            encoder_sha256=checkpoints.encoder_sha256(weights, args.direction, search),
+            encoder_sha256=encoder_sha256(weights, args.direction, search),
             direction=args.direction,
             seed=args.seed,
             samples=args.samples,
@@ -49,10 +52,10 @@ def main(args):
             joint=args.joint,
         )
         found, ignored = sources.find_images(args.input, excluded=args.out)
-        run = folder_completion.Run(args.out, task, args.overwrite)
+        run = folder.Run(args.out, task, args.overwrite)
         stems = sources.output_stems(found)
-        todo = folder_completion.plan(run, stems)
-        batches = folder_completion.batches(stems, todo, max(1, args.batch_size // args.samples))
+        todo = folder.plan(run, stems)
+        batches = folder.batches(stems, todo, max(1, args.batch_size // args.samples))
         if not found:
             raise ValueError(f"no images in {', '.join(args.input)}")
         run.announce(todo, task, args.show_initializations, args.figure)
@@ -61,16 +64,16 @@ def main(args):
         print(f"left out, no images: {names}{' ...' * (len(ignored) > 5)}", file=sys.stderr)
     if todo or run.outdated or run.lacks_pages() or args.show_initializations:
         command.import_tensorflow()
-        from contextual_gan import figures
+        from contextual_gan.completion import figures
 
         with command.mistakes():
-            networks, encoder = checkpoints.load_networks(weights), None
+            networks, encoder = load_networks(weights), None
             if task.encoder_sha256:
-                encoder = checkpoints.load_encoder(weights, args.direction, task.encoder_sha256)
+                encoder = load_encoder(weights, args.direction, task.encoder_sha256)
         options = {"encoder": encoder, "batch_size": args.batch_size}
         evaluations = task.evaluations() * sum(map(len, batches))
         with progress(evaluations, f"completing {len(todo)}", "iterations") as advance:
-            folder_completion.complete_folder(run, task, batches, networks, progress=advance, **options)
+            folder.complete_folder(run, task, batches, networks, progress=advance, **options)
         figures.draw_pages(run, task, networks[0])
         if args.show_initializations:
             figures.draw_initializations(run, task, networks[0], encoder)

@@ -252,7 +252,8 @@ def main(args):
     for name in ("generator", "discriminator", "method"):
         command.check_file(Path(args.out, f"{name}.svg"), args.overwrite or args.out == "results")  # which are its own
     command.import_tensorflow()
-    from contextual_gan import dcgan, images
+    from contextual_gan.files import images
+    from contextual_gan.models import dcgan
 
     z, joint = f"z ~ U({MINUS}1, 1)", "joint image"
     drawings = {

@@ -29,9 +29,9 @@ def generated_faces():
     import numpy as np
 
     from contextual_gan import joint
-    from contextual_gan.checkpoints import load_pretrained
-    from contextual_gan.images import to_uint8
-    from contextual_gan.inference import generate
+    from contextual_gan.files.images import to_uint8
+    from contextual_gan.models.inference import generate
+    from contextual_gan.models.weights import load_pretrained
 
     generator, _ = load_pretrained()
     z = np.random.default_rng(0).uniform(-1, 1, (64, 100)).astype(np.float32)
@@ -41,8 +41,8 @@ def generated_faces():
 def main(args):
     import numpy as np
 
-    from contextual_gan.images import enlarge, grid, write_png
-    from contextual_gan.sketches import PRESETS, draw
+    from contextual_gan.files.images import enlarge, grid, write_png
+    from contextual_gan.preparation.sketches import PRESETS, draw
 
     command.check_file(args.out, args.overwrite or args.out == "results/styles.png")  # which is its own
     rows, titles = [], ["photo"]

@@ -80,17 +80,20 @@ def parse(words=None):
 def main(args):
     if args.folder:
         return score_folders(args)
-    from contextual_gan import checkpoints, evaluation, methods, scoring
+    from contextual_gan.evaluation import methods
+    from contextual_gan.evaluation import predictions as evaluation
+    from contextual_gan.evaluation.scores import read_json, read_scores, score, table
+    from contextual_gan.models.locations import pin
 
     out = Path(args.out)
     with command.mistakes():
         if args.identity and args.direction == "sketch":
             raise ValueError("--identity is for photos: dlib knows no faces in sketches")
-        record = scoring.read_json(out, of_folders=False)
+        record = read_json(out, of_folders=False)
         task = methods.Task(
             direction=args.direction,
             seed=args.seed,
-            weights=checkpoints.pin(args.weights),
+            weights=pin(args.weights),
             search=command.search_settings(args),
             train_data=args.train_data,
             excluded=args.out,
@@ -116,18 +119,18 @@ def main(args):
         print("nothing to do: all predictions are there")
         evaluation.close(out, plans.values())
         with command.mistakes():
-            scores = scoring.read_scores(out, plans, settings, failed, joints)
+            scores = read_scores(out, plans, settings, failed, joints)
     if not scores:
         scores = score(args, chosen, plans, joints, failed, settings)
     command.report_failed(failed)
-    print(scoring.table(scores), end="")
+    print(table(scores), end="")
     print(f"{len(joints)} images, {len(failed)} failed   pictures: {out}/grid.png   numbers: {out}/metrics.json")
     return 1 if failed else 0
 
 
 def settings_of(args, chosen, joints):
     """All that decides the numbers, for metrics.json."""
-    from contextual_gan.checkpoints import file_sha256
+    from contextual_gan.files.checkpoints import file_sha256
 
     settings = {"data": args.data, "limit": args.limit, "images": len(joints), "train_data": args.train_data}
     settings |= {"weights": args.weights, "preset": args.preset, "identity": args.identity}
@@ -140,13 +143,14 @@ def settings_of(args, chosen, joints):
 
 def score(args, chosen, plans, joints, failed, settings):
     """Predict what is left, score all, write the results -> scores."""
-    from contextual_gan import evaluation, scoring
+    from contextual_gan.evaluation import predictions as evaluation
+    from contextual_gan.evaluation.scores import score, truth, write
 
     out, scores = Path(args.out), {}
     if args.inception:
         command.import_tensorflow()
     with command.mistakes(), recognising(args, len(joints)) as advance:  # before the search, which takes long
-        truth = scoring.truth(joints, args.direction, args.inception, args.identity, advance)
+        truth = truth(joints, args.direction, args.inception, args.identity, advance)
     if any(left for _, left in plans.values()):
         predict(args, chosen, plans, joints)
     with command.mistakes():
@@ -154,22 +158,22 @@ def score(args, chosen, plans, joints, failed, settings):
     with recognising(args, len(plans) * len(joints)) as advance:
         for name, (manifest, _) in plans.items():
             notes = [manifest.entries[joint.name] for joint in joints]
-            scores[name] = scoring.score(predicted[name], truth, notes, advance)
-    scoring.write(out, scores, settings, failed, joints, predicted)
+            scores[name] = score(predicted[name], truth, notes, advance)
+    write(out, scores, settings, failed, joints, predicted)
     return scores
 
 
 def recognising(args, n):
     """The progress of dlib over n photos, if it is asked for."""
-    from contextual_gan.progress import progress
+    from contextual_gan.files.progress import progress
 
     return progress(n, "recognising faces", "faces") if args.identity else nullcontext(lambda n: None)
 
 
 def predict(args, chosen, plans, joints):
     """Make the predictions that are left."""
-    from contextual_gan import evaluation
-    from contextual_gan.progress import progress
+    from contextual_gan.evaluation import predictions as evaluation
+    from contextual_gan.files.progress import progress
 
     todo = {name: plan for name, plan in plans.items() if plan[1]}
     if todo.keys() - {"mean-face", "nearest-sketch"}:  # which need no networks
@@ -189,26 +193,28 @@ def predict(args, chosen, plans, joints):
 
 def score_folders(args):
     """Score one folder against another."""
-    from contextual_gan import evaluation, folder_scores, scoring
-    from contextual_gan.images import replace_file
+    from contextual_gan.evaluation import predictions as evaluation
+    from contextual_gan.evaluation import two_folders
+    from contextual_gan.evaluation.scores import read_json, table, write_json
+    from contextual_gan.files.images import replace_file
 
     predictions, truths = args.folder
     with command.mistakes():
         if args.out:
-            record = scoring.read_json(args.out, of_folders=True)
+            record = read_json(args.out, of_folders=True)
             if not args.overwrite:
                 evaluation.refuse_foreign(args.out, record)
-        found, failed, unused = folder_scores.score_folders(
+        found, failed, unused = two_folders.score_folders(
             predictions, truths, direction=args.direction, limit=args.limit
         )
     command.report_failed(failed)
-    print(table := scoring.table({"predictions": found}), end="")
+    print(table := table({"predictions": found}), end="")
     print(f"{len(found['images'])} pairs, {len(failed)} failed, {len(unused)} images of {predictions} not used")
     if unused:
         print(f"not used: {', '.join(map(command.printable, unused[:10]))}{' ...' * (len(unused) > 10)}")
     if args.out:
         settings = {"folder": args.folder, "direction": args.direction, "limit": args.limit}
-        scoring.write_json(args.out, {"predictions": found}, settings, failed, unused=unused)  # first: what made both
+        write_json(args.out, {"predictions": found}, settings, failed, unused=unused)  # first: what made both
         replace_file(Path(args.out) / "table.md", table.encode())
     return 1 if failed else 0
 

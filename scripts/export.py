@@ -49,39 +49,44 @@ def main(args):
 def export(args, out):
     """Write what is asked for."""
     command.import_tensorflow()
-    from contextual_gan import checkpoints, config, dcgan_training, saved_models
+    from contextual_gan import config
+    from contextual_gan.models import saved_models
+    from contextual_gan.models.locations import pin
+    from contextual_gan.models.weights import load_networks, save_weights
+    from contextual_gan.training import dcgan
 
     if Path(args.run).is_dir() and not args.saved_model:
         command.check_file(out.with_suffix(".json"), args.overwrite)  # the card
     with command.mistakes():
         if args.saved_model:
             saved_models.check(out)
-        weights = checkpoints.pin(args.run)
+        weights = pin(args.run)
         path = Path(args.run) / "config.yaml"
         if path.is_file() and config.trained_section(path) == "pix2pix":
             return export_pix2pix(args, out, weights)
-        generator, discriminator = checkpoints.load_networks(weights)
+        generator, discriminator = load_networks(weights)
     if args.saved_model:
         saved_models.write(out, generator, discriminator)
         print(f"wrote {out}/generator and {out}/discriminator")
         return 0
     if Path(args.run).is_dir():
         out.with_suffix(".json").unlink(missing_ok=True)  # of what was there before
-    checkpoints.save_weights(out, generator, discriminator, args.dtype)
+    save_weights(out, generator, discriminator, args.dtype)
     if Path(args.run).is_dir():
-        dcgan_training.write_card(weights, out)
+        dcgan.write_card(weights, out)
     print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
     return 0
 
 
 def export_pix2pix(args, out, weights):
     """Write G alone, which is all that is needed to draw."""
-    from contextual_gan import checkpoints, pix2pix_training
+    from contextual_gan.models.weights import load_pix2pix_run, save_pix2pix
+    from contextual_gan.training import pix2pix
 
     if args.saved_model:
         raise command.UserError("--saved-model is for runs of train:, not of pix2pix:")
-    generator, _ = pix2pix_training.load_run(weights)
-    checkpoints.save_pix2pix(out, generator, pix2pix_training.card(weights), args.dtype)
+    generator, _ = load_pix2pix_run(weights)
+    save_pix2pix(out, generator, pix2pix.card(weights), args.dtype)
     print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
     return 0
 

@@ -40,23 +40,28 @@ def parse():
 def main(args):
     import numpy as np
 
-    from contextual_gan import checkpoints, evaluation, images, joint, metrics, scoring
-    from contextual_gan.manifest import check_folder
+    from contextual_gan import joint
+    from contextual_gan.evaluation import metrics, predictions
+    from contextual_gan.evaluation.scores import table
+    from contextual_gan.files import images
+    from contextual_gan.files.checkpoints import file_sha256
+    from contextual_gan.files.manifest import check_folder
+    from contextual_gan.models.locations import encoder_file, pin
 
     out = Path(args.out)
     with command.mistakes():
         check_folder(out)
-        joints, failed = evaluation.usable_joints(args.data, excluded=args.out, limit=args.limit)
-        weights = checkpoints.pin(args.weights)
-        path = checkpoints.encoder_file(weights, "photo")
+        joints, failed = predictions.usable_joints(args.data, excluded=args.out, limit=args.limit)
+        weights = pin(args.weights)
+        path = encoder_file(weights, "photo")
         if not path.is_file():
             raise ValueError(f"there is no encoder to start from, {path}: train_encoder.py makes one")
-        sha256 = checkpoints.file_sha256(path)
+        sha256 = file_sha256(path)
         parameters = {"networks": [weights.sha256, sha256], "iterations": args.iterations}
         plans = {}
         for row, balance in BALANCES.items():
             folder = out / "".join(c if c.isalnum() else "_" for c in row)
-            plans[row] = evaluation.plan(folder, parameters | {"balance": balance}, joints, args.overwrite)
+            plans[row] = predictions.plan(folder, parameters | {"balance": balance}, joints, args.overwrite)
         table = out / "oracle.md"
         if all(manifest.is_unknown for manifest, _ in plans.values()):
             command.check_file(table, args.overwrite)
@@ -64,37 +69,39 @@ def main(args):
     if any(left for _, left in plans.values()):
         search(args, plans, joints, weights, sha256)
     else:
-        evaluation.close(out, plans.values())
+        predictions.close(out, plans.values())
         print("nothing to do: all searches are done")
     tables = []
     with command.mistakes():
-        made = {row: evaluation.predictions(manifest.out, joints, 128) for row, (manifest, _) in plans.items()}
+        made = {row: predictions.predictions(manifest.out, joints, 128) for row, (manifest, _) in plans.items()}
     for name in ("photo", "sketch"):
         true = joint.half(np.stack([found.pixels for found in joints]), name)
         scores = {row: metrics.summaries(metrics.likeness(joint.half(m, name), true)) for row, m in made.items()}
-        tables.append(scoring.table(scores, f"{name} half, the search sees"))
-    fit = {row: metrics.consistency(joint.half(m, "sketch"), joint.half(m, "photo")) for row, m in made.items()}
+        tables.append(table(scores, f"{name} half, the search sees"))
+    fit = {row: metrics.sketch_consistency(joint.half(m, "sketch"), joint.half(m, "photo")) for row, m in made.items()}
     scores = {row: metrics.summaries({"consistency": values}) for row, values in fit.items()}
-    tables.append(scoring.table(scores, "its halves fit each other, the search sees"))
+    tables.append(table(scores, "its halves fit each other, the search sees"))
     print(text := "\n".join(tables), end="")
     images.replace_file(table, text.encode())
     return 1 if failed else 0
 
 
 def search(args, plans, joints, weights, encoder_sha256):
-    """Make the joint images that are left, with `checkpoints.Pinned` weights."""
+    """Make the joint images that are left, with `Pinned` weights."""
     command.import_tensorflow()
     import numpy as np
 
-    from contextual_gan import checkpoints, evaluation, images, oracle
-    from contextual_gan.progress import progress
+    from contextual_gan.evaluation import oracle, predictions
+    from contextual_gan.files import images
+    from contextual_gan.files.progress import progress
+    from contextual_gan.models.weights import load_encoder, load_networks
 
     with command.mistakes():
-        generator, _ = checkpoints.load_networks(weights)
-        encoder = checkpoints.load_encoder(weights, "photo", encoder_sha256)
+        generator, _ = load_networks(weights)
+        encoder = load_encoder(weights, "photo", encoder_sha256)
         for manifest, _ in plans.values():
             manifest.begin({found.name: found.output for found in joints}, replace=args.overwrite)
-    batches = {row: evaluation.batches(joints, left, args.batch_size) for row, (_, left) in plans.items()}
+    batches = {row: predictions.batches(joints, left, args.batch_size) for row, (_, left) in plans.items()}
     evaluations = sum(sum(map(len, batches[row])) for row in plans if BALANCES[row]) * (args.iterations + 1)
     with progress(evaluations, "searching", "iterations") as advance:
         for row, (manifest, left) in plans.items():

@@ -39,7 +39,7 @@ def main(args):
         raise command.UserError(f"no such file: {path}; give a run folder of train.py or its stats.jsonl")
     for end in ("losses.png", "stats.jsonl", "samples.png")[: 3 if run.is_dir() else 1]:
         command.check_file(f"{args.out}_{end}", args.overwrite)
-    from contextual_gan.run_checkpoints import read_stats
+    from contextual_gan.files.checkpoints import read_stats
 
     try:
         stats = read_stats(path)
@@ -48,7 +48,7 @@ def main(args):
         raise command.UserError(f"{path} is no stats.jsonl of a training run") from error
     if not stats:
         raise command.UserError(f"nothing has been logged in {path} yet, or it is no stats.jsonl of a training run")
-    from contextual_gan.images import encode_png, replace_file
+    from contextual_gan.files.images import encode_png, replace_file
 
     written = {}
     if run.is_dir():
@@ -94,7 +94,7 @@ def draw_samples(folder, rows, columns, batch_size):
 
     None of pix2pix.
     """
-    from contextual_gan.images import grid, read_image
+    from contextual_gan.files.images import grid, read_image
 
     paths = sorted(folder.glob("step-*_average.png")) or sorted(folder.glob("step-*_generator.png"))
     if not paths and list(folder.glob("step-*_drawn.png")):

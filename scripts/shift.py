@@ -39,15 +39,18 @@ def parse():
 def main(args):
     import numpy as np
 
-    from contextual_gan import evaluation, images, joint, metrics, scoring
+    from contextual_gan import joint
+    from contextual_gan.evaluation import metrics, predictions
+    from contextual_gan.evaluation.scores import table
+    from contextual_gan.files import images
 
     if args.out:
         command.check_file(Path(args.out) / "shift.md", args.overwrite)
     with command.mistakes():
-        joints, failed = evaluation.usable_joints(args.data, excluded=args.out, limit=args.limit)
+        joints, failed = predictions.usable_joints(args.data, excluded=args.out, limit=args.limit)
         photos = {"true photos": np.stack([joint.half(found.pixels, "photo") for found in joints])}
         if args.predictions:
-            photos[Path(args.predictions).name] = evaluation.predictions(args.predictions, joints)
+            photos[Path(args.predictions).name] = predictions.predictions(args.predictions, joints)
     command.report_failed(failed)
     scores = {}
     for name, made in photos.items():
@@ -55,7 +58,7 @@ def main(args):
             changed = np.clip(np.round(function(made.astype(np.float32))), 0, 255).astype(np.uint8)
             values = metrics.likeness(changed, photos["true photos"])
             scores[f"{name}, {change}"] = metrics.summaries(values)
-    table = scoring.table(scores, f"{len(joints)} images")
+    table = table(scores, f"{len(joints)} images")
     print(table, end="")
     if args.out:
         images.replace_file(Path(args.out) / "shift.md", table.encode())

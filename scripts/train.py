@@ -62,21 +62,23 @@ def main(args):
     with command.mistakes():
         settings = settings_of(args)
     tf = command.import_tensorflow()
-    from contextual_gan import data, distribution, joint_training, training
+    from contextual_gan.training import batches, devices
+    from contextual_gan.training.run import about
+    from contextual_gan.training.run_folder import NoRunFolder, RunFolder
 
     if args.deterministic:
         tf.config.experimental.enable_op_determinism()
     out = args.out or Path("runs") / Path(args.config).stem
     with command.mistakes():
-        is_chief = distribution.is_chief(args.strategy)
+        is_chief = devices.is_chief(args.strategy)
     with command.locked(out if is_chief and not args.dry_run else None):
         folder, test = Path(args.data) / "train", Path(args.data) / "test"
         with command.mistakes():
-            files = data.joint_files(folder)
-            shown = data.joint_files(test) if test.is_dir() and any(test.iterdir()) else files
+            files = batches.joint_files(folder)
+            shown = batches.joint_files(test) if test.is_dir() and any(test.iterdir()) else files
             steps = args.steps or max(round(settings.epochs * len(files) / settings.batch_size), 1)
-            run_folder = training.RunFolder if is_chief else training.NoRunFolder
-            run = run_folder(out, settings, joint_training.about(folder, files), args.resume)
+            run_folder = RunFolder if is_chief else NoRunFolder
+            run = run_folder(out, settings, about(folder, files), args.resume)
         print(f"{len(files)} joint images, {steps} steps of {settings.batch_size}: {out}")
         if args.dry_run:
             print(run.text(), end="")
@@ -85,15 +87,14 @@ def main(args):
 
 
 def train(args, run, files, shown, steps):
-    from contextual_gan import distribution, joint_training
-    from contextual_gan.progress import progress
+    from contextual_gan.files.progress import progress
+    from contextual_gan.training import devices
+    from contextual_gan.training.run import train_on_joints
 
     with command.mistakes():
-        strategy = distribution.create(args.strategy)
+        strategy = devices.create(args.strategy)
     with progress(len(files), "reading", "images") as show, command.mistakes():
-        start, done = joint_training.train_on_joints(
-            run, files, shown, steps=steps, strategy=strategy, resume=args.resume, show=show
-        )
+        start, done = train_on_joints(run, files, shown, steps=steps, strategy=strategy, resume=args.resume, show=show)
     line = f"step {done} of {steps}" + ("" if done >= steps else "; --resume continues")
     run.log(line)
     print(line if done > start else f"nothing to do: {line}")

@@ -37,36 +37,37 @@ def parse():
 
 def is_made_by(run, path):
     """Whether the encoder at `path` is the one that this run has written, by its hash."""
-    from contextual_gan.checkpoints import file_sha256
+    from contextual_gan.files.checkpoints import file_sha256
 
     made = Path(run) / MADE
     return made.is_file() and path.is_file() and made.read_bytes().split() == [file_sha256(path).encode()]
 
 
 def main(args):
-    from contextual_gan import checkpoints
-    from contextual_gan.images import replace_file
+    from contextual_gan.files.checkpoints import file_sha256
+    from contextual_gan.files.images import replace_file
+    from contextual_gan.models.locations import encoder_file, pin
+    from contextual_gan.models.weights import save_encoder
 
     with command.mistakes():
         settings = command.encoder_settings(args)
-        weights = checkpoints.pin(args.weights)
-        path = checkpoints.encoder_file(weights, args.direction)
+        weights = pin(args.weights)
+        path = encoder_file(weights, args.direction)
     command.check_file(path, args.overwrite or is_made_by(args.out, path))
     command.import_tensorflow()
-    from contextual_gan import encoder, training
+    from contextual_gan.training import encoder
+    from contextual_gan.training.run_folder import RunFolder
 
     with command.mistakes():
         about = f"encoder to {args.direction} of the generator {weights.sha256}, {args.steps} steps"
-        run = training.RunFolder(args.out, settings, about, args.resume)
+        run = RunFolder(args.out, settings, about, args.resume)
         start, done, made = encoder.train_encoder(run, weights, args.direction, args.steps, args.resume)
     line = f"step {done} of {args.steps}"
     if done < args.steps:
         print(f"{line}; --resume continues")
         return 0
-    checkpoints.save_encoder(
-        path, made, {"generator_sha256": weights.sha256, "direction": args.direction, "steps": done}
-    )
-    replace_file(Path(args.out) / MADE, f"{checkpoints.file_sha256(path)}\n".encode())
+    save_encoder(path, made, {"generator_sha256": weights.sha256, "direction": args.direction, "steps": done})
+    replace_file(Path(args.out) / MADE, f"{file_sha256(path)}\n".encode())
     print(f"{line if done > start else f'nothing to do: {line}'}; wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0
 

@@ -12,14 +12,14 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="session")
 def networks():
-    from contextual_gan.checkpoints import load_pretrained
+    from contextual_gan.models.weights import load_pretrained
 
     return load_pretrained()
 
 
 @pytest.fixture(scope="session")
 def encoder():
-    from contextual_gan.checkpoints import load_encoder
+    from contextual_gan.models.weights import load_encoder
 
     return load_encoder("celeba", "photo")
 

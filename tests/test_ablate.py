@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, draw_face
 
 from contextual_gan import command, config
-from contextual_gan.images import write_png
+from contextual_gan.files.images import write_png
 from contextual_gan.joint import join
 
 SCRIPT = ROOT / "scripts/ablate.py"
@@ -71,7 +71,9 @@ def test_what_l1_and_l2_descend(networks):
     """One small step of plain gradient descent, recomputed with the whole generator and numpy's definitions."""
     import tensorflow as tf
 
-    from contextual_gan import completion, config
+    from contextual_gan import config
+    from contextual_gan.completion.losses import grey_pixels
+    from contextual_gan.completion.search import _compiled_search, begin
 
     known = np.stack([draw_face(i) for i in range(2)]).astype(np.float32) / 127.5 - 1
     z = np.random.default_rng(0).uniform(-0.9, 0.9, (2, 100)).astype(np.float32)
@@ -85,8 +87,8 @@ def test_what_l1_and_l2_descend(networks):
             difference = tf.tensordot(tf.cast(sketch, tf.float64) - (known + 1) / 2, weights, 1)
             objective = tf.reduce_sum(tf.reduce_mean(loss(difference), axis=(1, 2)))
         expected = z - 0.5 * tape.gradient(objective, variable).numpy()
-        state = completion.begin(z, search)
-        advance = completion._compiled_search(*networks, "photo", search)
-        (found, *_), _ = advance(state, completion.grey_pixels(known), tf.constant(1))
+        state = begin(z, search)
+        advance = _compiled_search(*networks, "photo", search)
+        (found, *_), _ = advance(state, grey_pixels(known), tf.constant(1))
         np.testing.assert_allclose(found.numpy() - z, expected - z, atol=2e-5, rtol=2e-2)
         assert np.abs(expected - z).max() > 1e-3

@@ -14,10 +14,17 @@ import pytest
 import skimage.data
 from conftest import ROOT
 
-from contextual_gan import alignment
-from contextual_gan.alignment import align, align_by_points, crop_box, crop_fixed, parse_box, read_celeba_landmarks
-from contextual_gan.folders import Skip
-from contextual_gan.images import decode_rgba, read_image, write_png
+from contextual_gan.files.apply import Skip
+from contextual_gan.files.images import decode_rgba, read_image, write_png
+from contextual_gan.preparation import alignment
+from contextual_gan.preparation.alignment import (
+    align,
+    align_by_points,
+    crop_box,
+    crop_fixed,
+    parse_box,
+    read_celeba_landmarks,
+)
 
 INNER, OUTER = "inner-eyes-bottom-lip", "outer-eyes-nose"
 INDICES = {INNER: [39, 42, 57], OUTER: [36, 45, 33]}

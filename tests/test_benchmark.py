@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from contextual_gan import config, dcgan
+from contextual_gan import config
+from contextual_gan.models import dcgan
 
 SCRIPTS = ROOT / "scripts"
 

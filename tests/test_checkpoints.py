@@ -4,89 +4,91 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from contextual_gan import checkpoints
-from contextual_gan.checkpoints import WeightsError
+from contextual_gan.files.checkpoints import WeightsError, file_sha256
+from contextual_gan.models import locations
+from contextual_gan.models.locations import PRETRAINED, pin, weights_file
+from contextual_gan.models.weights import load_networks, load_pretrained, load_weights, named_variables, save_weights
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
     """The published tensors, to be damaged."""
-    return load_file(checkpoints.weights_file("celeba"))
+    return load_file(weights_file("celeba"))
 
 
 def test_the_card_describes_the_file():
-    card = json.loads((checkpoints.PRETRAINED / "celeba.json").read_text())
-    assert card["sha256"] == checkpoints.file_sha256(checkpoints.weights_file("celeba"))
+    card = json.loads((PRETRAINED / "celeba.json").read_text())
+    assert card["sha256"] == file_sha256(weights_file("celeba"))
     assert {"data", "images_seen", "sketch_preset", "licence"} <= card.keys()
-    assert (checkpoints.PRETRAINED / "LICENSE").read_text().count("non-commercial") >= 1
+    assert (PRETRAINED / "LICENSE").read_text().count("non-commercial") >= 1
 
 
 def test_published_weights_are_float16_and_loaded_into_every_variable(published, networks):
     assert {tensor.dtype for tensor in published.values()} == {np.dtype(np.float16)}
     assert all(np.isfinite(tensor).all() for tensor in published.values())
-    variables = checkpoints.named_variables(*networks)
+    variables = named_variables(*networks)
     assert variables.keys() == published.keys()
     for name, variable in variables.items():
         assert np.array_equal(np.asarray(variable), published[name].astype(np.float32)), name
 
 
 def test_saving_and_loading_gives_the_same_tensors(networks, published, tmp_path):
-    checkpoints.save_weights(tmp_path / "copy.safetensors", *networks)
+    save_weights(tmp_path / "copy.safetensors", *networks)
     again = load_file(tmp_path / "copy.safetensors")
     assert all(np.array_equal(again[name], tensor) for name, tensor in published.items())
-    assert len(checkpoints.load_networks(str(tmp_path / "copy.safetensors"))) == 2
+    assert len(load_networks(str(tmp_path / "copy.safetensors"))) == 2
 
 
 def test_wrong_shapes_and_names_are_named(published, tmp_path):
     path = tmp_path / "other.safetensors"
     save_file(published | {"generator/up4.kernel": np.zeros((5, 5, 3, 32), np.float16)}, path)
     with pytest.raises(WeightsError, match=r"generator/up4.kernel.*\(5, 5, 3, 32\).*\(5, 5, 3, 64\)"):
-        checkpoints.load_weights(path)
+        load_weights(path)
     renamed = {name.replace("generator/up4", "generator/last"): tensor for name, tensor in published.items()}
     save_file(renamed, path)
     with pytest.raises(WeightsError, match=r"missing generator/up4.bias.*unknown generator/last.bias"):
-        checkpoints.load_weights(path)
+        load_weights(path)
 
 
 def test_a_damaged_file_is_one_clear_line(tmp_path, monkeypatch):
     path = tmp_path / "cut.safetensors"
-    path.write_bytes(checkpoints.weights_file("celeba").read_bytes()[:100_000])
+    path.write_bytes(weights_file("celeba").read_bytes()[:100_000])
     with pytest.raises(WeightsError, match="not a readable safetensors file") as error:
-        checkpoints.load_networks(path)
+        load_networks(path)
     assert "\n" not in str(error.value)
     (tmp_path / "celeba.safetensors").write_bytes(path.read_bytes())
-    (tmp_path / "celeba.json").write_bytes((checkpoints.PRETRAINED / "celeba.json").read_bytes())
-    monkeypatch.setattr(checkpoints, "PRETRAINED", tmp_path)
+    (tmp_path / "celeba.json").write_bytes((PRETRAINED / "celeba.json").read_bytes())
+    monkeypatch.setattr(locations, "PRETRAINED", tmp_path)
     with pytest.raises(WeightsError, match="SHA-256"):
-        checkpoints.load_pretrained("celeba")
+        load_pretrained("celeba")
 
 
 def test_unknown_names_and_paths_are_refused(tmp_path):
     with pytest.raises(WeightsError, match="celeba"):
-        checkpoints.load_pretrained("faces")
+        load_pretrained("faces")
     with pytest.raises(WeightsError, match=r"no weights at .*nothing\.safetensors"):
-        checkpoints.load_networks(tmp_path / "nothing.safetensors")
+        load_networks(tmp_path / "nothing.safetensors")
 
 
 def test_a_file_that_is_not_the_one_of_its_card_is_refused(published, tmp_path):
     path, card = tmp_path / "mine.safetensors", tmp_path / "mine.json"
     save_file(published, path)
-    card.write_text(json.dumps({"sha256": checkpoints.file_sha256(path)}))
-    assert checkpoints.pin(path).sha256 == checkpoints.file_sha256(path)
+    card.write_text(json.dumps({"sha256": file_sha256(path)}))
+    assert pin(path).sha256 == file_sha256(path)
     content = bytearray(path.read_bytes())
     content[-200:] = bytes(200)
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"mine\.safetensors is damaged.*mine\.json"):
-        checkpoints.load_networks(path)
+        load_networks(path)
     for other in ("not JSON", "[]", "{}"):  # no card, but a file of this name
         card.write_text(other)
-        checkpoints.pin(path)
+        pin(path)
 
 
 def test_what_is_loaded_is_what_was_hashed(published, tmp_path):
     path = tmp_path / "mine.safetensors"
     save_file(published, path)
-    pinned = checkpoints.pin(path)
+    pinned = pin(path)
     path.unlink()
-    generator, _ = checkpoints.load_networks(pinned)
+    generator, _ = load_networks(pinned)
     assert np.array_equal(generator.get_layer("up4").bias, published["generator/up4.bias"].astype(np.float32))

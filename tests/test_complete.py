@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, draw_face
 from PIL import Image
 
-from contextual_gan.images import read_image, write_png
+from contextual_gan.files.images import read_image, write_png
 from contextual_gan.joint import join
 
 COMMAND = [sys.executable, str(ROOT / "scripts" / "complete.py")]
@@ -75,8 +75,8 @@ def test_good_files_are_completed_bad_ones_listed(done, folder):
 
 
 def test_z_gives_the_saved_picture(done, networks):
-    from contextual_gan.images import to_uint8
-    from contextual_gan.inference import generate
+    from contextual_gan.files.images import to_uint8
+    from contextual_gan.models.inference import generate
 
     _, out = done
     joint = to_uint8(generate(networks[0], np.load(out / "z.npz")["3"]))[0]

@@ -3,13 +3,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from contextual_gan import completion, dcgan, inference
-from contextual_gan.completion import complete
+from contextual_gan.completion import search
+from contextual_gan.completion.losses import GREY, distribution, grey_pixels, kl_divergence, perceptual_loss
+from contextual_gan.completion.search import complete
 from contextual_gan.config import PRESETS, Search
-from contextual_gan.encoder import Encoder
-from contextual_gan.images import decode_rgba, on_background, to_float
+from contextual_gan.files.images import decode_rgba, on_background, to_float
 from contextual_gan.joint import half
-from contextual_gan.sketches import xdog
+from contextual_gan.models import dcgan, inference
+from contextual_gan.models.encoder import Encoder
+from contextual_gan.preparation.sketches import xdog
 
 # --- a slow and plain twin in float64 ---------------------------------------------------------------------------------
 
@@ -54,8 +56,8 @@ def latents(n):
 def gradients(networks, z, known, **numbers):
     """dz of the objective for each row, read off one step without momentum at learning rate 1."""
     settings = Search(update="momentum", lr=1.0, momentum=0.0, **numbers)
-    advance = completion._compiled_search(*networks, "photo", settings)
-    (_, (v,), *_), _ = advance(completion.begin(z, settings), completion.grey_pixels(known), tf.constant(1))
+    advance = search._compiled_search(*networks, "photo", settings)
+    (_, (v,), *_), _ = advance(search.begin(z, settings), grey_pixels(known), tf.constant(1))
     return -v.numpy()
 
 
@@ -64,13 +66,13 @@ def gradients(networks, z, known, **numbers):
 
 def test_kl_and_distribution_agree_with_the_twin():
     a, b = halves(3), halves(3, seed=1)
-    p, q = completion.distribution(a), completion.distribution(b)
+    p, q = distribution(a), distribution(b)
     assert np.allclose(p, twin_distribution(a.astype(np.float64)), rtol=1e-12)
-    assert np.allclose(completion.kl_divergence(p, q), twin_kl(p.numpy(), q.numpy()), rtol=1e-9)
+    assert np.allclose(kl_divergence(p, q), twin_kl(p.numpy(), q.numpy()), rtol=1e-9)
 
 
 def test_black_is_a_distribution_too():
-    black = completion.distribution(-np.ones((1, 64, 64, 3), np.float32))
+    black = distribution(-np.ones((1, 64, 64, 3), np.float32))
     assert np.allclose(black, 1 / 4096)
 
 
@@ -80,9 +82,9 @@ def test_gradient_of_kl_is_the_formula_and_the_finite_difference():
     x = tf.constant(generated)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        loss = completion.kl_divergence(completion.distribution(x), completion.distribution(known))
+        loss = kl_divergence(distribution(x), distribution(known))
     gradient = tape.gradient(loss, x).numpy()[0]
-    p, grey_sum = twin_distribution(generated), ((generated @ completion.GREY + 1) / 2 + 1e-8).sum()
+    p, grey_sum = twin_distribution(generated), ((generated @ GREY + 1) / 2 + 1e-8).sum()
     by_grey = ((np.log(p / q) - twin_kl(p, q)) / grey_sum).reshape(64, 64)
     for channel, weight in enumerate((0.2989, 0.5870, 0.1140)):
         assert np.allclose(gradient[..., channel], by_grey * weight / 2, rtol=1e-8, atol=1e-14)
@@ -119,8 +121,8 @@ def test_gradient_of_z_is_the_finite_difference_through_both_networks(tiny, sear
 
 def test_perceptual_losses_are_right_for_large_logits():
     logits = tf.constant([-1e4, 0.0, 1e4])
-    assert np.allclose(completion.perceptual_loss(logits), [1e4, np.log(2), 0])
-    assert np.allclose(completion.perceptual_loss(logits, "saturating"), [0, -np.log(2), -1e4])
+    assert np.allclose(perceptual_loss(logits), [1e4, np.log(2), 0])
+    assert np.allclose(perceptual_loss(logits, "saturating"), [0, -np.log(2), -1e4])
 
 
 # --- the search -------------------------------------------------------------------------------------------------------
@@ -130,8 +132,8 @@ def test_perceptual_losses_are_right_for_large_logits():
 def test_updates_follow_their_formula_with_clipped_z_and_unclipped_velocity(tiny, update):
     z, known = latents(2), halves(2)
     settings = Search(update=update, lr=5.0, momentum=0.9, lambda_=0.1)
-    advance = completion._compiled_search(*tiny, "photo", settings)
-    (found, (velocity,), *_), _ = advance(completion.begin(z, settings), completion.grey_pixels(known), tf.constant(4))
+    advance = search._compiled_search(*tiny, "photo", settings)
+    (found, (velocity,), *_), _ = advance(search.begin(z, settings), grey_pixels(known), tf.constant(4))
     v = np.zeros_like(z)
     for _ in range(4):
         new = 0.9 * v - 5.0 * gradients(tiny, z, known, lambda_=0.1)
@@ -154,10 +156,10 @@ def test_the_prior_pulls_towards_the_middle(tiny):
 def test_a_search_in_chunks_is_the_search_in_one(tiny):
     z, known = latents(2), halves(2)
     settings = Search(update="lbfgs", lr=0.3, iterations=9)
-    advance, begin = completion._compiled_search(*tiny, "photo", settings), completion.begin(z, settings)
-    whole, losses = advance(begin, completion.grey_pixels(known), tf.constant(10))
-    state, first = advance(begin, completion.grey_pixels(known), tf.constant(4))
-    state, second = advance(state, completion.grey_pixels(known), tf.constant(6))
+    advance, begin = search._compiled_search(*tiny, "photo", settings), search.begin(z, settings)
+    whole, losses = advance(begin, grey_pixels(known), tf.constant(10))
+    state, first = advance(begin, grey_pixels(known), tf.constant(4))
+    state, second = advance(state, grey_pixels(known), tf.constant(6))
     assert np.array_equal(losses, np.concatenate([first, second]))
     assert all(np.array_equal(a, b) for a, b in zip(tf.nest.flatten(whole), tf.nest.flatten(state), strict=True))
 
@@ -180,7 +182,7 @@ def test_the_start_is_kept_if_nothing_better_comes(tiny):
 
 def test_the_start_is_the_best_of_n_and_counts_for_the_first_loss(tiny):
     known = halves(2)
-    z, divergences = completion.initialize(tiny[0], known, n_init=7)
+    z, divergences = search.initialize(tiny[0], known, n_init=7)
     for row in range(2):
         joints = tiny[0](z[row], training=False).numpy()
         q = twin_distribution(np.repeat(known[row : row + 1], 7, axis=0).astype(np.float64))
@@ -199,9 +201,9 @@ def constant_encoder(z):
 
 def test_the_search_starts_from_the_encoder_and_its_neighbourhood(tiny):
     known, encoder = halves(2), constant_encoder(0.9)
-    z, divergences = completion.initialize(tiny[0], known, n_init=5, encoder=encoder, spread=0.2)
+    z, divergences = search.initialize(tiny[0], known, n_init=5, encoder=encoder, spread=0.2)
     assert np.allclose(z[:, 0], 0.9) and z.max() == 1
-    random = completion.draw_candidates(known, 5, seed=0)
+    random = search.draw_candidates(known, 5, seed=0)
     assert np.allclose(z[:, 1:], np.minimum(0.9 + 0.2 * random[:, 1:], 1))
     options = {"start": "encoder", "n_init": 5, "spread": 0.2, "iterations": 1}
     found = complete(*tiny, known, encoder=encoder, **options)
@@ -233,11 +235,11 @@ def test_a_result_is_the_same_alone_in_a_batch_and_in_another_order(networks, en
 
 def test_randomness_is_a_function_of_seed_and_content(tiny):
     known = halves(2)
-    z = completion.draw_candidates(known, 4, seed=0)
-    assert np.array_equal(z[::-1], completion.draw_candidates(known[::-1], 4, seed=0))
+    z = search.draw_candidates(known, 4, seed=0)
+    assert np.array_equal(z[::-1], search.draw_candidates(known[::-1], 4, seed=0))
     assert not np.array_equal(z[0], z[1])
-    assert not np.array_equal(z, completion.draw_candidates(known, 4, seed=1))
-    assert np.array_equal(z[:, :2], completion.draw_candidates(known, 2, seed=0))
+    assert not np.array_equal(z, search.draw_candidates(known, 4, seed=1))
+    assert np.array_equal(z[:, :2], search.draw_candidates(known, 2, seed=0))
     assert np.abs(z).max() <= 1 and abs(z.mean()) < 0.1
 
 
@@ -269,15 +271,15 @@ class Cliff(keras.layers.Layer):
 def test_only_the_row_that_becomes_non_finite_stops(tiny):
     z, known = latents(1).repeat(3, axis=0), halves(3)
     settings = Search(iterations=40, lr=0.05, momentum=0.0)
-    advance = completion._compiled_search(*tiny, "photo", settings)
-    (end, *_), _ = advance(completion.begin(z, settings), completion.grey_pixels(known), tf.constant(40))
+    advance = search._compiled_search(*tiny, "photo", settings)
+    (end, *_), _ = advance(search.begin(z, settings), grey_pixels(known), tf.constant(40))
     values = inference.generate(tiny[0], np.concatenate([end.numpy(), z[:1]])).reshape(4, -1)
     others = values[1:].max(axis=0)
     index = (values[0] - others).argmax()  # rises most in row 0 only: put an edge in its way
     cliff = keras.Sequential([*tiny[0].layers, Cliff(index, (values[0, index] + others[index]) / 2)])
     victim = 0
-    best, contextual, total = completion.search(cliff, tiny[1], known, z, direction="photo", settings=settings)
-    free, free_contextual, _ = completion.search(*tiny, known, z, direction="photo", settings=settings)
+    best, contextual, total = search.search(cliff, tiny[1], known, z, direction="photo", settings=settings)
+    free, free_contextual, _ = search.search(*tiny, known, z, direction="photo", settings=settings)
     stopped = np.isfinite(total[victim]).sum()
     assert 1 <= stopped < 41 and np.isnan(total[victim, stopped:]).all() and np.isnan(contextual[victim, -1])
     assert np.isfinite(best).all() and total[victim, :stopped].min() <= total[victim, 0]

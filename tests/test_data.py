@@ -11,9 +11,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from contextual_gan import data
-from contextual_gan.images import to_float, to_uint8, write_png
+from contextual_gan.files.images import to_float, to_uint8, write_png
 from contextual_gan.joint import SIZE, half
+from contextual_gan.training import batches as data
 
 ANYWHERE = {"cached": 10**9, "streamed": 0}  # cache_bytes
 

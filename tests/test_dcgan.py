@@ -3,8 +3,8 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from contextual_gan import dcgan
-from contextual_gan.dcgan import discriminator, generator
+from contextual_gan.models import dcgan
+from contextual_gan.models.dcgan import discriminator, generator
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from contextual_gan import descent
+from contextual_gan.completion import descent
 from contextual_gan.config import Search
 
 LBFGS = Search(update="lbfgs", lr=0.3)

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from conftest import ROOT, draw_face
 
-from contextual_gan import config, distribution
-from contextual_gan.images import write_png
+from contextual_gan import config
+from contextual_gan.files.images import write_png
 from contextual_gan.joint import join
+from contextual_gan.training import devices
 
 # --- 2 logical CPUs: made before TensorFlow starts, so all this runs in a process of its own --------------------------
 
@@ -23,11 +24,11 @@ def compare():
     """Train small networks on one device and on two, print as JSON how they differ."""
     import tensorflow as tf
 
-    from contextual_gan import dcgan
+    from contextual_gan.models import dcgan
 
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    one, two = distribution.create("one"), distribution.create("mirrored")
+    one, two = devices.create("one"), devices.create("mirrored")
     found = {"devices": two.num_replicas_in_sync}
 
     # without batch normalization. Adam's mean of gradients is the gradient if it forgets at once (beta_1 = 0)
@@ -59,12 +60,12 @@ def trained_pix2pix(strategy):
     """[the mean absolute error of the first of two steps, whether all devices have the same numbers in the end]."""
     import tensorflow as tf
 
-    from contextual_gan import pix2pix_training
+    from contextual_gan.training import pix2pix
 
     settings = config.Pix2Pix(ngf=2, batch_size=4)
     with strategy.scope():
-        model = pix2pix_training.build(settings)
-    update = pix2pix_training.update_function(model, settings, strategy)
+        model = pix2pix.build(settings)
+    update = pix2pix.update_function(model, settings, strategy)
     images = tf.constant(np.random.default_rng(0).uniform(-1, 1, (4, 64, 128, 3)), tf.float32)
     errors = [float(update(images, tf.constant(step, tf.int64))["l1"]) for step in range(2)]
     copies = [[np.asarray(copy) for copy in strategy.experimental_local_results(v.value)] for v in model.variables]
@@ -94,23 +95,24 @@ def trained(strategy, steps, *, sgd=None, part=slice(None), **settings):
     import keras
     import tensorflow as tf
 
-    from contextual_gan import dcgan, dcgan_training
+    from contextual_gan.models.dcgan import train_step
+    from contextual_gan.training.dcgan import build, noise, update_function
 
     settings = config.Train(width=4, batch_size=8, seed=5, **settings)
     with strategy.scope():
-        model = dcgan_training.build(settings)
+        model = build(settings)
         if sgd:
             model.g_optimizer, model.d_optimizer = keras.optimizers.SGD(sgd), keras.optimizers.SGD(sgd)
             model.g_optimizer.build(model.generator.trainable_variables)
             model.d_optimizer.build(model.discriminator.trainable_variables)
-    update, found = dcgan_training.update_function(model, settings, strategy), {}
+    update, found = update_function(model, settings, strategy), {}
     for step in range(steps):
         images = np.random.default_rng(step).uniform(-1, 1, (8, 64, 128, 3)).astype(np.float32)
         step = tf.constant(step, tf.int64)
         if part == slice(None):
             found = update(tf.constant(images), step)
         else:
-            found = dcgan.train_step(model, images[part], dcgan_training.noise(5, step, 8)[part])
+            found = train_step(model, images[part], noise(5, step, 8)[part])
     return model, {name: float(value) for name, value in found.items()}
 
 
@@ -224,4 +226,4 @@ def test_a_killed_worker_stops_the_other_and_both_continue(killed, tmp_path):
 def test_multi_worker_wants_a_tf_config(given, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", given)
     with pytest.raises(ValueError, match="multi-worker needs TF_CONFIG"):
-        distribution.is_chief("multi-worker")
+        devices.is_chief("multi-worker")

@@ -10,10 +10,17 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT, draw_face
 
-from contextual_gan import checkpoints, completion, dcgan, encoder, inference, joint
+from contextual_gan import joint
+from contextual_gan.completion import search
+from contextual_gan.completion.losses import distribution, kl_divergence
 from contextual_gan.config import Encoder
-from contextual_gan.images import read_image, write_png
+from contextual_gan.files.checkpoints import WeightsError, file_sha256
+from contextual_gan.files.images import read_image, write_png
 from contextual_gan.joint import half
+from contextual_gan.models import dcgan, inference
+from contextual_gan.models.locations import encoder_file
+from contextual_gan.models.weights import load_encoder, save_weights
+from contextual_gan.training import encoder
 
 TINY = ["--width", "2", "--batch-size", "4", "--log-every", "2", "--save-every", "4"]
 STEPS = 12
@@ -32,7 +39,7 @@ def train(weights, out, *more):
 def trained(tmp_path_factory):
     """Tiny weights, and the result of training their encoder."""
     folder = tmp_path_factory.mktemp("encoder")
-    checkpoints.save_weights(folder / "tiny.safetensors", dcgan.generator(2), dcgan.discriminator(2))
+    save_weights(folder / "tiny.safetensors", dcgan.generator(2), dcgan.discriminator(2))
     return folder / "tiny.safetensors", train(folder / "tiny.safetensors", folder / "run")
 
 
@@ -64,7 +71,7 @@ def test_the_command_writes_an_encoder_beside_the_weights(trained):
     assert result.returncode == 0, result.stderr
     path = weights.with_name("tiny_encoder_photo.safetensors")
     assert str(path) in result.stdout
-    model = checkpoints.load_encoder(weights, "photo")
+    model = load_encoder(weights, "photo")
     known = np.random.default_rng(0).uniform(-1, 1, (3, 64, 64, 3)).astype(np.float32)
     z = inference.encode(model.network, known)
     assert z.shape == (3, 100) and np.abs(z).max() <= 1
@@ -92,13 +99,13 @@ def test_a_second_run_has_nothing_to_do_and_a_resumed_one_gives_the_same_encoder
 def test_an_encoder_of_another_generator_or_a_damaged_one_is_one_line(trained, tmp_path):
     weights, _ = trained
     other = tmp_path / "other.safetensors"
-    checkpoints.save_weights(other, dcgan.generator(2), dcgan.discriminator(2))
-    path = checkpoints.encoder_file(other, "photo")
-    path.write_bytes(checkpoints.encoder_file(weights, "photo").read_bytes())
-    renamed = checkpoints.encoder_file(weights, "sketch")
+    save_weights(other, dcgan.generator(2), dcgan.discriminator(2))
+    path = encoder_file(other, "photo")
+    path.write_bytes(encoder_file(weights, "photo").read_bytes())
+    renamed = encoder_file(weights, "sketch")
     renamed.write_bytes(path.read_bytes())
-    with pytest.raises(checkpoints.WeightsError, match="another direction than sketch"):
-        checkpoints.load_encoder(weights, "sketch")
+    with pytest.raises(WeightsError, match="another direction than sketch"):
+        load_encoder(weights, "sketch")
     renamed.unlink()
     write_png(tmp_path / "face.png", draw_face(0))
     ask = ("complete.py", tmp_path / "face.png", "--out", tmp_path / "run", "--weights", other, "--preset", "fast")
@@ -109,8 +116,8 @@ def test_an_encoder_of_another_generator_or_a_damaged_one_is_one_line(trained, t
     result = run(*ask)
     assert result.returncode == 2 and "not a readable" in result.stderr and len(result.stderr.splitlines()) == 1
     path.write_bytes(whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:])
-    with pytest.raises(checkpoints.WeightsError, match="damaged"):
-        checkpoints.load_encoder(other, "photo")
+    with pytest.raises(WeightsError, match="damaged"):
+        load_encoder(other, "photo")
     assert not list((tmp_path / "run").rglob("*.png"))
 
 
@@ -134,7 +141,7 @@ def test_the_search_with_an_encoder_records_it(trained, tmp_path):
     assert result.returncode == 0, result.stderr
     settings = json.loads((tmp_path / "run/results.json").read_text())["settings"]
     assert settings["start"] == "encoder"
-    assert settings["encoder_sha256"] == checkpoints.file_sha256(checkpoints.encoder_file(weights, "photo"))
+    assert settings["encoder_sha256"] == file_sha256(encoder_file(weights, "photo"))
 
 
 def test_curvature_is_that_of_the_divergence():
@@ -147,11 +154,11 @@ def test_curvature_is_that_of_the_divergence():
     move = np.random.default_rng(1).normal(size=(1, 100)).astype(np.float32)
 
     def pixels(z):
-        return completion.distribution(half(inference.forward(generator, z), "sketch"))
+        return distribution(half(inference.forward(generator, z), "sketch"))
 
     for direction in (move, np.linalg.eigh(fisher)[1][:, -1:].T):
         step = 0.02 * direction / np.linalg.norm(direction)
-        divergence = float(completion.kl_divergence(pixels(z + step.astype(np.float32)), pixels(z))[0])
+        divergence = float(kl_divergence(pixels(z + step.astype(np.float32)), pixels(z))[0])
         assert divergence == pytest.approx((step @ fisher @ step.T).item() / 2, rel=0.1)
 
 
@@ -160,7 +167,7 @@ def test_the_published_encoders_begin_nearer_than_random_z(networks, direction):
     z = np.random.default_rng(5).uniform(-1, 1, (4, 100)).astype(np.float32)
     known = half(inference.generate(networks[0], z), joint.DIRECTIONS[direction])
     found = [
-        completion.initialize(networks[0], known, direction=direction, n_init=n, encoder=start)[1].min(axis=1)
-        for n, start in ((1, checkpoints.load_encoder("celeba", direction)), (30, None))
+        search.initialize(networks[0], known, direction=direction, n_init=n, encoder=start)[1].min(axis=1)
+        for n, start in ((1, load_encoder("celeba", direction)), (30, None))
     ]
     assert (found[0] < 0.5 * found[1]).all()

@@ -18,10 +18,10 @@ from conftest import ROOT, draw_face
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from test_metrics import WANG, draw_photo
 
-from contextual_gan.images import read_image, write_png
+from contextual_gan.evaluation.metrics import bootstrap, sketch_consistency
+from contextual_gan.files.images import read_image, write_png
 from contextual_gan.joint import join, split
-from contextual_gan.metrics import bootstrap, consistency
-from contextual_gan.sketches import xdog
+from contextual_gan.preparation.sketches import xdog
 
 SCRIPT = str(ROOT / "scripts" / "evaluate.py")
 QUICK = ["--preset", "coauthor", "--iterations", "3", "--n-init", "4"]
@@ -59,8 +59,8 @@ def predicted(out, method):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory, networks):
     """Five joints that the generator made, a damaged one, one of another size, and a file that is no image."""
-    from contextual_gan.images import to_uint8
-    from contextual_gan.inference import generate
+    from contextual_gan.files.images import to_uint8
+    from contextual_gan.models.inference import generate
 
     folder = tmp_path_factory.mktemp("data") / "test"
     z = np.random.default_rng(7).uniform(-1, 1, (len(NAMES), 100)).astype(np.float32)
@@ -117,7 +117,7 @@ def test_the_numbers_are_those_of_the_predictions_on_disk(done, joints):
         expected = {
             "ssim": [structural_similarity(a, b, **WANG) for a, b in zip(photos, truths, strict=True)],
             "psnr": [peak_signal_noise_ratio(a, b, data_range=255) for a, b in zip(photos, truths, strict=True)],
-            "consistency": consistency(sketches, photos),
+            "consistency": sketch_consistency(sketches, photos),
         }
         for metric, values in expected.items():
             assert np.allclose([image[metric] for image in images], values, atol=1e-9)
@@ -129,8 +129,8 @@ def test_the_numbers_are_those_of_the_predictions_on_disk(done, joints):
 
 
 def test_the_methods_predict_what_they_say(done, joints, networks):
-    from contextual_gan.completion import complete
-    from contextual_gan.images import to_uint8
+    from contextual_gan.completion.search import complete
+    from contextual_gan.files.images import to_uint8
 
     _, out = done
     sketches, _ = split(joints)
@@ -183,8 +183,8 @@ def test_a_prediction_identical_to_the_truth(tmp_path):
 
 
 def test_sketches_of_photos(data, joints, train, tmp_path, networks):
-    from contextual_gan.completion import complete
-    from contextual_gan.images import to_uint8
+    from contextual_gan.completion.search import complete
+    from contextual_gan.files.images import to_uint8
 
     methods = ["--method", "mean-face,contextual", "--train-data", train, "--direction", "sketch"]
     assert evaluate("--data", data, *methods, "--out", tmp_path, *QUICK).returncode == 1
@@ -193,7 +193,7 @@ def test_sketches_of_photos(data, joints, train, tmp_path, networks):
     assert np.array_equal(predicted(tmp_path, "contextual"), drawn)
     assert (predicted(tmp_path, "mean-face") == 16).all(), "the sketches are 10 and 21, 15.5 is rounded to even"
     values = [image["consistency"] for image in metrics(tmp_path)["contextual"]["images"]]
-    assert np.allclose(values, consistency(drawn, photos))
+    assert np.allclose(values, sketch_consistency(drawn, photos))
 
 
 def test_true_pairs_are_consistent(tmp_path):
@@ -351,7 +351,7 @@ def test_without_one_good_image_nothing_is_written(data, train, tmp_path):
 
 
 def test_help_imports_nothing_heavy_and_names_every_method():
-    from contextual_gan.methods import METHODS
+    from contextual_gan.evaluation.methods import METHODS
 
     program = (
         f"import runpy, sys; sys.argv = ['evaluate.py', '--help']\n"

@@ -10,10 +10,10 @@ import pytest
 from conftest import ROOT, draw_face
 from test_metrics import draw_photo
 
-from contextual_gan.images import read_image, to_uint8, write_png
-from contextual_gan.inference import generate
+from contextual_gan.evaluation.metrics import psnr, ssim
+from contextual_gan.files.images import read_image, to_uint8, write_png
 from contextual_gan.joint import half, join
-from contextual_gan.metrics import psnr, ssim
+from contextual_gan.models.inference import generate
 
 
 def run(script, *arguments):

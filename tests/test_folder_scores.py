@@ -8,8 +8,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from test_evaluate import evaluate
 from test_metrics import WANG, draw_photo
 
-from contextual_gan.folder_scores import score_folders
-from contextual_gan.images import write_png
+from contextual_gan.evaluation.two_folders import score_folders
+from contextual_gan.files.images import write_png
 from contextual_gan.joint import join
 
 

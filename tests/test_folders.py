@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 import pytest
 
-from contextual_gan import pools
-from contextual_gan.folders import Item, Skip, apply_to_folder
-from contextual_gan.images import encode_png, read_image, write_png
-from contextual_gan.sources import images_in, output_stems
+from contextual_gan.files import pools
+from contextual_gan.files.apply import Item, Skip, apply_to_folder
+from contextual_gan.files.images import encode_png, read_image, write_png
+from contextual_gan.files.sources import images_in, output_stems
 
 RED = (255, 0, 0)  # a picture that begins with this colour kills its worker
 GREEN = (0, 255, 0)  # one that is skipped

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from skimage import data as skimage_data
 
-from contextual_gan import alignment, identity
+from contextual_gan.evaluation import identity
+from contextual_gan.preparation import alignment
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from contextual_gan import images
-from contextual_gan.images import (
+from contextual_gan.files import images
+from contextual_gan.files.images import (
     ImageError,
     centre_square,
     decode_rgba,

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from contextual_gan import inference
 from contextual_gan.joint import half
+from contextual_gan.models import inference
 
 
 @pytest.mark.parametrize("name", ["sketch", "photo"])

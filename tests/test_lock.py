@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, draw_face
 
-from contextual_gan.images import write_png
-from contextual_gan.lock import NAME, lock, was_interrupted
+from contextual_gan.files.images import write_png
+from contextual_gan.files.lock import NAME, lock, was_interrupted
 
 HOLDER = (
     "import sys, time\nfrom contextual_gan.lock import lock\nwith lock(sys.argv[1]):\n    print(flush=True)\n    {}"

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, draw_face
 
-from contextual_gan.images import write_png
-from contextual_gan.inference import groups, padded
+from contextual_gan.files.images import write_png
+from contextual_gan.models.inference import groups, padded
 
 AVX2, PLAIN = {"ONEDNN_MAX_CPU_ISA": "AVX2"}, {"TF_ENABLE_ONEDNN_OPTS": "0"}
 ENVIRONMENTS = {

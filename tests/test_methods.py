@@ -11,10 +11,13 @@ import pytest
 from conftest import ROOT, draw_face
 from test_evaluate import evaluate, metrics, tree
 
-from contextual_gan import checkpoints, identity, methods, pix2pix, pix2pix_training, realism
-from contextual_gan.images import read_image, to_uint8, write_png
+from contextual_gan.evaluation import identity, methods, realism
+from contextual_gan.evaluation.metrics import diversity
+from contextual_gan.files.images import read_image, to_uint8, write_png
 from contextual_gan.joint import join, split
-from contextual_gan.metrics import diversity
+from contextual_gan.models import pix2pix
+from contextual_gan.models.pix2pix import draw
+from contextual_gan.models.weights import load_pix2pix, save_pix2pix
 
 QUICK = ["--iterations", "2", "--n-init", "4"]
 
@@ -22,7 +25,7 @@ QUICK = ["--iterations", "2", "--n-init", "4"]
 @pytest.fixture(scope="module")
 def joints(networks, tmp_path_factory):
     """Six joints that the generator made."""
-    from contextual_gan.inference import generate
+    from contextual_gan.models.inference import generate
 
     folder = tmp_path_factory.mktemp("joints") / "test"
     z = np.random.default_rng(3).uniform(-1, 1, (6, 100)).astype(np.float32)
@@ -45,7 +48,7 @@ def weights(tmp_path_factory):
         if variable.name == "kernel":
             variable.assign(10 * variable)
     path = tmp_path_factory.mktemp("pix2pix") / "tiny.safetensors"
-    checkpoints.save_pix2pix(path, generator, {"direction": "photo"}, "float32")
+    save_pix2pix(path, generator, {"direction": "photo"}, "float32")
     return path
 
 
@@ -76,13 +79,13 @@ def test_the_nearest_sketch_is_that_of_plain_loops(tmp_path, joints, pixels):
 def test_pix2pix_draws_with_dropout_unless_told_not_to(done, joints, pixels, weights, tmp_path):
     result, out = done
     assert result.returncode == 0, result.stderr
-    generator, sketches = checkpoints.load_pix2pix(weights, "photo"), split(pixels)[0]
+    generator, sketches = load_pix2pix(weights, "photo"), split(pixels)[0]
     made = np.stack([read_image(out / f"pix2pix/{i}.png") for i in range(6)])
-    assert np.array_equal(made, pix2pix_training.draw(generator, sketches))
+    assert np.array_equal(made, draw(generator, sketches))
     ask = ("--data", joints, "--method", "pix2pix", "--pix2pix", weights, "--no-dropout", "--batch-size", "4")
     assert evaluate(*ask, "--out", tmp_path / "plain").returncode == 0
     plain = np.stack([read_image(tmp_path / f"plain/pix2pix/{i}.png") for i in range(6)])
-    assert np.array_equal(plain, pix2pix_training.draw(generator, sketches, dropout=False))
+    assert np.array_equal(plain, draw(generator, sketches, dropout=False))
     other = evaluate(*ask, "--out", out)
     assert other.returncode == 2 and "dropout" in other.stderr and len(other.stderr.splitlines()) == 1
     other = evaluate(*ask, "--out", tmp_path / "other", "--direction", "sketch")
@@ -90,7 +93,7 @@ def test_pix2pix_draws_with_dropout_unless_told_not_to(done, joints, pixels, wei
 
 
 def test_diversity_is_that_of_the_samples(done, networks, encoder, pixels):
-    from contextual_gan.completion import complete
+    from contextual_gan.completion.search import complete
 
     found = metrics(done[1])
     sketches = split(pixels)[0]

@@ -7,8 +7,8 @@ from conftest import draw_face
 from skimage.filters import gaussian
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from contextual_gan.metrics import bootstrap, consistency, diversity, json_value, psnr, ssim, summary
-from contextual_gan.sketches import xdog
+from contextual_gan.evaluation.metrics import bootstrap, diversity, json_value, psnr, sketch_consistency, ssim, summary
+from contextual_gan.preparation.sketches import xdog
 
 WANG = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255, "channel_axis": -1}
 
@@ -85,7 +85,7 @@ def test_identical_images_have_exactly_1_and_infinity():
 
 def test_neither_batch_nor_order_nor_memory_layout_changes_a_value():
     images, truths = pairs()
-    for metric in (ssim, psnr, consistency):
+    for metric in (ssim, psnr, sketch_consistency):
         whole = metric(images, truths)
         assert whole.shape == (5,) and whole.dtype == np.float64
         assert np.array_equal(metric(images[::-1], truths[::-1]), whole[::-1])
@@ -94,7 +94,7 @@ def test_neither_batch_nor_order_nor_memory_layout_changes_a_value():
         assert np.array_equal(metric(joints[:, :, :64], joints[:, :, 64:]), whole)
 
 
-@pytest.mark.parametrize("metric", [ssim, psnr, consistency])
+@pytest.mark.parametrize("metric", [ssim, psnr, sketch_consistency])
 def test_other_images_are_refused_in_one_line(metric):
     good = np.zeros((2, 64, 64, 3), np.uint8)
     for bad in (good[..., :1], good[..., 0], good.astype(np.float32), good[:0], good[0]):
@@ -116,7 +116,9 @@ def test_no_value_is_ever_nan():
     odd += [np.stack([even(9)[..., 0], even(200)[..., 0], checkers], axis=-1)]
     for a in odd:
         for b in odd:
-            assert -1 <= ssim([a], [b])[0] <= 1 and psnr([a], [b])[0] >= 0 and -1 <= consistency([a], [b])[0] <= 1
+            assert (
+                -1 <= ssim([a], [b])[0] <= 1 and psnr([a], [b])[0] >= 0 and -1 <= sketch_consistency([a], [b])[0] <= 1
+            )
 
 
 # --- sketch consistency -----------------------------------------------------------------------------------------------
@@ -129,27 +131,27 @@ def test_consistency_is_the_correlation_of_blurred_sketches():
         for sketch, photo in zip(sketches, photos, strict=True)
     ]
     expected = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in blurred]
-    assert np.allclose(consistency(sketches, photos), expected, rtol=0, atol=1e-9)
+    assert np.allclose(sketch_consistency(sketches, photos), expected, rtol=0, atol=1e-9)
 
 
 def test_consistency_where_the_answer_is_known():
     photo = draw_photo(5)
     sketch = xdog(photo)
-    assert consistency([sketch], [photo])[0] == pytest.approx(1)
-    assert consistency([255 - sketch], [photo])[0] == pytest.approx(-1)
-    assert consistency([128 + sketch // 3], [photo])[0] > 0.999, "paler strokes count the same"
+    assert sketch_consistency([sketch], [photo])[0] == pytest.approx(1)
+    assert sketch_consistency([255 - sketch], [photo])[0] == pytest.approx(-1)
+    assert sketch_consistency([128 + sketch // 3], [photo])[0] > 0.999, "paler strokes count the same"
     for blank in (even(0), even(255), even(128)):
-        assert consistency([blank], [photo]) == 0 and consistency([sketch], [blank]) == 0
+        assert sketch_consistency([blank], [photo]) == 0 and sketch_consistency([sketch], [blank]) == 0
 
 
 def test_consistency_bears_moved_and_thick_strokes_but_no_other_picture():
     photos = np.stack([draw_photo(i) for i in range(8)])
     sketches = np.stack([xdog(photo) for photo in photos])
-    moved = [consistency(np.roll(sketches, by, axis=2), photos).mean() for by in range(4)]
+    moved = [sketch_consistency(np.roll(sketches, by, axis=2), photos).mean() for by in range(4)]
     assert moved == sorted(moved, reverse=True) and moved[1] > 0.8
     thick = np.stack([cv2.erode(sketch, np.ones((2, 2))) for sketch in sketches])
-    others = consistency(np.roll(sketches, 1, axis=0), photos).mean()
-    assert consistency(thick, photos).mean() > 0.8 and others < 0.3 < moved[2]
+    others = sketch_consistency(np.roll(sketches, 1, axis=0), photos).mean()
+    assert sketch_consistency(thick, photos).mean() > 0.8 and others < 0.3 < moved[2]
 
 
 # --- intervals --------------------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ import pytest
 from conftest import ROOT, draw_face
 from PIL import Image
 
-from contextual_gan.framing import find_face
-from contextual_gan.sketches import prepare
+from contextual_gan.preparation.framing import find_face
+from contextual_gan.preparation.sketches import prepare
 
 SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "WEBP": ".webp"}
 MODES = {"PNG": ("RGB", "L", "RGBA", "P"), "JPEG": ("RGB", "L"), "BMP": ("RGB", "L"), "WEBP": ("RGB", "RGBA")}

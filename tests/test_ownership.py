@@ -18,7 +18,7 @@ import pytest
 from conftest import ROOT, draw_face
 from PIL import Image
 
-from contextual_gan.images import part_of, read_image, replace_file, write_png
+from contextual_gan.files.images import part_of, read_image, replace_file, write_png
 from contextual_gan.joint import join
 
 QUICK = ["--preset", "coauthor", "--iterations", "1", "--n-init", "2"]

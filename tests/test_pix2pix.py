@@ -13,9 +13,13 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT, draw_face
 
-from contextual_gan import checkpoints, config, pix2pix, pix2pix_training
-from contextual_gan.images import read_image, write_png
+from contextual_gan import config
+from contextual_gan.files.checkpoints import WeightsError
+from contextual_gan.files.images import read_image, write_png
 from contextual_gan.joint import join
+from contextual_gan.models import pix2pix
+from contextual_gan.models.pix2pix import draw
+from contextual_gan.models.weights import load_pix2pix, load_pix2pix_run, save_pix2pix
 
 TINY = ["--set", "pix2pix.ngf=2", "--set", "pix2pix.batch_size=4", "--set", "pix2pix.log_every=1"]
 QUIET = ["--set", "pix2pix.sample_every=1000", "--set", "pix2pix.save_every=2"]
@@ -184,7 +188,7 @@ def test_a_resumed_run_makes_the_same_weights(joints, whole, tmp_path):
         shutil.rmtree(cut / "checkpoints" / f"step-{step:06}")
     done = train(joints, cut, "--steps", 6, "--resume")
     assert done.returncode == 0, done.stderr
-    (a, _), (b, _) = pix2pix_training.load_run(whole), pix2pix_training.load_run(cut)
+    (a, _), (b, _) = load_pix2pix_run(whole), load_pix2pix_run(cut)
     assert all(np.array_equal(x, y) for x, y in zip(a.get_weights(), b.get_weights(), strict=True))
     other = train(joints, cut, "--steps", 8, "--resume", "--set", "pix2pix.direction=sketch")
     assert other.returncode == 2 and "pix2pix.direction photo" in other.stderr and len(other.stderr.splitlines()) == 1
@@ -195,27 +199,27 @@ def test_what_is_exported_draws_as_the_run_does(whole, tmp_path):
     done = run("export.py", whole, path)
     assert done.returncode == 0, done.stderr
     known = np.stack([draw_face(i) for i in range(3)])
-    drawn = [pix2pix_training.draw(checkpoints.load_pix2pix(w, "photo"), known).astype(int) for w in (whole, path)]
+    drawn = [draw(load_pix2pix(w, "photo"), known).astype(int) for w in (whole, path)]
     assert np.abs(drawn[0] - drawn[1]).max() <= 2  # float16
     assert run("export.py", whole, tmp_path / "exact.safetensors", "--dtype", "float32").returncode == 0
-    exact = checkpoints.load_pix2pix(tmp_path / "exact.safetensors", "photo")
-    assert np.array_equal(pix2pix_training.draw(exact, known), drawn[0])
+    exact = load_pix2pix(tmp_path / "exact.safetensors", "photo")
+    assert np.array_equal(draw(exact, known), drawn[0])
 
 
 def test_weights_that_cannot_be_used_are_one_line(whole, joints, tmp_path):
     path = tmp_path / "small.safetensors"
-    checkpoints.save_pix2pix(path, generator(), {"direction": "photo"})
-    with pytest.raises(checkpoints.WeightsError, match="draws a photo, not a sketch"):
-        checkpoints.load_pix2pix(path, "sketch")
+    save_pix2pix(path, generator(), {"direction": "photo"})
+    with pytest.raises(WeightsError, match="draws a photo, not a sketch"):
+        load_pix2pix(path, "sketch")
     whole_file = path.read_bytes()
     path.write_bytes(whole_file[:-3] + bytes([whole_file[-3] ^ 1]) + whole_file[-2:])
-    with pytest.raises(checkpoints.WeightsError, match="damaged"):
-        checkpoints.load_pix2pix(path, "photo")
+    with pytest.raises(WeightsError, match="damaged"):
+        load_pix2pix(path, "photo")
     path.write_bytes(whole_file[:100])
-    with pytest.raises(checkpoints.WeightsError, match="not a readable"):
-        checkpoints.load_pix2pix(path, "photo")
-    with pytest.raises(checkpoints.WeightsError, match="does not say"):
-        checkpoints.load_pix2pix(ROOT / "contextual_gan/pretrained/celeba.safetensors", "photo")
+    with pytest.raises(WeightsError, match="not a readable"):
+        load_pix2pix(path, "photo")
+    with pytest.raises(WeightsError, match="does not say"):
+        load_pix2pix(ROOT / "contextual_gan/pretrained/celeba.safetensors", "photo")
     more = train(
         joints, tmp_path / "wide", "--steps", 1, "--set", f"pix2pix.init_from={whole}", "--set", "pix2pix.ngf=3"
     )
@@ -231,10 +235,10 @@ def test_neither_batch_nor_order_nor_company_changes_what_is_drawn():
         if variable.name == "kernel":
             variable.assign(10 * variable)
     known = np.stack([draw_face(i) for i in range(19)])
-    drawn = pix2pix_training.draw(G, known)
-    assert np.array_equal(pix2pix_training.draw(G, known[::-1])[::-1], drawn)
-    assert np.array_equal(pix2pix_training.draw(G, known[2:3])[0], drawn[2])
-    other = pix2pix_training.draw(G, known, seed=1)
+    drawn = draw(G, known)
+    assert np.array_equal(draw(G, known[::-1])[::-1], drawn)
+    assert np.array_equal(draw(G, known[2:3])[0], drawn[2])
+    other = draw(G, known, seed=1)
     assert not np.array_equal(other, drawn), "dropout is on when drawing, as in the original"
-    plain = [pix2pix_training.draw(G, known, dropout=False, seed=seed) for seed in (0, 1)]
+    plain = [draw(G, known, dropout=False, seed=seed) for seed in (0, 1)]
     assert np.array_equal(*plain) and not np.array_equal(plain[0], drawn)

@@ -16,9 +16,9 @@ import pytest
 from conftest import ROOT
 from skimage.data import astronaut
 
-from contextual_gan.images import read_image, write_png
+from contextual_gan.files.images import read_image, write_png
 from contextual_gan.joint import split
-from contextual_gan.sketches import xdog
+from contextual_gan.preparation.sketches import xdog
 
 PREPARE = [sys.executable, str(ROOT / "datasets" / "prepare.py")]
 PHOTOS = 240

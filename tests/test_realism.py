@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import draw_face
 
-from contextual_gan import realism
+from contextual_gan.evaluation import realism
 
 
 def plain_distance(a, b):

@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 from conftest import draw_face
 
-from contextual_gan import config, evaluation, folder_completion, scoring, sources
-from contextual_gan.folders import Item, apply_to_folder
-from contextual_gan.images import write_png
+from contextual_gan import config
+from contextual_gan.completion.folder import Run, Task, complete_folder, plan
+from contextual_gan.evaluation import predictions
+from contextual_gan.evaluation.scores import read_scores, score, table, truth, write
+from contextual_gan.files import sources
+from contextual_gan.files.apply import Item, apply_to_folder
+from contextual_gan.files.images import write_png
 from contextual_gan.joint import join
 
 OTHERS = (
@@ -35,9 +39,7 @@ OTHERS = (
     {"x": {}},
 )
 TEXTS = ("", "null", "[]", "{}", "0", '"x"', "NaN", "{" * 10**5, "[" * 10**5, "\udcff", '{"a": 1e999}', "\x00", "\n\n")
-TASK = folder_completion.Task(
-    "celeba", "0" * 64, "coauthor", config.Search(update="nesterov", lr=0.1, iterations=1, n_init=2)
-)
+TASK = Task("celeba", "0" * 64, "coauthor", config.Search(update="nesterov", lr=0.1, iterations=1, n_init=2))
 
 
 def paths(value, before=()):
@@ -90,10 +92,10 @@ def completed(tmp_path_factory, networks):
     (folder / "in" / "bad.png").write_bytes(b"bad")
     (folder / "victim").mkdir()
     stems = sources.output_stems(sources.find_images([folder / "in"])[0])
-    run = folder_completion.Run(folder / "out", TASK)
-    todo = folder_completion.plan(run, stems)
+    run = Run(folder / "out", TASK)
+    todo = plan(run, stems)
     run.announce(todo, TASK)
-    folder_completion.complete_folder(run, TASK, todo, networks)
+    complete_folder(run, TASK, todo, networks)
     return folder, stems
 
 
@@ -106,8 +108,8 @@ def test_results(completed, tmp_path, overwrite):
     record = json.loads(path.read_text()) | {"figures": ["compare.png"], "writing": ["3_joint.png"]}
 
     def read():
-        run = folder_completion.Run(out, TASK, overwrite)
-        run.announce(folder_completion.plan(run, stems), TASK, initializations=True)
+        run = Run(out, TASK, overwrite)
+        run.announce(plan(run, stems), TASK, initializations=True)
         assert all((out / name).resolve().is_relative_to(out) for name in run.own)
         run.pages()
         json.dumps([run.results, run.failed, run.figures], allow_nan=False)
@@ -138,10 +140,10 @@ def test_manifests(tmp_path, name, overwrite):
         for i in range(4)
         for text in mutations(json.loads(lines[i]))
     ]
-    joints = [evaluation.Joint(item.source, item.output, "", None) for item in items]
+    joints = [predictions.Joint(item.source, item.output, "", None) for item in items]
 
     def read():
-        manifest, _ = evaluation.plan(out, {"size": 64}, joints, overwrite)
+        manifest, _ = predictions.plan(out, {"size": 64}, joints, overwrite)
         for item in items:
             manifest.has(item.source, item.output)
         for entry in (*manifest.outdated, *manifest.entries.values()):
@@ -157,27 +159,27 @@ def test_metrics(tmp_path):
     joints = []
     for i in range(4):
         pixels = join(draw_face(i), np.full((64, 64, 3), 40 * i, np.uint8))
-        joints.append(evaluation.Joint(f"{i}.png", f"{i}.png", str(i), pixels))
+        joints.append(predictions.Joint(f"{i}.png", f"{i}.png", str(i), pixels))
         write_png(tmp_path / "out" / "mean" / f"{i}.png", draw_face(i))
     predicted = {"mean": np.stack([draw_face(i) for i in range(4)])}
-    scores = {"mean": scoring.score(predicted["mean"], scoring.truth(joints, "photo"))}
+    scores = {"mean": score(predicted["mean"], truth(joints, "photo"))}
     settings = {"direction": "photo", "images": 4}
-    scoring.write(tmp_path / "out", scores, settings, [], joints, predicted)
-    plans = {"mean": (evaluation.Manifest(tmp_path / "out" / "mean", {}),)}
+    write(tmp_path / "out", scores, settings, [], joints, predicted)
+    plans = {"mean": (predictions.Manifest(tmp_path / "out" / "mean", {}),)}
     path = tmp_path / "out" / "metrics.json"
     whole = path.read_text()
 
     def read():
-        found = scoring.read_scores(tmp_path / "out", plans, settings, [], joints)
+        found = read_scores(tmp_path / "out", plans, settings, [], joints)
         assert (found is None) == (json.loads(path.read_text()) != json.loads(whole))
-        scoring.table(found or {})
+        table(found or {})
 
     path.write_text(whole)
     read()
     record = json.loads(whole)
     number, _ = tries(path, [*mutations(record)], read)
     assert number > 500
-    tries(path, TEXTS, lambda: scoring.read_scores(tmp_path / "out", plans, settings, [], joints))
+    tries(path, TEXTS, lambda: read_scores(tmp_path / "out", plans, settings, [], joints))
 
 
 def test_a_yaml_value_that_does_not_fit_its_tag(tmp_path):

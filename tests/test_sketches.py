@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from contextual_gan.framing import find_face
-from contextual_gan.sketches import parse_crop, prepare, xdog
+from contextual_gan.preparation.framing import find_face
+from contextual_gan.preparation.sketches import parse_crop, prepare, xdog
 
 DATA = Path(os.environ.get("CONTEXTUAL_GAN_DATA", ""))
 needs_data = pytest.mark.skipif(not os.environ.get("CONTEXTUAL_GAN_DATA"), reason="CONTEXTUAL_GAN_DATA is not set")

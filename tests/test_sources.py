@@ -6,8 +6,8 @@ import zipfile
 
 import pytest
 
-from contextual_gan.images import ImageError
-from contextual_gan.sources import Member, find_images, output_stems
+from contextual_gan.files.images import ImageError
+from contextual_gan.files.sources import Member, find_images, output_stems
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 JPEG = b"\xff\xd8\xff\xe0" + bytes(20)

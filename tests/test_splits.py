@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from contextual_gan.folders import Item, Report
-from contextual_gan.splits import assert_disjoint, choose, disjoint, divide, finish, read_split, write_split
+from contextual_gan.files.apply import Item, Report
+from contextual_gan.preparation.splits import assert_disjoint, choose, disjoint, divide, finish, read_split, write_split
 
 NAMES = [f"img/{i:05}.jpg" for i in range(1000)]
 PARAMETERS = {"step": "split"}

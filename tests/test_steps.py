@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, draw_face
 
-from contextual_gan.images import centre_square, read_image, write_png
-from contextual_gan.splits import choose, read_split
+from contextual_gan.files.images import centre_square, read_image, write_png
+from contextual_gan.preparation.splits import choose, read_split
 
 NAMES = ["-x", "a b/c d", "face", "tree/deep/1", "tree/ü 日本"]
 ODD = [f"{name}.png" for name in NAMES]

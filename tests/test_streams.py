@@ -7,7 +7,7 @@ import sys
 import pytest
 from conftest import ROOT, draw_face
 
-from contextual_gan.images import write_png
+from contextual_gan.files.images import write_png
 
 RESIZE = [sys.executable, str(ROOT / "datasets" / "resize.py")]
 LANDMARKS = "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y"

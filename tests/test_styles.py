@@ -6,8 +6,17 @@ import cv2
 import numpy as np
 import pytest
 
-from contextual_gan import sketches
-from contextual_gan.sketches import PRESETS, STYLES, draw, edge_tangent_flow, fdog, ink_density, photocopy, xdog
+from contextual_gan.preparation import sketches
+from contextual_gan.preparation.sketches import (
+    PRESETS,
+    STYLES,
+    draw,
+    edge_tangent_flow,
+    fdog,
+    ink_density,
+    photocopy,
+    xdog,
+)
 
 ALL = [(style, preset) for style, presets in PRESETS.items() for preset in presets]
 every_preset = pytest.mark.parametrize(("style", "preset"), ALL, ids=["-".join(names) for names in ALL])
@@ -306,7 +315,9 @@ def test_a_mirrored_photo_gives_the_mirrored_sketch(style, preset, scene):
 
 @pytest.fixture(scope="module")
 def faces(networks):
-    from contextual_gan import images, inference, joint
+    from contextual_gan import joint
+    from contextual_gan.files import images
+    from contextual_gan.models import inference
 
     z = np.random.default_rng(0).uniform(-1, 1, (16, 100)).astype(np.float32)
     return images.to_uint8(joint.half(inference.generate(networks[0], z), "photo"))

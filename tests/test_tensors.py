@@ -4,12 +4,23 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from contextual_gan import checkpoints, dcgan, encoder, pix2pix, tensors
-from contextual_gan.tensors import WeightsError
+from contextual_gan.files.checkpoints import WeightsError
+from contextual_gan.models import dcgan, pix2pix, tensors, weights
+from contextual_gan.models.encoder import encoder
+from contextual_gan.models.locations import pin
+from contextual_gan.models.weights import (
+    _dcgan,
+    _save_described,
+    load_encoder,
+    load_networks,
+    load_pix2pix,
+    load_weights,
+    save_weights,
+)
 
 BUILDERS = {
     "dcgan": lambda width: (dcgan.generator(width), dcgan.discriminator(width)),
-    "encoder": lambda width: (encoder.encoder(width),),
+    "encoder": lambda width: (encoder(width),),
     "pix2pix": lambda width: (pix2pix.unet(width),),
 }
 
@@ -31,20 +42,20 @@ def test_a_claimed_width_is_refused_before_networks_are_built(tmp_path, monkeypa
 
     for module, name in ((dcgan, "generator"), (dcgan, "discriminator"), (pix2pix, "unet"), (encoder, "encoder")):
         monkeypatch.setattr(module, name, refuse(getattr(module, name)))
-    claims = {name: np.zeros(shape, np.float16) for name, shape in tensors.shapes(checkpoints._dcgan, 1).items()}
+    claims = {name: np.zeros(shape, np.float16) for name, shape in tensors.shapes(_dcgan, 1).items()}
     path = tmp_path / "claims.safetensors"
     save_file(claims | {"discriminator/conv0.bias": np.zeros(1024, np.float16)}, path)
     with pytest.raises(WeightsError, match=r"has shape .*the network needs .*262144"):
-        checkpoints.load_weights(path)
-    checkpoints._save_described(path, {"generator/down0.bias": np.zeros(256, np.float16)}, {"direction": "photo"})
+        load_weights(path)
+    _save_described(path, {"generator/down0.bias": np.zeros(256, np.float16)}, {"direction": "photo"})
     with pytest.raises(WeightsError, match=r"missing generator/down0.kernel"):
-        checkpoints.load_pix2pix(path, "photo")
-    about = {"generator_sha256": checkpoints.pin("celeba").sha256, "direction": "photo"}
+        load_pix2pix(path, "photo")
+    about = {"generator_sha256": pin("celeba").sha256, "direction": "photo"}
     claims = {"encoder/conv0.kernel": np.zeros((1, 1, 1, 1024), np.float16), "curvature": np.zeros((100, 100))}
-    checkpoints._save_described(path, claims, about)
-    monkeypatch.setattr(checkpoints, "encoder_file", lambda *_: path)
+    _save_described(path, claims, about)
+    monkeypatch.setattr(weights, "encoder_file", lambda *_: path)
     with pytest.raises(WeightsError, match=r"missing encoder/bn0.beta"):
-        checkpoints.load_encoder("celeba", "photo")
+        load_encoder("celeba", "photo")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -52,6 +63,6 @@ def test_values_that_are_not_finite_are_refused(tmp_path, value):
     generator, discriminator = dcgan.generator(2), dcgan.discriminator(2)
     bias = generator.get_layer("up4").bias
     bias.assign([0, value, 0])
-    checkpoints.save_weights(tmp_path / "bad.safetensors", generator, discriminator)
+    save_weights(tmp_path / "bad.safetensors", generator, discriminator)
     with pytest.raises(WeightsError, match=r"generator/up4.bias holds values that are not finite"):
-        checkpoints.load_networks(tmp_path / "bad.safetensors")
+        load_networks(tmp_path / "bad.safetensors")

@@ -16,19 +16,16 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT, draw_face
 
-from contextual_gan import (
-    checkpoints,
-    config,
-    data,
-    dcgan,
-    distribution,
-    joint_training,
-    run_checkpoints,
-    saved_models,
-    training,
-)
-from contextual_gan.images import read_image, write_png
+from contextual_gan import config
+from contextual_gan.files import checkpoints
+from contextual_gan.files.checkpoints import WeightsError, file_sha256
+from contextual_gan.files.images import read_image, write_png
 from contextual_gan.joint import join
+from contextual_gan.models import dcgan, saved_models
+from contextual_gan.models.weights import load_networks
+from contextual_gan.training import batches, devices, loop
+from contextual_gan.training import run as joint_training
+from contextual_gan.training.run_folder import RunFolder
 
 TRAIN = [sys.executable, str(ROOT / "scripts" / "train.py"), "--config", str(ROOT / "configs" / "smoke.yaml")]
 QUIET = ["--set", "train.sample_every=1000000"]
@@ -145,9 +142,9 @@ def train_here(joints, out, steps, resume=False, **changed):
     """What the command does, in this process."""
     overrides = [f"train.{name}={value}" for name, value in changed.items()]
     settings = config.load(ROOT / "configs" / "smoke.yaml", "train", config.Train, overrides)
-    files = data.joint_files(joints / "train")
-    run = training.RunFolder(out, settings, joint_training.about(joints / "train", files), resume)
-    one = distribution.create("one")
+    files = batches.joint_files(joints / "train")
+    run = RunFolder(out, settings, joint_training.about(joints / "train", files), resume)
+    one = devices.create("one")
     return joint_training.train_on_joints(run, files, files[:6], steps=steps, strategy=one, resume=resume)
 
 
@@ -207,10 +204,8 @@ def test_a_run_is_exported_to_what_weights_are_read_from(whole, tmp_path):
     assert done.returncode == 0, done.stderr
     card = json.loads((tmp_path / "small.json").read_text())
     assert card["images_seen"] == 96 and card["steps"] == 12 and card["training"]["width"] == 4
-    assert card["sha256"] == checkpoints.file_sha256(tmp_path / "small.safetensors")
-    for ours, exported in zip(
-        checkpoints.load_networks(whole), checkpoints.load_networks(tmp_path / "small.safetensors"), strict=True
-    ):
+    assert card["sha256"] == file_sha256(tmp_path / "small.safetensors")
+    for ours, exported in zip(load_networks(whole), load_networks(tmp_path / "small.safetensors"), strict=True):
         for a, b in zip(ours.get_weights(), exported.get_weights(), strict=True):
             np.testing.assert_array_equal(a.astype(np.float16), b.astype(np.float16))
     again = subprocess.run(line, capture_output=True, text=True, timeout=120)
@@ -222,14 +217,14 @@ def test_a_run_is_exported_as_saved_models(whole, tmp_path):
     done = subprocess.run(line, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     z = np.random.default_rng(0).uniform(-1, 1, (3, 100)).astype(np.float32)
-    generator, _ = checkpoints.load_networks(whole)
+    generator, _ = load_networks(whole)
     exported = tf.saved_model.load(str(tmp_path / "saved" / "generator"))
     np.testing.assert_allclose(exported.serve(z), generator(z), atol=1e-5)
-    saved_models.write(tmp_path / "saved", *checkpoints.load_networks(whole))  # in place of what is there
+    saved_models.write(tmp_path / "saved", *load_networks(whole))  # in place of what is there
     assert sorted(path.name for path in tmp_path.iterdir()) == ["saved"]
     (tmp_path / "saved" / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"other files .*mine\.txt"):
-        saved_models.write(tmp_path / "saved", *checkpoints.load_networks(whole))
+        saved_models.write(tmp_path / "saved", *load_networks(whole))
 
 
 def test_losses_and_pictures_are_plotted(whole, tmp_path):
@@ -276,7 +271,7 @@ def test_other_pixels_under_the_same_names_are_noticed_on_resume(joints, whole, 
     train_here(other, run, 14, resume=True)
     assert "not the images that the run was begun with" in capsys.readouterr().err
     text = (whole / "config.yaml").read_text().splitlines(keepends=True)
-    assert text[1].startswith(training.PIXELS)
+    assert text[1].startswith(loop.PIXELS)
     (run / "config.yaml").write_text("".join([text[0], *text[2:]]))  # as it was before pixels were looked at
     train_here(joints, run, 15, resume=True)
     assert "not the images" not in capsys.readouterr().err
@@ -294,11 +289,11 @@ def test_of_a_damaged_joint_there_is_no_run_folder(joints, tmp_path, cache_gb):
 
 def test_a_run_of_another_width_than_its_checkpoint_is_refused_before_it_is_built(whole, tmp_path):
     shutil.copytree(whole, tmp_path / "lr[1e-4]")
-    assert len(checkpoints.load_networks(tmp_path / "lr[1e-4]")) == 2
+    assert len(load_networks(tmp_path / "lr[1e-4]")) == 2
     path = tmp_path / "lr[1e-4]" / "config.yaml"
     path.write_text(path.read_text().replace("width: 4", "width: 1024"))
-    with pytest.raises(checkpoints.WeightsError, match="is of other networks"):
-        checkpoints.load_networks(tmp_path / "lr[1e-4]")
+    with pytest.raises(WeightsError, match="is of other networks"):
+        load_networks(tmp_path / "lr[1e-4]")
 
 
 @pytest.mark.full
@@ -313,7 +308,7 @@ def test_lower_precision_trains_as_well(joints, whole, tmp_path):
     train_here(joints, tmp_path / "run", 12, precision="bfloat16")
     for ours, exact in zip(stats(tmp_path / "run"), stats(whole), strict=True):
         assert ours["d_loss"] == pytest.approx(exact["d_loss"], rel=0.05)
-    assert checkpoints.load_networks(tmp_path / "run")[0].compute_dtype == "float32"
+    assert load_networks(tmp_path / "run")[0].compute_dtype == "float32"
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------
@@ -386,10 +381,8 @@ def kill(joints, run, kills, seed=0):
         process.kill()
         _, stderr = process.communicate()
         assert "Traceback" not in stderr and process.returncode == -signal.SIGKILL, stderr
-        whole = next(
-            (path for path in run_checkpoints.found(run / "checkpoints") if not run_checkpoints.damage(path)), None
-        )
-        assert (run_checkpoints.step_of(whole) if whole else 0) >= len(stats_or_none(run)) - 2
+        whole = next((path for path in checkpoints.found(run / "checkpoints") if not checkpoints.damage(path)), None)
+        assert (checkpoints.step_of(whole) if whole else 0) >= len(stats_or_none(run)) - 2
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.full)])
@@ -414,7 +407,7 @@ def test_damaged_checkpoints_are_passed_over(joints, whole, tmp_path, capsys):
     assert stats(run) == stats(whole) and weights(run, 12) == weights(whole, 12)
     warnings = [line for line in capsys.readouterr().err.splitlines() if "cannot be used" in line]
     assert len(warnings) == 1 and "step-000012" in warnings[0] and "is damaged" in warnings[0]
-    for checkpoint in run_checkpoints.found(run / "checkpoints"):
+    for checkpoint in checkpoints.found(run / "checkpoints"):
         (checkpoint / "state.index").unlink()
     done = train(joints, run, "--steps", 14, "--resume")
     assert done.returncode == 2 and "none of the 3 checkpoints can be read" in done.stderr.splitlines()[-1]

@@ -13,7 +13,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from contextual_gan import checkpoints, config, run_checkpoints, training, training_state
+from contextual_gan import config
+from contextual_gan.files import checkpoints
+from contextual_gan.files.checkpoints import WeightsError
+from contextual_gan.models.locations import pin
+from contextual_gan.training.loop import Diverged, train
+from contextual_gan.training.run_folder import RunFolder
 
 SETTINGS = config.Train(batch_size=2, log_every=1, save_every=4, sample_every=6, keep=2)
 
@@ -26,7 +31,7 @@ class Tiny(tf.Module):
 
 def loop(path, steps, *, resume=False, disturb=lambda step, state: None, **losses):
     """Train a `Tiny`: each step adds its number to all weights; then disturb(step, state) is called."""
-    run, state = training.RunFolder(path, SETTINGS, "no images", resume), Tiny()
+    run, state = RunFolder(path, SETTINGS, "no images", resume), Tiny()
     start = run.restore(state) if resume else 0
     run.begin(start)
 
@@ -38,12 +43,12 @@ def loop(path, steps, *, resume=False, disturb=lambda step, state: None, **losse
     def pictures(step):
         return {"generator": np.full((4, 4, 3), step, np.uint8)}
 
-    done = training.train(run, state, update, iter(int, 1), start=start, steps=steps, pictures=pictures)
+    done = train(run, state, update, iter(int, 1), start=start, steps=steps, pictures=pictures)
     return done, float(state.weights[0])
 
 
 def saved(path):
-    return [found.name for found in run_checkpoints.found(path / "checkpoints")]
+    return [found.name for found in checkpoints.found(path / "checkpoints")]
 
 
 def test_what_is_written_when(tmp_path):
@@ -56,7 +61,7 @@ def test_what_is_written_when(tmp_path):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, value):
-    with pytest.raises(training.Diverged) as error:
+    with pytest.raises(Diverged) as error:
         loop(tmp_path / "run", 20, d_loss=lambda step: value if step == 9 else 1.0, g_loss=lambda step: 1.0)
     assert "d_loss no longer finite, between steps 10 and 10" in str(error.value)
     assert "step-000008" in str(error.value) and saved(tmp_path / "run") == ["step-000008", "step-000004"]
@@ -68,7 +73,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
         if step == 6:
             state.weights.assign(tf.fill(20_000, float("nan")))
 
-    with pytest.raises(training.Diverged, match=r"weights no longer finite, between steps 5 and 8; .*step-000004;"):
+    with pytest.raises(Diverged, match=r"weights no longer finite, between steps 5 and 8; .*step-000004;"):
         loop(tmp_path / "run", 20, disturb=spoil, g_loss=lambda step: 1.0)
     assert saved(tmp_path / "run") == ["step-000004"]
 
@@ -124,7 +129,7 @@ def test_a_run_without_a_checkpoint_starts_again_only_if_none_was_due(tmp_path, 
     assert "before its first checkpoint: starting from step 0" in capsys.readouterr().err
     for name in saved(tmp_path / "run"):
         os.rename(tmp_path / "run" / "checkpoints" / name, tmp_path / name)
-    with pytest.raises(checkpoints.WeightsError, match="there is no checkpoint"):
+    with pytest.raises(WeightsError, match="there is no checkpoint"):
         loop(tmp_path / "run", 20, resume=True, g_loss=lambda step: 1.0)
 
 
@@ -145,17 +150,17 @@ def damage(path, name):
 def test_only_whole_checkpoints_count_among_those_that_are_kept(tmp_path):
     loop(tmp_path / "run", 8, g_loss=lambda step: 1.0)
     damage(tmp_path / "run", "step-000008")
-    training_state.save(tmp_path / "run" / "checkpoints", Tiny(), 12, keep=2)
+    checkpoints.save(tmp_path / "run" / "checkpoints", Tiny(), 12, keep=2)
     assert saved(tmp_path / "run") == ["step-000012", "step-000008", "step-000004"]
-    training_state.save(tmp_path / "run" / "checkpoints", Tiny(), 16, keep=2)
+    checkpoints.save(tmp_path / "run" / "checkpoints", Tiny(), 16, keep=2)
     assert saved(tmp_path / "run") == ["step-000016", "step-000012"]
 
 
 def test_no_checkpoint_is_removed_before_its_successor_was_read_back(tmp_path, monkeypatch):
     loop(tmp_path / "run", 8, g_loss=lambda step: 1.0)
-    monkeypatch.setattr(training_state, "file_sha256", lambda path: "what the disk did not keep")
+    monkeypatch.setattr(checkpoints, "file_sha256", lambda path: "what the disk did not keep")
     with pytest.raises(OSError, match="cannot be read back"):
-        training_state.save(tmp_path / "run" / "checkpoints", Tiny(), 12, keep=1)
+        checkpoints.save(tmp_path / "run" / "checkpoints", Tiny(), 12, keep=1)
     assert saved(tmp_path / "run")[1:] == ["step-000008", "step-000004"]
 
 
@@ -178,7 +183,7 @@ def test_killed_before_the_first_checkpoint_and_resumed_with_another_save_every(
     with pytest.raises(KeyError):
         loop(tmp_path / "run", 20, disturb=fail, g_loss=lambda step: 1.0)
     settings = dataclasses.replace(SETTINGS, save_every=1)
-    assert training.RunFolder(tmp_path / "run", settings, "no images", resume=True).restore(Tiny()) == 0
+    assert RunFolder(tmp_path / "run", settings, "no images", resume=True).restore(Tiny()) == 0
     assert "starting from step 0" in capsys.readouterr().err
 
 
@@ -191,15 +196,15 @@ def test_a_run_folder_of_any_name_can_be_resumed(tmp_path, name):
 
 def test_a_checkpoint_that_is_removed_while_it_is_used_stays_readable(tmp_path):
     loop(tmp_path / "run", 4, g_loss=lambda step: 1.0)
-    pinned, state = checkpoints.pin(tmp_path / "run"), Tiny()
+    pinned, state = pin(tmp_path / "run"), Tiny()
     shutil.rmtree(tmp_path / "run" / "checkpoints")
-    training_state._read(pinned.path, pinned.files, state)
+    checkpoints._read(pinned.path, pinned.files, state)
     assert float(state.weights[0]) == sum(range(4))
 
 
 def test_a_checkpoint_that_is_not_finite_is_refused(tmp_path):
     state = Tiny()
     state.weights.assign(tf.fill(20_000, float("inf")))
-    training_state.save(tmp_path / "checkpoints", state, 4)
-    with pytest.raises(checkpoints.WeightsError, match="not finite"):
-        training_state.restore(tmp_path / "checkpoints", Tiny(), print)
+    checkpoints.save(tmp_path / "checkpoints", state, 4)
+    with pytest.raises(WeightsError, match="not finite"):
+        checkpoints.restore(tmp_path / "checkpoints", Tiny(), print)

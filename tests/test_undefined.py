@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 from conftest import draw_face
 
-from contextual_gan import dcgan, folder_completion, methods, pix2pix, pix2pix_training, sources
+from contextual_gan.completion import folder
 from contextual_gan.config import Search
-from contextual_gan.images import write_png
+from contextual_gan.evaluation import methods
+from contextual_gan.files import sources
+from contextual_gan.files.images import write_png
+from contextual_gan.models import dcgan, pix2pix
+from contextual_gan.models.pix2pix import draw
 
 
 @pytest.fixture(scope="module")
@@ -19,10 +23,10 @@ def broken():
 
 def test_no_photo_whose_loss_was_never_finite_counts_as_completed(broken, tmp_path):
     write_png(tmp_path / "face.png", draw_face(0))
-    task = folder_completion.Task("broken", "0", "readme", Search(n_init=2, iterations=2))
-    run = folder_completion.Run(tmp_path / "out", task)
+    task = folder.Task("broken", "0", "readme", Search(n_init=2, iterations=2))
+    run = folder.Run(tmp_path / "out", task)
     found, _ = sources.find_images([tmp_path / "face.png"], excluded=tmp_path / "out")
-    folder_completion.complete_folder(run, task, folder_completion.plan(run, sources.output_stems(found)), broken)
+    folder.complete_folder(run, task, folder.plan(run, sources.output_stems(found)), broken)
     assert not run.results and "no loss of its search was finite" in run.failed[str(tmp_path / "face.png")]
     assert not list((tmp_path / "out").rglob("*.png"))
 
@@ -38,4 +42,4 @@ def test_pix2pix_draws_nothing_that_is_not_finite():
     generator = pix2pix.unet(1)
     generator.get_layer("up5").bias.assign([0, np.nan, 0])
     with pytest.raises(FloatingPointError, match="not finite"):
-        pix2pix_training.draw(generator, draw_face(0)[None])
+        draw(generator, draw_face(0)[None])

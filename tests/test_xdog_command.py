@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from contextual_gan.images import read_image, write_png
-from contextual_gan.sketches import draw, ink_density
+from contextual_gan.files.images import read_image, write_png
+from contextual_gan.preparation.sketches import draw, ink_density
 
 
 def run(*args, **options):

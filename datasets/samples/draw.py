@@ -34,7 +34,7 @@ from features import (
 )
 from pen import LEFT, RIGHT, Pen
 
-from contextual_gan.images import write_png
+from contextual_gan.files.images import write_png
 
 # fmt: off  (a table: one entry a face)
 FACES = {  # name of the file: keywords of its Pen, then what is drawn, in this order

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.clocks import matrix_product_rate, print_medians, seconds
-from contextual_gan import completion, inference, joint
-from contextual_gan.checkpoints import load_pretrained
+from contextual_gan import joint
 from contextual_gan.config import PRESETS
+from contextual_gan.models import inference
+from contextual_gan.models.weights import load_pretrained
 
 GFLOP_PER_ITERATION = 2.6  # multiply-adds counted twice: G and D forward, and backward to z only
 
@@ -20,7 +21,7 @@ def main(args):
     settings = replace(PRESETS["coauthor"], iterations=args.iterations - 1)  # and the evaluation of the start
 
     def search():
-        completion.search(generator, discriminator, known, z[1], direction=args.direction, settings=settings)
+        search.search(generator, discriminator, known, z[1], direction=args.direction, settings=settings)
 
     search()
     rates = []

@@ -14,20 +14,23 @@ import cv2
 import numpy as np
 
 from benchmarks.clocks import clocks, seconds
-from contextual_gan import alignment, command, data, images, sketches
-from contextual_gan.folders import Skip
+from contextual_gan import command
+from contextual_gan.files import images
+from contextual_gan.files.apply import Skip
+from contextual_gan.files.manifest import JOURNAL
+from contextual_gan.files.pools import cores
+from contextual_gan.files.sources import images_in
 from contextual_gan.joint import join
-from contextual_gan.manifest import JOURNAL
-from contextual_gan.pools import cores
-from contextual_gan.sources import images_in
+from contextual_gan.preparation import alignment, sketches
+from contextual_gan.training.batches import batches, joint_files
 
 PREPARE = Path(__file__).parents[2] / "datasets" / "prepare.py"
 ENTRIES = 200_000  # of the archive whose start is timed
-CACHED = 10_000  # joints that data.py reads
+CACHED = 10_000  # joints that py reads
 
 
 def main(args):
-    """prepare.py as a user runs it and the plain way, in turn; its steps, its start, its memory; data.py."""
+    """prepare.py as a user runs it and the plain way, in turn; its steps, its start, its memory; py."""
     with command.mistakes():
         alignment.default_predictor()  # is it installed?
         photos = read_photos(args.images, args.limit) if args.images else made_photos(args.limit)
@@ -172,16 +175,16 @@ def memory_of(pid):
 
 
 def reading(folder, steps=100):
-    """Print the joints/s of data.py, from the cache and from PNG; medians of 5."""
-    files = data.joint_files(folder)
+    """Print the joints/s of py, from the cache and from PNG; medians of 5."""
+    files = joint_files(folder)
     files = (files * -(-CACHED // len(files)))[:CACHED]
     for name, cache_bytes in (("the cache", 10**9), ("PNG", 0)):
-        batches = iter(data.batches(files, batch_size=64, seed=0, cache_bytes=cache_bytes))
+        joints = iter(batches(files, batch_size=64, seed=0, cache_bytes=cache_bytes))
 
-        def take(batches=batches):
+        def take(batches=joints):
             for _ in range(steps):
                 next(batches)
 
         take()
         rate = statistics.median(64 * steps / seconds(take) for _ in range(5))
-        print(f"data.py, joints/s from {name:11} {rate:6.0f}")
+        print(f"py, joints/s from {name:11} {rate:6.0f}")

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from contextual_gan import checkpoints, command, completion, evaluation, joint, metrics
+from contextual_gan import command, joint
+from contextual_gan.completion import search
 from contextual_gan.config import PRESETS, resolved
-from contextual_gan.images import replace_file, to_uint8
-from contextual_gan.progress import progress
+from contextual_gan.evaluation import metrics, predictions
+from contextual_gan.files.images import replace_file, to_uint8
+from contextual_gan.files.progress import progress
+from contextual_gan.models.locations import encoder_sha256, pin
+from contextual_gan.models.weights import load_encoder, load_networks
 
 
 def main(args):
@@ -23,12 +27,12 @@ def main(args):
     if unknown := set(names) - set(PRESETS):
         raise command.UserError(f"no preset {', '.join(unknown)}, there are {', '.join(PRESETS)}")
     with command.mistakes():
-        args.weights = checkpoints.pin(args.weights)
-        joints, failed = evaluation.usable_joints(args.data, limit=args.limit)
-        networks = checkpoints.load_networks(args.weights)
+        args.weights = pin(args.weights)
+        joints, failed = predictions.usable_joints(args.data, limit=args.limit)
+        networks = load_networks(args.weights)
         for name in names:  # before the first search, which takes long
             if PRESETS[name].start == "encoder":
-                checkpoints.load_encoder(args.weights, args.direction)
+                load_encoder(args.weights, args.direction)
             if args.samples > PRESETS[name].n_init:
                 raise ValueError(f"--samples {args.samples}, but {name} has {PRESETS[name].n_init} initializations")
     command.report_failed(failed)
@@ -59,7 +63,7 @@ def kept_result(name, networks, known, args):
         "batch_size": args.batch_size,
         "samples": args.samples,
         "search": resolved(PRESETS[name]),
-        "encoder": checkpoints.encoder_sha256(args.weights, args.direction, PRESETS[name]),
+        "encoder": encoder_sha256(args.weights, args.direction, PRESETS[name]),
     }
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     path = Path(args.out) / f"{name}_{key}.npz"
@@ -68,10 +72,10 @@ def kept_result(name, networks, known, args):
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
     settings = PRESETS[name]
-    encoder = checkpoints.load_encoder(args.weights, args.direction) if settings.start == "encoder" else None
+    encoder = load_encoder(args.weights, args.direction) if settings.start == "encoder" else None
     with progress(len(known) * args.samples * (settings.iterations + 1), name, "iterations") as advance:
         start = time.perf_counter()
-        found = completion.complete(
+        found = search.complete(
             *networks,
             known,
             encoder=encoder,
@@ -130,7 +134,7 @@ def score(metric, made, pixels, direction):
     """A metric of each half that was made."""
     if metric == "consistency":
         pair = {joint.DIRECTIONS[direction]: joint.half(pixels, joint.DIRECTIONS[direction]), direction: made}
-        return metrics.consistency(pair["sketch"], pair["photo"])
+        return metrics.sketch_consistency(pair["sketch"], pair["photo"])
     return getattr(metrics, metric)(made, joint.half(pixels, direction))
 
 

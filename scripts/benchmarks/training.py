@@ -13,7 +13,14 @@ from PIL import Image
 
 from benchmarks.clocks import matrix_product_rate, print_medians, seconds
 from benchmarks.data import made_photos
-from contextual_gan import command, config, data, dcgan, dcgan_training, distribution, images, joint, sketches, training
+from contextual_gan import command, config, joint
+from contextual_gan.files import images
+from contextual_gan.models.dcgan import LATENT, discriminator, fake_loss, generator, generator_loss, real_loss
+from contextual_gan.preparation import sketches
+from contextual_gan.training import batches as data
+from contextual_gan.training import dcgan, devices
+from contextual_gan.training import loop as training
+from contextual_gan.training.run_folder import RunFolder
 
 PRODUCTS = 5  # of matrices, after every step
 PLAIN_EVERY = 4  # steps; at the end of the same ones comes a line of stats.jsonl
@@ -36,7 +43,7 @@ def main(args):
         if not args.data:
             make_joints(Path(work) / "train")
         files = data.joint_files(Path(args.data or work) / "train")
-        gflop = step_flop(dcgan.generator(), dcgan.discriminator(), settings.g_updates) / 1e9
+        gflop = step_flop(generator(), discriminator(), settings.g_updates) / 1e9
         print(f"a training step is {gflop:.3f} GFLOP per image, multiply-adds counted twice", flush=True)
         with data.damage_named(files):
             measured = measure(settings, files, Path(work) / "run", args.repeats * settings.log_every)
@@ -115,8 +122,8 @@ def measure(settings, files, out, steps):
     its next batch. The pipeline has prepared that one long before, in a part of the time of the loop's last step, so
     that nothing of it is left to be done during the others; a device faster than the pipeline would deceive here.
     """
-    model = dcgan_training.build(settings)
-    update = dcgan_training.update_function(model, settings, distribution.create("one"))
+    model = dcgan.build(settings)
+    update = dcgan.update_function(model, settings, devices.create("one"))
     batches = data.batches(files, batch_size=settings.batch_size, seed=0, cache_bytes=0)
     batch, plain_step = next(iter(batches)), plain_loop(settings, files)
     plain_step()  # which compiles
@@ -128,7 +135,7 @@ def measure(settings, files, out, steps):
         if len(alone) % PLAIN_EVERY == 0:
             plain.append(seconds(plain_step))
 
-    run = training.RunFolder(out, settings)
+    run = RunFolder(out, settings)
     run.begin(0)
     start = settings.log_every - 1  # the first step compiles and logs; the one after the last ends the last's time
     end = start + 1 + steps + 1
@@ -156,7 +163,7 @@ def plain_loop(settings, files):
     """step(): one of DCGAN-tensorflow's loop, with these networks: images are read when it is their turn, each update
     makes its own fakes, and at the end the losses are computed once more to be printed.
     """
-    update_d, update_g, *losses = plain_functions(dcgan_training.build(replace(settings, ema=0.0)))
+    update_d, update_g, *losses = plain_functions(dcgan.build(replace(settings, ema=0.0)))
     rng, position = np.random.default_rng(0), 0
 
     def step():
@@ -164,7 +171,7 @@ def plain_loop(settings, files):
         names = [files[(position + i) % len(files)] for i in range(settings.batch_size)]
         position += settings.batch_size
         real = np.array([np.asarray(Image.open(name)) for name in names]).astype(np.float32) / 127.5 - 1
-        z = rng.uniform(-1, 1, (settings.batch_size, dcgan.LATENT)).astype(np.float32)
+        z = rng.uniform(-1, 1, (settings.batch_size, LATENT)).astype(np.float32)
         update_d(real, z)
         for _ in range(settings.g_updates):
             update_g(real, z)
@@ -178,13 +185,13 @@ def plain_functions(model):
     G, D = model.generator, model.discriminator
 
     def on_fakes(real, z):
-        return tf.reduce_mean(dcgan.fake_loss(D(G(z, training=True), training=True)))
+        return tf.reduce_mean(fake_loss(D(G(z, training=True), training=True)))
 
     def on_real(real, z):
-        return tf.reduce_mean(dcgan.real_loss(D(real, training=True)))
+        return tf.reduce_mean(real_loss(D(real, training=True)))
 
     def of_g(real, z):
-        return tf.reduce_mean(dcgan.generator_loss(D(G(z, training=True), training=True)))
+        return tf.reduce_mean(generator_loss(D(G(z, training=True), training=True)))
 
     def update_d(real, z):
         with tf.GradientTape() as tape:

@@ -1,0 +1,102 @@
+"""The rules by which the search moves z: momentum and Nesterov's (section 4), and limited-memory BFGS.
+
+Each is a pair of functions: begin(z) -> memory, and step(memory, z, objective, gradient) -> (memory, next z), where the
+objective (n,) and its gradient (n, 100) are those at z (n, 100). The memory is a tuple of tensors (n, ...); rows do not
+know of each other. z is clipped to [-1, 1].
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from contextual_gan.models.dcgan import LATENT
+
+MEMORY = 10  # iterations whose pairs of step and change of the gradient L-BFGS keeps; a step taken back has none
+ENOUGH = 1e-4  # of the decrease that the gradient promises: what a step must bring (Armijo)
+BEGINNING = 0.3  # of the largest step: the first one
+SHORTER = 0.3  # by which a step that did not is cut
+
+
+def rule(settings, curvature=None):
+    """(begin, step) of a `config.Search`. curvature: of the objective, on average over z (100, 100); for L-BFGS."""
+    if settings.update == "lbfgs":
+        return _lbfgs(settings, curvature)
+    return _momentum(settings)
+
+
+def _momentum(settings):
+    """The velocity is not touched by the clip."""
+    m, nesterov = settings.momentum, settings.update == "nesterov"
+
+    def step(memory, z, objective, gradient):
+        (v,) = memory
+        new = m * v - settings.lr * gradient
+        return (new,), tf.clip_by_value(z - m * v + (1 + m) * new if nesterov else z + new, -1, 1)
+
+    return lambda z: (tf.zeros_like(z),), step
+
+
+def _lbfgs(settings, curvature):
+    """Projected L-BFGS (Nocedal 1980), each row with its own curvature and step length.
+
+    `lr` is the largest change of a number of z in one step. A step that does not lower the objective is taken back and
+    tried again shorter, in the next iteration. Before the first pair, the Hessian is taken to be the identity plus the
+    curvature, if that is given, in units of its mean eigenvalue; later the same, scaled by the last pair.
+    """
+    inverse = np.eye(LATENT)
+    if curvature is not None:
+        inverse = np.linalg.inv(inverse + curvature * LATENT / np.trace(curvature))
+
+    def begin(z):
+        n = tf.shape(z)[0]
+        wide, pairs = tf.cast(z, tf.float64), tf.zeros((n, MEMORY, z.shape[1]), tf.float64)
+        nothing = tf.zeros_like(wide)
+        # the last accepted z, its objective and gradient, the direction from there, the fraction of it to go, the pairs
+        return wide, tf.fill([n, 1], np.float64(np.inf)), nothing, nothing, tf.ones([n, 1], tf.float64), pairs, pairs
+
+    def step(memory, z, objective, gradient):
+        x, of_x, g, direction, fraction, steps, changes = memory
+        z, gradient, objective = tf.cast(z, tf.float64), tf.cast(gradient, tf.float64), objective[:, None]
+        accepted = objective <= of_x + ENOUGH * _dot(z - x, g)
+        of_x = tf.where(accepted, objective, of_x)
+        s, y = z - x, gradient - g
+        useful = accepted & (_dot(s, y) > 1e-12)
+        steps = tf.concat([steps[:, 1:], tf.where(useful, s, np.float64(0))[:, None]], 1)
+        changes = tf.concat([changes[:, 1:], tf.where(useful, y, np.float64(0))[:, None]], 1)
+        x, g = tf.where(accepted, z, x), tf.where(accepted, gradient, g)
+        downhill = tf.where(((x >= 1) & (g < 0)) | ((x <= -1) & (g > 0)), np.float64(0), -g)
+        new = tf.where(downhill == 0, np.float64(0), _newton(downhill, steps, changes, inverse))
+        new = tf.where(_dot(new, downhill) > 0, new, downhill)
+        largest = tf.reduce_max(tf.abs(new), 1, keepdims=True)
+        begins = tf.reduce_all(tf.equal(changes, 0), [1, 2])[:, None]  # nothing is known of the curvature
+        longest = tf.where(begins, np.float64(BEGINNING * settings.lr), np.float64(settings.lr))
+        factor = tf.math.divide_no_nan(longest, largest)
+        new *= tf.where(begins, factor, tf.minimum(np.float64(1), factor))
+        direction = tf.where(accepted, new, direction)
+        fraction = tf.where(accepted, np.float64(1), SHORTER * fraction)
+        memory = x, of_x, g, direction, fraction, steps, changes
+        return memory, tf.cast(tf.clip_by_value(x + fraction * direction, -1, 1), tf.float32)
+
+    return begin, step
+
+
+def _newton(descent, steps, changes, inverse):
+    """The inverse Hessian that the pairs tell of, times `descent`: the two-loop recursion."""
+    parts = []
+    for s, y in reversed(list(zip(tf.unstack(steps, axis=1), tf.unstack(changes, axis=1), strict=True))):
+        weight = tf.math.divide_no_nan(np.float64(1), _dot(s, y))
+        a = weight * _dot(s, descent)
+        descent -= a * y
+        parts.append((s, y, weight, a))
+    scale = tf.ones_like(descent[:, :1])
+    for s, y, *_ in reversed(parts):  # of the latest pair that there is
+        ratio = tf.math.divide_no_nan(_dot(s, y), _dot(y, y @ inverse))
+        scale = tf.where(ratio > 0, ratio, scale)
+    descent = scale * (descent @ inverse)
+    for s, y, weight, a in reversed(parts):
+        descent += s * (a - weight * _dot(y, descent))
+    return descent
+
+
+def _dot(a, b):
+    """Of rows (n, k), twice -> (n, 1)."""
+    return tf.reduce_sum(a * b, 1, keepdims=True)

@@ -1,0 +1,82 @@
+"""The losses of the search: how far G(z) is from the known half, and from looking real.
+
+All of them are computed in float64 from grey pixels, for each row of a batch alone.
+"""
+
+import tensorflow as tf
+
+from contextual_gan.joint import DIRECTIONS, SIZE, half
+from contextual_gan.models.consistency import consistency
+from contextual_gan.models.inference import folded, half_spans
+
+GREY = (0.2989, 0.5870, 0.1140)  # sum 0.9999: black becomes 5e-5, not 0, which keeps the logarithm finite
+
+
+def grey_pixels(images, epsilon=1e-8):
+    """Halves (n, 64, 64, 3) in [-1, 1] -> (n, 4096) float64 from epsilon to 1 + epsilon."""
+    grey = tf.tensordot(tf.cast(images, tf.float64), tf.constant(GREY, tf.float64), 1)
+    return tf.reshape((grey + 1) / 2 + epsilon, (-1, SIZE * SIZE))
+
+
+def normalised(grey):
+    """Rows as probabilities, of sum 1."""
+    return grey / tf.reduce_sum(grey, axis=-1, keepdims=True)
+
+
+def distribution(images, epsilon=1e-8):
+    """Halves (n, 64, 64, 3) in [-1, 1] -> grey pixels as probabilities: (n, 4096) float64, rows sum to 1."""
+    return normalised(grey_pixels(images, epsilon))
+
+
+def kl_divergence(p, q):
+    """KL(p || q) in nats of distributions over the last axis."""
+    return tf.reduce_sum(p * (tf.math.log(p) - tf.math.log(q)), axis=-1)
+
+
+def directed_kl(direction, known, generated):
+    """KL(known || generated) if `direction` is "input-generated", else KL(generated || known)."""
+    return kl_divergence(known, generated) if direction == "input-generated" else kl_divergence(generated, known)
+
+
+def perceptual_loss(logits, kind="non-saturating"):
+    """The generator's adversarial loss of each logit of D: -log D, or log(1 - D) if `kind` is "saturating"."""
+    return tf.nn.softplus(-logits) if kind == "non-saturating" else -tf.nn.softplus(logits)
+
+
+def objective(generator, discriminator, direction, settings):
+    """prepare() -> losses(z, grey pixels of the known half), for `compiled`: what is descended, contextual, total.
+
+    Without lambda and edges, only the half of G(z) that is compared is computed.
+    """
+    name = DIRECTIONS[direction]
+    needs_both = settings.lambda_ or settings.edges
+    spans = () if needs_both else half_spans(generator, name)
+
+    def descended(p, q, grey, known):
+        if settings.contextual == "kl":
+            return directed_kl(settings.search_kl, q, p)
+        difference = grey - known
+        return tf.reduce_mean(tf.abs(difference) if settings.contextual == "l1" else difference**2, axis=1)
+
+    def prepare():
+        g, d = folded(generator), folded(discriminator) if settings.lambda_ else None
+
+        def losses(z, known):
+            joint = g(z, spans)  # without spans, or the half
+            generated = half(joint, name) if needs_both else joint
+            grey = grey_pixels(generated, settings.epsilon)
+            p, q = normalised(grey), normalised(known)
+            contextual, rest = kl_divergence(p, q), tf.zeros_like(p[:, 0])
+            if settings.lambda_:
+                logits = tf.cast(d(joint)[:, 0], tf.float64)
+                rest = settings.lambda_ * perceptual_loss(logits, settings.perceptual)
+            if settings.edges:
+                pair = {name: known, direction: grey_pixels(half(joint, direction), settings.epsilon)}
+                fit = consistency(*(tf.reshape(pair[key], (-1, SIZE, SIZE)) for key in ("sketch", "photo")))
+                rest += settings.edges * (1 - fit)
+            pull = settings.prior * tf.cast(tf.reduce_mean(z**2, axis=1), tf.float64)
+            return descended(p, q, grey, known) + rest + pull, contextual, contextual + rest
+
+        return losses
+
+    return prepare

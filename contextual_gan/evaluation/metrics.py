@@ -1,0 +1,151 @@
+"""What evaluation measures: SSIM, PSNR, sketch consistency, and the bootstrap interval of a mean (section 8).
+
+Images are uint8 batches, (n, H, W, 3) RGB; each metric returns (n,) float64, one value per image, which depends on
+that image alone. Only the half that was to be made is compared: a joint also holds the copied other half.
+"""
+
+import cv2
+import numpy as np
+
+from contextual_gan.preparation.sketches import INK_SIGMA, xdog
+
+WINDOW, SIGMA = 11, 1.5  # pixels: the Gaussian window of Wang 2004
+K1, K2 = 0.01, 0.03
+LEVELS = 255.0  # the data range
+
+
+def ssim(images, truths):
+    """Structural similarity (Wang, Bovik, Sheikh, Simoncelli 2004), from -1 to 1, 1 for identical images.
+
+    Gaussian window of 11 x 11 pixels with sigma 1.5, K1 0.01, K2 0.03, data range 255, moments of the window (no sample
+    covariance); the mean over the channels and over all places where the window lies inside the image.
+    Raises ValueError for another kind of image, and for less than 11 x 11 pixels.
+    """
+    images, truths = _checked(images, truths)
+    height, width = images.shape[1:3]
+    if min(height, width) < WINDOW:
+        raise ValueError(f"SSIM needs images of at least {WINDOW} x {WINDOW} pixels, got {width} x {height}")
+    pairs = zip(images.astype(np.float64), truths.astype(np.float64), strict=True)
+    return np.array([_similarity(x, y).mean() for x, y in pairs])
+
+
+def _similarity(x, y):
+    """The SSIM map of two (H, W, 3) images in float64; one pair at a time stays in the cache."""
+    c1, c2 = (K1 * LEVELS) ** 2, (K2 * LEVELS) ** 2
+    mean_x, mean_y = _window(x), _window(y)
+    variances = _window(x * x) - mean_x * mean_x + _window(y * y) - mean_y * mean_y
+    covariance = _window(x * y) - mean_x * mean_y
+    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    return similarity / ((mean_x * mean_x + mean_y * mean_y + c1) * (variances + c2))
+
+
+def _window(x):
+    """The weighted mean of each window that lies inside the image: (H, W, 3) -> (H - 10, W - 10, 3)."""
+    border = WINDOW // 2
+    return cv2.GaussianBlur(x, (WINDOW, WINDOW), SIGMA)[border:-border, border:-border]
+
+
+def psnr(images, truths):
+    """Peak signal-to-noise ratio in dB over all pixels and channels of each image, inf for identical images.
+
+    10 log10(255^2 / mean squared error). Raises ValueError for another kind of image.
+    """
+    images, truths = _checked(images, truths)
+    errors = np.array([np.square(i.astype(np.float64) - t).mean() for i, t in zip(images, truths, strict=True)])
+    with np.errstate(divide="ignore"):
+        return 10 * np.log10(LEVELS**2 / errors)
+
+
+def likeness(images, truths):
+    """SSIM and PSNR of the same images: {"ssim": (n,), "psnr": (n,)}."""
+    return {"ssim": ssim(images, truths), "psnr": psnr(images, truths)}
+
+
+def sketch_consistency(sketches, photos):
+    """Sketch consistency: how far the edges of a photo are the strokes of a sketch; higher is better, 1 is perfect.
+
+    corr(G * sketch, G * xdog(photo)): the Pearson correlation, over the pixels, of the grey sketch with the sketch that
+    `sketches.xdog` draws of the photo, both blurred with a Gaussian of 1 pixel; from -1 to 1, and 0 where one of the
+    two is blank. [measured] Faces are alike: the photo of somebody else has 0.19. Drawn strokes that are paler count
+    the same; a sketch moved by one pixel still has 0.90, with strokes one pixel wider 0.93, thinner 0.90.
+    sketches, photos: pairs, of which either may be the generated one. Raises ValueError for another kind of image.
+    """
+    sketches, photos = _checked(sketches, photos)
+    return np.array([_correlation(_ink(s), _ink(xdog(p))) for s, p in zip(sketches, photos, strict=True)])
+
+
+def _ink(sketch):
+    """Blurred grey, less its mean."""
+    grey = cv2.cvtColor(sketch, cv2.COLOR_RGB2GRAY).astype(np.float64)
+    grey = cv2.GaussianBlur(grey, (0, 0), INK_SIGMA, borderType=cv2.BORDER_REPLICATE)
+    return grey - grey.mean()
+
+
+def _correlation(a, b):
+    scale = np.sqrt((a * a).mean() * (b * b).mean())
+    if scale < 1e-9:  # what rounding leaves of a blank page
+        return 0.0
+    return float(np.clip((a * b).mean() / scale, -1, 1))
+
+
+def diversity(samples):
+    """How different K images of one thing are: (n, K, H, W, 3) uint8 -> (n,), in levels out of 255.
+
+    The mean absolute difference of two of them, over all pixels, channels and pairs; 0 if they are the same.
+    Raises ValueError for less than two samples.
+    """
+    samples = np.asarray(samples)
+    if samples.dtype != np.uint8 or samples.ndim != 5 or samples.shape[1] < 2:
+        raise ValueError(
+            f"samples are (n, K, height, width, 3) uint8, K at least 2; got {samples.shape} {samples.dtype}"
+        )
+    k = samples.shape[1]
+    pairs = [(i, j) for j in range(k) for i in range(j)]
+    wide = samples.astype(np.int16)
+    return np.mean([np.abs(wide[:, i] - wide[:, j]).mean(axis=(1, 2, 3)) for i, j in pairs], axis=0)
+
+
+def bootstrap(values, seed=0, resamples=2000):
+    """Mean of the finite values and its 95% interval by the percentile bootstrap -> (mean, low, high), floats.
+
+    A function of the set of values and the seed: the order does not matter. Raises ValueError without a finite value.
+    """
+    values = np.sort(np.asarray(values, np.float64))
+    values = values[np.isfinite(values)]
+    if not len(values):
+        raise ValueError("there is no finite value to take the mean of")
+    rng = np.random.default_rng(seed)
+    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(resamples)]
+    low, high = np.percentile(means, (2.5, 97.5))
+    return float(values.mean()), float(low), float(high)
+
+
+def summary(values):
+    """{"mean", "low", "high"} as of `bootstrap`, in JSON values: inf is "inf", a mean of nothing is None."""
+    values = np.asarray(values, np.float64)
+    if np.isfinite(values).any():
+        return dict(zip(("mean", "low", "high"), bootstrap(values), strict=True))
+    return dict.fromkeys(("mean", "low", "high"), json_value(values[0]) if len(values) else None)
+
+
+def summaries(values):
+    """{metric: (n,)} -> {metric: its `summary`}; of PSNR also how many images are "identical", not in the mean."""
+    found = {metric: summary(numbers) for metric, numbers in values.items()}
+    if "psnr" in values:
+        found["psnr"]["identical"] = int(np.isposinf(values["psnr"]).sum())
+    return found
+
+
+def json_value(value):
+    """A float as strict JSON can say it: inf as "inf", NaN as None."""
+    return "inf" if value == np.inf else float(value) if np.isfinite(value) else None
+
+
+def _checked(images, truths):
+    images, truths = np.asarray(images), np.asarray(truths)
+    for batch in (images, truths):
+        if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[-1] != 3 or not batch.size:
+            raise ValueError(f"images are (n, height, width, 3) uint8, got {batch.shape} {batch.dtype}")
+    if images.shape != truths.shape:
+        raise ValueError(f"images and truths differ: {images.shape} and {truths.shape}")
+    return images, truths

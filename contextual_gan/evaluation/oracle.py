@@ -1,0 +1,54 @@
+"""An experiment, not a method: a search for z that also sees the true photo, to tell what limits the others.
+
+z* = argmin_z  weight of the sketch * KL(sketch of G(z) || sketch) + weight of the photo * mean squared error
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import tensorflow as tf
+
+from contextual_gan.completion import search
+from contextual_gan.completion.losses import distribution, kl_divergence
+from contextual_gan.config import PRESETS
+from contextual_gan.files import images
+from contextual_gan.joint import SIZE, half
+from contextual_gan.models import inference
+
+
+def searcher(generator, encoder, balance, iterations):
+    """The search of the preset `fast` with another loss, and without a prior.
+
+    balance: weights of sketch and photo, None for random z. Returns find(joints, progress): joint images
+    (n, 64, 128, 3) uint8 -> those of the z of lowest loss.
+    """
+    settings = replace(PRESETS["fast"], iterations=iterations)
+
+    def prepare():
+        network = inference.folded(generator)
+
+        def losses(z, joints):
+            made = network(z)
+            divergence = kl_divergence(*(distribution(half(x, "sketch")) for x in (made, joints)))
+            error = tf.reduce_mean(((half(made, "photo") - half(joints, "photo")) / 2) ** 2, axis=(1, 2, 3))
+            total = balance[0] * divergence + balance[1] * tf.cast(error, tf.float64)
+            return total, divergence, total
+
+        return losses
+
+    advance = search.compiled(prepare, tf.TensorSpec((None, SIZE, 2 * SIZE, 3)), settings, encoder.curvature)
+
+    def find(joints, progress):
+        joints = images.to_float(joints)
+        if balance is None:
+            z = search.draw_candidates(half(joints, "sketch"), 1, seed=0)[:, 0]
+            return images.to_uint8(inference.generate(generator, z))
+        options = {"n_init": settings.n_init, "encoder": encoder, "spread": settings.spread}
+        z, divergences = search.initialize(generator, half(joints, "sketch"), **options)
+        first = z[range(len(z)), divergences.argmin(axis=1)]
+        best = np.empty_like(first)
+        for rows in inference.groups(len(first), len(first)):
+            best[rows], *_ = search.descend(advance, joints[rows], first[rows], settings, progress)
+        return images.to_uint8(inference.generate(generator, best))
+
+    return find

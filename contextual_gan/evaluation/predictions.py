@@ -1,0 +1,188 @@
+"""Predict one half of the joint images of a folder from the other; scoring.py scores the predictions.
+
+OUT/METHOD/NAME.png are the predictions, kept with a manifest of what they were made with, so that an evaluation can be
+interrupted, continued and extended; what is scored are these files.
+"""
+
+import contextlib
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from contextual_gan.files.apply import Item, impossible
+from contextual_gan.files.images import ImageError, decode_rgba, encode_png, on_background, read_image, remove_parts
+from contextual_gan.files.lock import was_interrupted
+from contextual_gan.files.manifest import Manifest
+from contextual_gan.files.sources import images_in, output_stems
+from contextual_gan.joint import DIRECTIONS, SIZE, half
+
+RESULTS = ("grid.png", "table.md", "metrics.json")  # beside the folders of the methods
+LONGEST_METHOD = "nearest-sketch"
+
+
+@dataclass(frozen=True)
+class Joint:
+    """A joint image to predict a half of."""
+
+    name: str  # below the folder of joints, posix
+    output: str  # of its predictions, below the folder of the method
+    sha256: str  # of the file
+    pixels: np.ndarray  # (64, 128, 3) uint8
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def read_joints(location, *, excluded=None, limit=None):
+    """Read the joint images of a folder (or zip archive), the first `limit` of them by name -> ([`Joint`], failed).
+
+    failed: [(name, reason)] of those that cannot be used, which count among the first.
+    Raises FileNotFoundError, and ValueError as `joint_sources`.
+    """
+    joints, failed = [], []
+    found, refused = joint_sources(location, excluded)
+    stems = {source.name: stem for stem, source in output_stems(found).items()}
+    reasons, sources = dict(refused), {source.name: source for source in found}
+    reasons |= dict(
+        impossible(
+            [Item(name, f"{stem}.png", ()) for name, stem in stems.items()], Path(excluded or "") / LONGEST_METHOD
+        )
+    )
+    for name in sorted(reasons.keys() | sources.keys())[:limit]:
+        try:
+            if name in reasons:
+                raise ImageError(reasons[name])
+            data = sources[name].read()
+            joints.append(Joint(name, f"{stems[name]}.png", hashlib.sha256(data).hexdigest(), decode_joint(data)))
+        except ImageError as error:
+            failed.append((name, str(error)))
+    return joints, failed
+
+
+def usable_joints(location, **options):
+    """As `read_joints`. Raises ValueError if no image can be used."""
+    joints, failed = read_joints(location, **options)
+    if not joints:
+        name, reason = failed[0]
+        raise ValueError(f"none of the {len(failed)} images of {location} can be used ({name}: {reason})")
+    return joints, failed
+
+
+def joint_sources(location, excluded=None):
+    """`sources.images_in` of one set of joint images. Raises ValueError also for the folder above train/ or test/."""
+    if any((Path(location) / part).is_dir() for part in ("train", "test")):
+        raise ValueError(f"{location} is not one set of joint images but the folder above: give its train/ or test/")
+    return images_in(location, excluded)
+
+
+def decode_joint(data):
+    """Bytes of an image file -> a joint image, (64, 128, 3) uint8. Raises `ImageError`, also for another size."""
+    image = on_background(decode_rgba(data))
+    if image.shape[:2] != (SIZE, 2 * SIZE):
+        raise ImageError(f"{image.shape[1]} x {image.shape[0]} pixels; a joint image has {2 * SIZE} x {SIZE}")
+    return image
+
+
+# --- predicting -------------------------------------------------------------------------------------------------------
+
+
+def plan(out, parameters, joints, overwrite=False):
+    """Read what is in `out`, the folder of a method, write nothing -> (its `Manifest`, the joints left to predict).
+
+    parameters: JSON dict of all that decides the predictions.
+    Raises ValueError if the predictions there were made with other parameters, unless `overwrite`. What was made with
+    these stays even then, so that the same command continues after an interruption.
+    """
+    if overwrite:
+        with contextlib.suppress(ValueError):  # of other parameters
+            overwrite = not Manifest(out, parameters).entries
+    manifest = Manifest(out, parameters, overwrite)
+    sha256 = {name: entry["sha256"] for name, entry in manifest.entries.items()}
+    left = [j for j in joints if sha256.get(j.name) != j.sha256 or not manifest.has(j.name, j.output)]
+    return manifest, left
+
+
+def begin(out, plans, joints, overwrite=False):
+    """Make the folder `out` ready for what `plans`, of `plan`, leave to do; `joints` are all that are evaluated.
+
+    The results of predictions that are to be replaced are removed. Raises ValueError if files of another origin are in
+    the way, unless `overwrite`.
+    """
+    for manifest, left in plans:
+        if left:
+            manifest.begin({joint.name: joint.output for joint in joints}, replace=overwrite)
+    if any(manifest.outdated or any(joint.name in manifest.entries for joint in left) for manifest, left in plans):
+        for name in RESULTS:
+            (Path(out) / name).unlink(missing_ok=True)
+
+
+def batches(joints, left, size):
+    """Cut all joints into batches of `size` and keep those with something left -> lists of joints.
+
+    A batch is predicted as a whole, so that an evaluation that was interrupted does exactly what it would have done
+    otherwise.
+    """
+    names = {joint.name for joint in left}
+    cut = [joints[start : start + size] for start in range(0, len(joints), size)]
+    return [batch for batch in cut if any(joint.name in names for joint in batch)]
+
+
+def close(out, plans):
+    """Finish what a kill has left in `out` after the last prediction: journals become manifests, parts are removed."""
+    if was_interrupted(out) or any(not manifest.is_unknown for manifest, _ in plans):
+        remove_parts(Path(out) / name for name in RESULTS)
+    for manifest, left in plans:
+        if not left and manifest.is_open:
+            manifest.begin({})
+            manifest.finish()
+
+
+def refuse_foreign(out, record, plans=()):
+    """Raise ValueError if files in `out` have the names of the results but are not those of an evaluation.
+
+    record: what metrics.json there says, {} if it is none of ours. A folder with predictions is one of ours, too.
+    """
+    if record or any(not manifest.is_unknown for manifest, _ in plans):
+        return
+    for name in RESULTS:
+        if os.path.lexists(Path(out) / name):
+            raise ValueError(
+                f"{Path(out) / name} is there, but not of an evaluation; give another --out, or --overwrite"
+            )
+
+
+def predict(manifest, left, batches, predictor, *, direction, progress=lambda n, note="": None):
+    """Predict the `batches` of joints, and write the predictions of those that are left.
+
+    predictor, progress: see methods.py.
+    """
+    names = {joint.name for joint in left}
+    for batch in batches:
+        known = np.stack([half(joint.pixels, DIRECTIONS[direction]) for joint in batch])
+        for joint, prediction, notes in zip(batch, *predictor(known, progress), strict=True):
+            if joint.name not in names:
+                continue
+            entry = {"source": joint.name, "sha256": joint.sha256, "output": joint.output}
+            manifest.add(entry | notes, encode_png(prediction))
+    manifest.finish()
+
+
+def predictions(folder, joints, width=SIZE):
+    """The predictions of joints in the folder of a method -> (n, 64, width, 3) uint8.
+
+    Raises ValueError naming the first file that is missing or of another size.
+    """
+    found = np.empty((len(joints), SIZE, width, 3), np.uint8)
+    for i, joint in enumerate(joints):
+        path = Path(folder) / joint.output
+        try:
+            image = read_image(path)
+            if image.shape != found.shape[1:]:
+                raise ImageError(f"{image.shape[1]} x {image.shape[0]} pixels, a prediction has {width} x {SIZE}")
+        except ImageError as error:
+            raise ValueError(f"{path}: {error}; remove it and make it again with the same command") from error
+        found[i] = image
+    return found

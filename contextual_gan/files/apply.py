@@ -1,0 +1,182 @@
+"""Apply a function to every image of a folder or archive: in parallel, resumable after a kill, with a manifest.
+
+The workers get the bytes of the inputs and return those of the outputs; this process alone reads and writes files. An
+output appears under its name only when complete, then a line of the journal says so; at the end the journal becomes
+the manifest. So the folder depends on the inputs and the parameters only, not on how often the work was interrupted
+or how many workers did it.
+"""
+
+import errno
+import hashlib
+import os
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import cv2
+
+from contextual_gan.files import pools
+from contextual_gan.files.images import ImageError, decode_rgba, encode_png, on_background
+from contextual_gan.files.manifest import Manifest
+from contextual_gan.files.progress import progress
+
+LONGEST_NAME = 255 - len("..part")  # bytes of one name that file systems allow, less what writing adds
+LONGEST_PATH = 4095 - len("/..part")  # the same of whole paths
+
+
+class Skip(Exception):
+    """The function makes nothing of this image; the message is the reason, for example "no face found"."""
+
+
+@dataclass(slots=True)
+class Item:
+    """One output: what it is made from, and where it goes."""
+
+    source: str  # its name in the manifest and in messages
+    output: str  # below the output folder, posix, ending in .png
+    files: tuple  # of `sources.Source` or `sources.Member`; usually one
+    arguments: dict = field(default_factory=dict)  # of the function for this image only; JSON values
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of the inputs. An entry is a dict as in the manifest, with "output", "skipped" or "failed"."""
+
+    out: Path
+    entries: list  # of all inputs that ever went into the folder, sorted by source
+    new: int  # entries that are new or have changed
+    gone: int  # entries whose input is no longer there
+    replaced: list = field(default_factory=list)  # sources whose content has changed: their results were made anew
+
+    @property
+    def done(self):
+        return [entry for entry in self.entries if "output" in entry]
+
+    @property
+    def skipped(self):
+        return [entry for entry in self.entries if "skipped" in entry]
+
+    @property
+    def failed(self):
+        return [entry for entry in self.entries if "failed" in entry]
+
+
+def apply_to_folder(
+    function,
+    items,
+    out,
+    *,
+    parameters,
+    refused=(),
+    overwrite=False,
+    workers=None,
+    scheduler=None,
+    label=None,
+    refuse=None,
+):
+    """Write function(*images, **item.arguments) of every `Item` to out/item.output as PNG -> `Report`.
+
+    function: pure and picklable; gets (H, W, 3) uint8 RGB arrays and returns one (or (H, W)), alone or with a dict of
+    notes for the manifest. It raises `Skip` for an image that gives nothing, ValueError for one that is in error.
+    parameters: flat JSON dict of all that decides the outputs. If the folder was made with others, ValueError names
+    the difference, unless `overwrite`, which removes all that the manifest lists and starts anew.
+    refused: (source, reason) of inputs to be listed as failed. refuse(item, sha256): asked for every item in order,
+    returns a reason to skip it, or None. label: what progress is called, None for silence.
+    workers, scheduler: see `pools.connect`. What is done, with the same content and arguments, is not done again; what
+    failed is tried again.
+    """
+    manifest = Manifest(out, parameters, overwrite)
+    before = {source: entry["sha256"] for source, entry in manifest.entries.items() if "output" in entry}
+    failures = [*refused, *impossible(items, out)]
+    unusable = {source for source, _ in failures}
+    items = [item for item in items if item.source not in unusable]
+    with pools.connect(workers, scheduler) as pool:
+        manifest.begin({item.source: item.output for item in items}, unusable)
+        news = [manifest.add({"source": name, "sha256": None, "failed": reason}) for name, reason in failures]
+        left = sum(not manifest.has(item.source, item.output) for item in items)
+        with progress(left, label, "images") if label and left else nullcontext(lambda n: None) as advance:
+
+            def settle(entry, data=None):
+                news.append(_recorded(manifest, entry, data))
+                advance(1)
+
+            tasks = _tasks(function, items, manifest, refuse, settle)
+            with closing(pools.run(_work, tasks, pool)) as results:
+                for (item, entry), result in results:
+                    settle(*_outcome(entry, result, item.output))
+    manifest.finish()
+    entries = [manifest.entries[source] for source in sorted(manifest.entries)]
+    known = unusable | {item.source for item in items}
+    gone = sum(entry["source"] not in known for entry in entries)
+    replaced = [e["source"] for e in entries if before.get(e["source"], e["sha256"]) != e["sha256"]]
+    return Report(manifest.out, entries, sum(news), gone, replaced)
+
+
+def _tasks(function, items, manifest, refuse, settle):
+    """Yield ((item, entry), arguments of `_work`) of what is to be done; settle(entry) of what can not be."""
+    for item in items:
+        entry = {"source": item.source, "sha256": None}
+        if item.arguments:
+            entry["arguments"] = item.arguments
+        try:
+            files = [file.read() for file in item.files]
+        except ImageError as error:
+            settle(entry | {"failed": str(error)})
+            continue
+        entry["sha256"] = " ".join(hashlib.sha256(data).hexdigest() for data in files)
+        if reason := refuse and refuse(item, entry["sha256"]):
+            settle(entry | {"skipped": reason, "refused": True})
+            continue
+        old = manifest.entries.get(item.source, {})
+        same = all(old.get(key) == entry.get(key) for key in ("sha256", "arguments"))
+        if not (same and manifest.has(item.source, item.output)):
+            yield (item, entry), (function, files, item.arguments)
+
+
+def _work(function, files, arguments):
+    """In a worker: bytes of the inputs -> the end of a manifest entry, with the PNG's bytes as "output"."""
+    cv2.setNumThreads(1)  # there is one worker per core
+    try:
+        result = function(*(on_background(decode_rgba(data)) for data in files), **arguments)
+        image, notes = result if isinstance(result, tuple) else (result, {})
+        return {"output": encode_png(image)} | notes
+    except Skip as reason:
+        return {"skipped": str(reason)}
+    except ValueError as error:  # ImageError is one
+        return {"failed": str(error)}
+    except Exception as error:  # whatever it is, it must not cost the other images
+        return {"failed": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+
+
+def _outcome(entry, result, output):
+    """(whole manifest entry, bytes of the PNG or None) of what `_work` has returned."""
+    if isinstance(result, pools.WorkerDied):
+        return entry | {"failed": "the process that worked on it died"}, None
+    if "output" in result:
+        return entry | result | {"output": output}, result["output"]
+    return entry | result, None
+
+
+def _recorded(manifest, entry, data):
+    """`Manifest.add`; a path that this file system finds too long costs its own input alone."""
+    try:
+        return manifest.add(entry, data)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return manifest.add({key: entry[key] for key in ("source", "sha256")} | {"failed": error.strerror})
+
+
+def impossible(items, out=""):
+    """[(source, reason)] of the items whose output no file system could hold beside the others, below `out`."""
+    folders = {item.output.rpartition("/")[0] for item in items}
+    folders |= {str(parent) for folder in folders for parent in PurePosixPath(folder).parents}
+    reasons, longest = [], LONGEST_PATH - len(os.fsencode(out))
+    for item in items:
+        if item.output in folders:
+            reasons.append((item.source, f"its result {item.output} would have the name of a folder of others"))
+        elif 4 * len(item.output) > min(LONGEST_NAME, longest) and (  # a character has at most 4 bytes
+            len(name := os.fsencode(item.output)) > longest or max(map(len, name.split(b"/"))) > LONGEST_NAME
+        ):
+            reasons.append((item.source, "its name is too long"))
+    return reasons

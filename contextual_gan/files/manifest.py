@@ -1,0 +1,228 @@
+"""What a folder of results was made from: a journal while work goes on, a sorted manifest once it is finished.
+
+Both are JSON lines: first {"parameters": {...}}, then one entry per input, {"source", "sha256", "parameters": hash of
+the parameters, and "output", "skipped" or "failed"}. Nothing in them depends on time, order or number of workers.
+"""
+
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+
+from contextual_gan.files.images import ImageError, part_of, read_bytes, replace_file
+from contextual_gan.files.lock import check_folder, was_interrupted
+
+MANIFEST, JOURNAL = "manifest.jsonl", "manifest.journal"
+RECORDS = (MANIFEST, "split.csv", "dataset.json")  # the last two are written by those who split a data set
+LARGEST_RECORD = 10**9  # bytes; an entry has about 300
+START = b'{"parameters": '
+NUMBERS = ("ink", "mean", "contextual", "diversity")  # notes that are numbers
+
+
+class Manifest:
+    """The entries of an output folder: {source: entry}."""
+
+    def __init__(self, out, parameters, overwrite=False):
+        """Read what is there, write nothing. Raises ValueError for other parameters and for a damaged manifest.
+
+        overwrite: what is there will be removed by `begin`, whatever made it.
+        """
+        self.out, self.parameters = Path(out), parameters
+        self.hash = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:16]
+        self.entries, self.journal, self.outdated = {}, None, []
+        self.overwrite = overwrite
+        self.is_unknown = not overwrite  # whether nothing says what made the files that may be there
+        check_folder(self.out)
+        for path in (self.out / MANIFEST, self.out / JOURNAL):
+            found, entries = _read(path, complete=path.name == MANIFEST)
+            if found is None:
+                continue
+            differences = _differences(found, parameters)
+            if differences and not overwrite:
+                raise ValueError(
+                    f"{self.out} was made with other parameters ({differences}); --overwrite starts anew, "
+                    "or give another output folder"
+                )
+            self.is_unknown = False
+            safe = [entry for entry in entries if is_safe(entry.get("output", "none"))]
+            if len(safe) < len(entries) and not overwrite:
+                raise ValueError(f"{path} lists files outside of its folder; move it away, or --overwrite starts anew")
+            self.entries |= {entry["source"]: entry for entry in safe}
+        if overwrite:
+            self.entries, self.outdated = {}, list(self.entries.values())
+
+    def has(self, source, output):
+        """Whether this input was dealt with, so far as can be told without reading it."""
+        entry = self.entries.get(source, {})
+        return ("skipped" in entry and "refused" not in entry) or (
+            entry.get("output") == output and (self.out / output).is_file()
+        )
+
+    @property
+    def is_open(self):
+        """Whether there is a journal: work that has not been finished, at least not formally."""
+        return (self.out / JOURNAL).exists()
+
+    def refuse_foreign(self, names):
+        """Raise ValueError if one of these files is in the folder, but nothing says what made the folder's files."""
+        if self.is_unknown:
+            self._refuse(names)
+
+    def begin(self, planned, failed=(), replace=False):
+        """Make the folder ready for {source: output}: remove what is outdated, open the journal.
+
+        failed: sources that are there too, but cannot be used. Of inputs that are gone, only outputs are kept.
+        Raises ValueError if files of another origin are in the way, unless they may be replaced.
+        """
+        if not (replace or self.overwrite) and self.out.exists():
+            own = {entry.get("output") for entry in self.entries.values()}
+            self._refuse(output for output in planned.values() if output not in own)
+        for entry in self.outdated:
+            self._remove_output(entry)
+        if self.overwrite:  # also a journal of nothing but other parameters
+            for name in (MANIFEST, JOURNAL):
+                (self.out / name).unlink(missing_ok=True)
+        sources = {output: source for source, output in planned.items()}
+        for source, entry in list(self.entries.items()):
+            output = entry.get("output")
+            if output and (planned.get(source, output) != output or sources.get(output, source) != source):
+                self._remove_output(entry)  # another name now, as a new input would share the old one
+                del self.entries[source]
+            elif not output and source not in planned and source not in failed:
+                del self.entries[source]
+        self._open_journal(planned.values())
+
+    def _refuse(self, names):
+        for name in names:
+            if os.path.lexists(self.out / name):
+                raise ValueError(
+                    f"{self.out / name} is there, but no manifest says what made it; give another output folder, or "
+                    "--overwrite"
+                )
+
+    def _open_journal(self, outputs):
+        """Continue the journal after its last whole line, or start one."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        path = self.out / JOURNAL
+        if path.exists() or was_interrupted(self.out):
+            self._remove_parts(outputs)
+        if path.exists():
+            text = path.read_bytes()
+            os.truncate(path, text.rfind(b"\n") + 1)
+        self.journal = open(path, "ab")  # noqa: SIM115  closed by finish() or with the process
+        if self.journal.tell() == 0:
+            self._append({"parameters": self.parameters})
+
+    def _remove_parts(self, outputs):
+        """Remove what a process that was killed had begun to write of these outputs or of its records."""
+        known = (entry["output"] for entry in self.entries.values() if "output" in entry)
+        own = {part_of(name) for name in (*outputs, *known, *RECORDS)}
+        for part in self.out.rglob(".*.part"):
+            if part.relative_to(self.out).as_posix() in own and part.is_file() and not part.is_symlink():
+                part.unlink()
+
+    def _append(self, line):
+        try:
+            self.journal.write(_line(line))
+            self.journal.flush()
+        except OSError as error:
+            error.filename = str(self.out / JOURNAL)
+            raise
+
+    def add(self, entry, data=None):
+        """Record what became of an input, then write its output, if it has one; returns whether that is news.
+
+        data: the bytes of the output. In this order, all files are in the record at any moment, and one that is in it
+        but not there has to be made. An output that the input had before is removed.
+        """
+        old = self.entries.get(entry["source"], {})
+        entry = {"source": entry["source"], "sha256": entry["sha256"], "parameters": self.hash} | entry
+        if entry != old:
+            self._remove_output(old)
+            self._append(entry)
+            self.entries[entry["source"]] = entry
+        if data is not None:
+            replace_file(self.out / entry["output"], data)
+        return entry != old
+
+    def finish(self):
+        """Write the sorted manifest and remove the journal."""
+        self.journal.close()
+        lines = [_line(self.entries[source]) for source in sorted(self.entries)]
+        replace_file(self.out / MANIFEST, b"".join([_line({"parameters": self.parameters}), *lines]))
+        (self.out / JOURNAL).unlink()
+
+    def _remove_output(self, entry):
+        if "output" in entry:
+            path = self.out / entry["output"]
+            if path.parent.resolve().is_relative_to(self.out.resolve()):  # the manifest may have been edited
+                path.unlink(missing_ok=True)
+
+
+def _line(value):
+    return json.dumps(value, allow_nan=False).encode() + b"\n"
+
+
+def _read(path, complete):
+    """(parameters, entries) of a manifest, (None, []) if there is none; a journal counts up to its last whole line."""
+    if not os.path.lexists(path):
+        return None, []
+    try:
+        lines = read_bytes(path, LARGEST_RECORD).splitlines(keepends=True)
+        if not complete and lines and not lines[-1].endswith(b"\n"):
+            cut = lines.pop()
+            if not lines and cut[: len(START)] != START[: len(cut)]:
+                raise ValueError("this is no journal")
+        header, *entries = map(parse_json, lines) if lines or complete else [{"parameters": None}]
+        if not isinstance(header["parameters"], dict | None) or not all(map(_is_entry, entries)):
+            raise TypeError
+        return header["parameters"], entries
+    except ImageError as error:
+        raise ValueError(f"{path}: {error}; move it away, or give another output folder") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged; move it away, or give another output folder") from error
+
+
+def _is_entry(entry):
+    """Whether this is an entry as `Manifest.add` writes it; a record may have been edited, or come from somebody."""
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry["source"], str)
+        and isinstance(entry["sha256"], str | None)
+        and isinstance(entry.get("arguments", {}), dict)
+        and sum(key in entry for key in ("output", "skipped", "failed")) == 1
+        and all(isinstance(entry.get(key, ""), str) for key in ("output", "skipped", "failed"))
+        and all(is_number(entry.get(key)) for key in NUMBERS)
+    )
+
+
+def parse_json(data):
+    """JSON as the standard has it, without NaN and Infinity -> value. Raises ValueError (or RecursionError)."""
+
+    def refuse(constant):
+        raise ValueError(f"{constant} is not JSON")
+
+    def finite(text):
+        return number if math.isfinite(number := float(text)) else refuse(text)
+
+    return json.loads(data, parse_constant=refuse, parse_float=finite)
+
+
+def is_number(value):
+    """Whether this is None or a finite number, as a record has them."""
+    return value is None or (type(value) in (int, float) and abs(value) < 1e300)
+
+
+def is_safe(name):
+    """Whether a name that a record lists is a text, and that of a file below the folder, spelled in the usual way."""
+    if not isinstance(name, str) or "\0" in name or {"", ".", ".."} & set(name.split("/")):
+        return False
+    try:
+        return bool(os.fsencode(name))
+    except UnicodeEncodeError:
+        return False
+
+
+def _differences(old, new):
+    return ", ".join(f"{k}: {old.get(k)} there, {new.get(k)} now" for k in {**new, **old} if old.get(k) != new.get(k))

@@ -1,0 +1,40 @@
+"""Sketch consistency with a gradient, for the search: `metrics.sketch_consistency` in TensorFlow."""
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from contextual_gan.joint import SIZE
+from contextual_gan.preparation.sketches import INK_SIGMA, parameters_of
+
+XDOG = parameters_of("xdog")  # of its function, which drew the sketches that the networks were trained with
+
+
+def consistency(sketches, photos):
+    """Correlation of blurred sketches with the blurred edges of photos: grey, (n, 64, 64) float in [0, 1] -> (n,).
+
+    The edges are those that `sketches.xdog` draws, but not rounded to levels. 0 where one of the two is blank.
+    """
+    a, b = _ink(sketches), _ink(_xdog(photos))
+    scale = tf.sqrt(tf.reduce_mean(a * a, (1, 2)) * tf.reduce_mean(b * b, (1, 2)) + 1e-18)
+    return tf.reduce_mean(a * b, (1, 2)) / scale
+
+
+def _xdog(grey):
+    difference = _blur(grey, XDOG["sigma"]) - XDOG["tau"] * _blur(grey, XDOG["k"] * XDOG["sigma"]) - XDOG["eps"]
+    return 0.5 + 0.5 * tf.tanh(XDOG["phi"] * difference)
+
+
+def _ink(sketch):
+    blurred = _blur(sketch, INK_SIGMA)
+    return blurred - tf.reduce_mean(blurred, (1, 2), keepdims=True)
+
+
+def _blur(grey, sigma):
+    """A Gaussian blur with replicated borders is a product with one matrix for the rows, and one for the columns."""
+    reach = round(4 * sigma)  # as OpenCV for floats
+    matrix = np.zeros((SIZE, SIZE))
+    for shift, weight in zip(range(-reach, reach + 1), cv2.getGaussianKernel(2 * reach + 1, sigma)[:, 0], strict=True):
+        matrix[np.arange(SIZE), np.clip(np.arange(SIZE) + shift, 0, SIZE - 1)] += weight
+    matrix = tf.constant(matrix, grey.dtype)
+    return matrix @ grey @ tf.transpose(matrix)

@@ -1,0 +1,124 @@
+"""Where weights are: published ones by name, files, run folders; and their encoders and pix2pix networks.
+
+Weights are read once: what is loaded is what was hashed, also while a training run writes to the same place. Nothing
+here needs TensorFlow.
+"""
+
+import hashlib
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from contextual_gan.files.checkpoints import HASHES, WeightsError, file_sha256, newest, open_newest
+
+PRETRAINED = Path(__file__).parent.parent / "pretrained"
+
+
+@dataclass(frozen=True, eq=False)
+class Pinned:
+    """Weights as they were when `pin` looked them up, whatever has been written to their place since."""
+
+    name: str  # as the user gave it
+    path: Path  # of a file, or of a checkpoint of a run
+    sha256: str  # of the file, or of the checkpoint's list of hashes: what tells these weights from others
+    data: bytes | None = None  # of a file
+    files: dict | None = None  # of a checkpoint: {name: open file}, readable even after the run has removed it
+
+
+def published():
+    """Names of the published weights, each with a .safetensors file and a JSON card in `pretrained/`."""
+    return sorted(path.stem for path in PRETRAINED.glob("*.json"))
+
+
+def weights_file(weights):
+    """The file whose content tells weights apart from others: published ones by name ("celeba"), or of a path.
+
+    Of a run folder, it is the list of hashes of the newest whole checkpoint. Raises `WeightsError`.
+    """
+    if str(weights) in published():
+        return PRETRAINED / f"{weights}.safetensors"
+    path = Path(weights)
+    if path.is_dir():
+        return newest(path / "checkpoints") / HASHES
+    if not path.is_file():
+        raise WeightsError(
+            f"no weights at {path}: give a .safetensors file, a run folder or a published name "
+            f"({', '.join(published())})"
+        )
+    return path
+
+
+def pin(weights):
+    """`Pinned` weights: published ones by name, of a file or of a run's newest whole checkpoint; pinned ones stay.
+
+    A file is read now and compared with the card beside it, if there is one. Raises `WeightsError`.
+    """
+    if isinstance(weights, Pinned):
+        return weights
+    if str(weights) not in published() and Path(weights).is_dir():
+        path, sha256, files = open_newest(Path(weights) / "checkpoints", _print_warning)
+        return Pinned(str(weights), path, sha256, files=files)
+    return pin_file(weights, weights_file(weights))
+
+
+def pin_file(name, path):
+    """The `Pinned` file at `path`. Raises `WeightsError`."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror}") from error
+    pinned = Pinned(str(name), path, hashlib.sha256(data).hexdigest(), data=data)
+    card = path.with_suffix(".json")
+    if _sha256_of_card(card) not in (None, pinned.sha256):
+        raise WeightsError(
+            f"{path} is damaged, or not the file that its card {card.name} describes (the SHA-256 differs): export it "
+            "again, or remove the card"
+        )
+    return pinned
+
+
+def _sha256_of_card(path):
+    """What the card of a weights file says of it; None if there is no card."""
+    try:
+        card = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (OSError, ValueError):  # some other file of this name
+        return None
+    return card.get("sha256") if isinstance(card, dict) else None
+
+
+def _print_warning(line):
+    print(f"warning: {line}", file=sys.stderr)
+
+
+def encoder_file(weights, direction):
+    """Where the encoder of some weights is, or would be: beside their file, or in the run. Raises `WeightsError`."""
+    if isinstance(weights, Pinned):
+        path, is_run = weights.path, weights.data is None
+    else:
+        path = weights_file(weights)
+        is_run = path.name == HASHES
+    if is_run:
+        return Path(getattr(weights, "name", weights)) / f"encoder_{direction}.safetensors"
+    return path.with_name(f"{path.stem}_encoder_{direction}.safetensors")
+
+
+def encoder_sha256(weights, direction, search):
+    """SHA-256 of the encoder's file if a `config.Search` starts from it, else None. Raises FileNotFoundError."""
+    return file_sha256(encoder_file(weights, direction)) if search.start == "encoder" else None
+
+
+def pix2pix_file(weights, direction):
+    """As `weights_file`, of pix2pix: published ones by name, which are one file for each direction."""
+    if str(weights) not in published():
+        return weights_file(weights)
+    path = PRETRAINED / f"{weights}_pix2pix_{direction}.safetensors"
+    if not path.is_file():
+        raise WeightsError(f"there are no pix2pix weights {path}: train.py --config configs/pix2pix.yaml makes some")
+    return path
+
+
+def pin_pix2pix(weights, direction):
+    """As `pin`, of pix2pix."""
+    is_published = not isinstance(weights, Pinned) and str(weights) in published()
+    return pin_file(weights, pix2pix_file(weights, direction)) if is_published else pin(weights)

@@ -1,0 +1,60 @@
+"""The tensors of networks by name: what a file must hold for networks of some width, and networks made of it.
+
+Files come from strangers. All names and shapes are compared with what the width implies before a network of that width
+is built: a file of 2 kB can claim a width whose networks take gigabytes.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from contextual_gan.files.checkpoints import WeightsError
+
+NARROW = 7  # a prime that divides no size but those which are multiples of the width
+
+
+def named_variables(*models):
+    """{"generator/dense.kernel": variable, ...} of all layers of the models."""
+    return {f"{m.name}/{layer.name}.{v.name}": v for m in models for layer in m.layers for v in layer.weights}
+
+
+def widened(shape, width):
+    """The shape, at some width, of a tensor that has `shape` at the width `NARROW`."""
+    return tuple(n // NARROW * width if n % NARROW == 0 else n for n in shape)
+
+
+@lru_cache
+def _narrow_shapes(build):
+    return {name: tuple(variable.shape) for name, variable in named_variables(*build(NARROW)).items()}
+
+
+def shapes(build, width):
+    """{name: shape} of the tensors of the models build(width), without building any of that width."""
+    return {name: widened(shape, width) for name, shape in _narrow_shapes(build).items()}
+
+
+def load(path, found, build, width):
+    """The models build(width), set to {name: array} as it was read of a file.
+
+    Raises `WeightsError` naming tensors that are missing, unknown, of another shape, or not finite in float32.
+    """
+    expected = shapes(build, width)
+    missing, unknown = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    if missing or unknown:
+        raise WeightsError(f"{path} does not hold these networks: missing {_few(missing)}; unknown {_few(unknown)}")
+    for name, shape in expected.items():
+        if found[name].shape != shape:
+            raise WeightsError(f"{path}: {name} has shape {found[name].shape}, the network needs {shape}")
+    with np.errstate(over="ignore"):
+        values = {name: found[name].astype(np.float32) for name in expected}
+    for name, value in values.items():
+        if not np.isfinite(value).all():
+            raise WeightsError(f"{path}: {name} holds values that are not finite; the file is damaged")
+    models = build(width)
+    for name, variable in named_variables(*models).items():
+        variable.assign(values[name])
+    return models
+
+
+def _few(names):
+    return (", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")) or "none"

@@ -1,0 +1,226 @@
+"""Weights on disk: safetensors files with both networks, and the published ones inside the package.
+
+A tensor is named NETWORK/LAYER.VARIABLE, for example `generator/up1.kernel`; it may be stored in float16.
+Weights are read once: what is loaded is what was hashed, also while a training run writes to the same place.
+"""
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from contextual_gan import config
+from contextual_gan.files.checkpoints import WeightsError, of_others, read, readable
+from contextual_gan.files.images import replace_file
+from contextual_gan.models import tensors
+from contextual_gan.models.locations import Pinned, encoder_file, pin, pin_file, pin_pix2pix, published
+from contextual_gan.models.tensors import NARROW, named_variables, widened
+
+
+def save_weights(path, generator, discriminator, dtype="float16"):
+    """Write both networks to a safetensors file, atomically."""
+    replace_file(path, save(_tensors(dtype, generator, discriminator)))
+
+
+def _tensors(dtype, *models):
+    return {name: np.asarray(variable).astype(dtype) for name, variable in named_variables(*models).items()}
+
+
+def load_weights(path):
+    """Read a file of `save_weights` -> (generator, discriminator) in float32, as wide as they were.
+
+    path: or the `Pinned` file. Raises `WeightsError`, before any network is built, for another file and naming the
+    tensors whose name or shape does not fit the specified networks or that are not finite.
+    """
+    pinned = path if isinstance(path, Pinned) else pin_file(path, Path(path))
+    found = _read(pinned)
+    bias = found.get("discriminator/conv0.bias")
+    return tensors.load(pinned.path, found, _dcgan, bias.size if bias is not None and bias.size else 64)
+
+
+def _dcgan(width):
+    from contextual_gan.models import dcgan  # late: what only looks for a file needs no TensorFlow
+
+    return dcgan.generator(width), dcgan.discriminator(width)
+
+
+def _read(pinned):
+    """{name: array} of a `Pinned` file."""
+    try:
+        return load(pinned.data)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:  # the last two: of a type that NumPy lacks
+        raise WeightsError(f"{pinned.path} is not a readable safetensors file: {error}") from error
+
+
+def _save_described(path, named, about):
+    """Write tensors and a dict about them, with the hash of the tensors, to a safetensors file, atomically."""
+    about = json.dumps({**about, "tensors_sha256": _tensors_sha256(named)}, sort_keys=True)
+    replace_file(path, save(named, {"about": about}))  # of several entries, safetensors would shuffle the order
+
+
+def _read_described(pinned):
+    """(tensors, the dict about them) of a file of `_save_described`. Raises `WeightsError`, also for damage."""
+    found, about = _read(pinned), None
+    header = json.loads(pinned.data[8 : 8 + int.from_bytes(pinned.data[:8], "little")])  # `_read` has checked it
+    with contextlib.suppress(ValueError):
+        about = json.loads((header.get("__metadata__") or {}).get("about", "null"))
+    if not isinstance(about, dict):
+        raise WeightsError(f"{pinned.path} does not say what it was made for: make it again")
+    if about.get("tensors_sha256") != _tensors_sha256(found):
+        raise WeightsError(f"{pinned.path} is damaged (its tensors are not those that were written): make it again")
+    return found, about
+
+
+def _tensors_sha256(named):
+    sha256 = hashlib.sha256()
+    for name in sorted(named):
+        sha256.update(f"{name} {named[name].dtype} {named[name].shape}\n".encode() + named[name].tobytes())
+    return sha256.hexdigest()
+
+
+def load_pretrained(name="celeba"):
+    """Load published weights -> (generator, discriminator).
+
+    Raises `WeightsError` for an unknown name and for a file that is not the one of its card.
+    """
+    if name not in published():
+        raise WeightsError(f"no published weights are called {name!r}, there are: {', '.join(published())}")
+    return load_weights(pin(name))
+
+
+def load_networks(weights):
+    """(generator, discriminator) of published weights by name, of a .safetensors file or run folder, or `Pinned`."""
+    pinned = pin(weights)
+    if pinned.data is not None:
+        return load_weights(pinned)
+
+    return load_pix2pix_run(pinned)
+
+
+# --- encoders, each of which belongs to one generator -----------------------------------------------------------------
+
+
+def save_encoder(path, encoder, about, dtype="float16"):
+    """Write an `encoder.Encoder`, and a dict about it: "generator_sha256", that of `weights_file`, and "direction"."""
+    _save_described(path, _tensors(dtype, encoder.network) | {"curvature": encoder.curvature}, about)
+
+
+def load_encoder(weights, direction, sha256=None):
+    """The `encoder.Encoder` of some weights, for what is wanted: "photo" or "sketch".
+
+    sha256: of its file, where that has been recorded. Raises `WeightsError` for no file, a damaged one, one that was
+    made for another generator or direction, and one that has been replaced since `sha256` was taken.
+    """
+    weights = pin(weights)
+    path = encoder_file(weights, direction)
+    pinned = pin_file(path, path)
+    if sha256 not in (None, pinned.sha256):
+        raise WeightsError(f"{path} was replaced while this command started: run it again")
+    found, about = _read_described(pinned)
+    if (about.get("generator_sha256"), about.get("direction")) != (weights.sha256, direction):
+        raise WeightsError(
+            f"{path} was made for other weights than {weights.name}, or another direction than {direction}: remove it, "
+            "or make another with train_encoder.py"
+        )
+    curvature, kernel = found.pop("curvature", None), found.get("encoder/conv0.kernel")
+    if curvature is None or curvature.ndim != 2 or not np.isfinite(curvature).all():
+        raise WeightsError(f"{path}: its curvature is missing, or not finite; make it again")
+    width = kernel.shape[-1] if kernel is not None and kernel.ndim == 4 and kernel.size else 32
+    (network,) = tensors.load(path, found, _encoder, width)
+    if curvature.shape != 2 * network.output_shape[-1:]:
+        raise WeightsError(f"{path}: its curvature has shape {curvature.shape}; make it again")
+    from contextual_gan.models.encoder import Encoder  # late: needs TensorFlow
+
+    return Encoder(network, curvature)
+
+
+def _encoder(width):
+    from contextual_gan.models.encoder import encoder  # late: needs TensorFlow
+
+    return (encoder(width),)
+
+
+# --- the baseline -----------------------------------------------------------------------------------------------------
+
+
+def save_pix2pix(path, generator, about, dtype="float16"):
+    """Write G, and a dict about it, of which "direction" is what it draws."""
+    _save_described(path, _tensors(dtype, generator), about)
+
+
+def load_pix2pix(weights, direction):
+    """G of published weights by name, of a file or a run, or `Pinned`.
+
+    Raises `WeightsError`, also for the other direction, and ValueError for a run of other networks.
+    """
+    pinned = pin_pix2pix(weights, direction)
+    if pinned.data is None:
+        generator, drawn = load_pix2pix_run(pinned)
+    else:
+        found, about = _read_described(pinned)
+        bias, drawn = found.get("generator/down0.bias"), about.get("direction")
+        width = bias.size if bias is not None and bias.size else 64
+        (generator,) = tensors.load(pinned.path, found, _unet, width)
+    if drawn != direction:
+        raise WeightsError(f"{pinned.name} draws a {drawn}, not a {direction}: give pix2pix weights of that direction")
+    return generator
+
+
+def _unet(ngf):
+    from contextual_gan.models.pix2pix import unet  # late: needs TensorFlow
+
+    return (unet(ngf),)
+
+
+# --- networks of run folders ------------------------------------------------------------------------------------------
+
+
+def load_dcgan_run(weights):
+    """(generator, discriminator) of a run: `Pinned`, or the folder; the average of G where there is one.
+
+    Raises ValueError in one line for a folder that is no run or has no whole checkpoint.
+    """
+    from contextual_gan.models import dcgan  # late: needs TensorFlow
+
+    pinned = pin(weights)
+    settings = config.load(Path(pinned.name) / "config.yaml", "train", config.Train)
+
+    def build(width):
+        return dcgan.DCGAN(width=width, ema=settings.ema > 0)
+
+    model = load_checkpoint(pinned, build, settings.width)
+    return model.average or model.generator, model.discriminator
+
+
+def load_pix2pix_run(weights):
+    """(G, its direction) of a run: `Pinned`, or the folder. Raises as `load_dcgan_run`."""
+    from contextual_gan.models import pix2pix  # late: needs TensorFlow
+
+    pinned = pin(weights)
+    settings = config.load(Path(pinned.name) / "config.yaml", "pix2pix", config.Pix2Pix)
+    model = load_checkpoint(pinned, lambda ngf: pix2pix.Pix2Pix(ngf=ngf), settings.ngf)
+    return model.generator, settings.direction
+
+
+def load_checkpoint(pinned, build, width):
+    """build(width), a tf.Module, set to a `checkpoints.Pinned` checkpoint. Raises `WeightsError` as `restore`.
+
+    The shapes in the checkpoint are compared with those of that width before anything of that width is built.
+    """
+    import tensorflow as tf
+
+    expected = sorted(widened(variable.shape, width) for variable in build(NARROW).variables)
+    with readable(pinned.files) as prefix:
+        try:
+            held = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
+        except (ValueError, tf.errors.OpError) as error:
+            raise of_others(pinned.path) from error
+    if sorted(tuple(shape) for name, shape in held.items() if name != "_CHECKPOINTABLE_OBJECT_GRAPH") != expected:
+        raise of_others(pinned.path)
+    state = build(width)
+    read(pinned.path, pinned.files, state)
+    return state

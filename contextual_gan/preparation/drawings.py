@@ -1,0 +1,240 @@
+"""Read a sketch from whatever a user has drawn: `prepare` (pencil on grey paper, chalk on a board, whole heads).
+
+It becomes a (64, 64, 3) uint8 array with equal channels, dark strokes on white, a face from brow to chin: the left
+half of a joint image. Throughout, `ink` is a float32 map with 0 for paper and 1 for a stroke, so that enlarging,
+cropping and padding need no care for the background. Arrays in, arrays out: files are opened elsewhere.
+"""
+
+import cv2
+import numpy as np
+
+from contextual_gan.joint import SIZE
+from contextual_gan.preparation.framing import find_face, resize_longer
+
+WORKING_SIDE = 1024  # larger drawings are reduced to this before anything else
+FAINTEST = 0.15  # ink that counts as a stroke: light pencil beside black pupils
+CANVAS = 512  # strokes are thickened at 8 times the final resolution, where half a pixel can be drawn
+STROKE_RADIUS = 7.0  # on the canvas: strokes of sketches.xdog() are just under 2 pixels wide at 64
+MOST_COVER = 0.5  # of a neighbourhood that thickened strokes may cover; more would make scribbled hair a blob
+PAPER_MARGIN = 0.85  # ink that spans less than this of the page leaves a margin worth cutting
+
+
+def parse_crop(text):
+    """The value of `crop` in prepare() that a command line means: "auto", "none", "ink" or "x,y,w,h" -> a tuple.
+
+    Raises ValueError for anything else.
+    """
+    if text in ("auto", "none", "ink"):
+        return text
+    try:
+        x, y, w, h = (int(number) for number in text.split(","))
+    except ValueError:
+        raise ValueError(f"crop must be auto, none, ink or x,y,w,h in pixels, not {text!r}") from None
+    return x, y, w, h
+
+
+def prepare(image, *, crop="auto"):
+    """Turn a drawing of a face as people make them into a sketch as the networks know them.
+
+    image: (H, W, 3) or (H, W, 4) uint8, RGB or RGBA, of any size: strokes dark on light or light on dark, grey or
+    coloured, on unevenly lit paper, on transparency. Returns (64, 64, 3) uint8 with equal channels: dark strokes,
+    about 2 pixels wide or wider, on white. A drawing that already is such a sketch comes back unchanged.
+    crop: "none" keeps the whole picture, padded to a square; "ink" cuts to the strokes; (x, y, w, h) cuts to that box
+    in pixels of `image`; "auto" cuts a drawing of a whole head to the framing of the training data (brow to chin, see
+    find_face), cuts away a wide margin of empty paper, and otherwise keeps the whole picture.
+    Raises ValueError if the image is of another kind, has no strokes, or the box does not lie inside it.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (3, 4) or image.size == 0:
+        raise ValueError(f"a drawing must be (H, W, 3) or (H, W, 4) uint8, not {image.shape} {image.dtype}")
+    if isinstance(crop, tuple):
+        image, crop = _cut(image, crop), "none"
+    elif crop not in ("auto", "none", "ink"):
+        raise ValueError(f"crop must be auto, none, ink or (x, y, w, h), not {crop!r}")
+    rgb = _lay_on_paper(image)
+    if crop != "ink" and _is_sketch(rgb):
+        return rgb
+    if _is_light_on_dark(rgb):
+        rgb = 255 - rgb
+        if crop != "ink" and _is_sketch(rgb):
+            return rgb
+    ink = _ink(_reduce(rgb))
+    if crop == "none":
+        box = _square(0, 0, *ink.shape[::-1])
+    elif crop == "ink":
+        box = _ink_box(ink, margin=0.03)
+    else:
+        box = _auto_box(ink)
+    return _draw(_window(ink, *box))
+
+
+# --- reading: from any picture to ink ---------------------------------------------------------------------------------
+
+
+def _grey_to_rgb(grey):
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _cut(image, box):
+    """The box (x, y, w, h) of an image; ValueError unless all of it lies inside."""
+    x, y, w, h = box
+    height, width = image.shape[:2]
+    if x < 0 or y < 0 or w < 1 or h < 1 or x + w > width or y + h > height:
+        raise ValueError(f"crop box {x},{y},{w},{h} does not lie inside the image of {width}x{height} pixels")
+    return image[y : y + h, x : x + w]
+
+
+def _lay_on_paper(image):
+    """Lay transparency on white, or on black if on white nothing could be seen. Returns RGB."""
+    if image.shape[2] == 3:
+        return image.copy()
+    rgb, alpha = image[..., :3], _grey_to_rgb(image[..., 3])
+    strokes = cv2.multiply(np.ascontiguousarray(rgb), alpha, scale=1 / 255)
+    on_white = strokes + (255 - alpha)
+    return strokes if alpha.min() < 255 and on_white.min() > 230 else on_white
+
+
+def _is_sketch(rgb):
+    """Whether this could be the work of sketches.xdog(): the range is used fully, and no more than half is dark.
+
+    The darkest of 26,185 training and test sketches is 51.8% dark; the one with least white has 8.9%.
+    """
+    grey = rgb[..., 0]
+    if rgb.shape != (SIZE, SIZE, 3) or (rgb != grey[..., None]).any():
+        return False
+    return grey.min() <= 5 and grey.max() == 255 and (grey >= 250).mean() > 0.05 and (grey < 128).mean() < 0.52
+
+
+def _is_light_on_dark(rgb):
+    """Whether most of the picture is on the dark side, after the light's gradient has been taken out."""
+    grey = cv2.cvtColor(resize_longer(rgb, min(128, max(rgb.shape[:2]))), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    flat = grey - _fitted_surface(grey, scales=[np.inf])
+    darkest, brightest = np.percentile(flat, (0.5, 99.5))
+    return (flat < (darkest + brightest) / 2).mean() > 0.52
+
+
+def _reduce(rgb):
+    """One channel, at most WORKING_SIDE pixels: the darkest channel, because yellow on white is a stroke too."""
+    grey = cv2.min(cv2.min(rgb[..., 0], rgb[..., 1]), rgb[..., 2])
+    factor = max(grey.shape) / WORKING_SIDE
+    if factor <= 1:
+        return grey
+    if factor >= 2:  # averaging would turn thin lines into grey dust
+        grey = cv2.erode(grey, np.ones((int(factor), int(factor)), np.uint8))
+    return resize_longer(grey, WORKING_SIDE)
+
+
+def _ink(grey):
+    """(h, w) uint8, dark strokes on unevenly lit paper -> (h, w) float32 ink. ValueError if there is none."""
+    grey = grey.astype(np.float32)
+    paper = cv2.dilate(resize_longer(grey, min(96, max(grey.shape))), np.ones((5, 5)))
+    # Closing in on the paper step by step finds it even where half of the page is black.
+    paper = _fitted_surface(paper, scales=np.geomspace(64, 8, 10))
+    paper = cv2.resize(paper, grey.shape[::-1])
+    tone = (grey + 16) / (np.maximum(paper, 0) + 16)  # in the dark, a ratio would be nothing but noise
+    centre, noise = _paper_level(tone)
+    if noise > 0.01:
+        tone = cv2.GaussianBlur(tone, (0, 0), max(grey.shape) / WORKING_SIDE)
+        centre, noise = _paper_level(tone)
+    contrast = np.maximum(centre - max(0.06, 5 * noise) - tone, 0)
+    strongest = np.percentile(contrast[contrast > 0], 75) if contrast.any() else 1
+    ink = _without_specks(np.minimum(contrast / np.clip(strongest, 0.1, 0.8), 1), 0.01)
+    if not ink.any():
+        raise ValueError("no strokes found in the drawing: the page looks blank")
+    return ink
+
+
+def _paper_level(tone):
+    """Median and standard deviation of the paper, judged by what is bright: no stroke is brighter than paper."""
+    bright = tone[tone > 0.8]
+    if not bright.size:
+        return 1.0, 0.0
+    centre = np.median(bright)
+    return centre, 1.4826 * np.median(bright[bright >= centre] - centre)
+
+
+def _without_specks(ink, share):
+    """Erase what is smaller, in width and in height, than this share of the page."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((ink > FAINTEST).astype(np.uint8), connectivity=8)
+    side = max(ink.shape)
+    large = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1) >= max(share * side, min(side / 20, 2))
+    large[0] = False  # the paper
+    return ink * cv2.dilate(large[labels].astype(np.uint8), np.ones((3, 3), np.uint8))  # with their soft edges
+
+
+def _fitted_surface(values, scales):
+    """The polynomial of degree 2 in x and y that fits an (h, w) array by least squares, ignoring what is far below.
+
+    Refitted once per scale: values that much below the surface before count half, and much lower ones not at all.
+    So few degrees of freedom follow a lamp, not a head of black hair; a slight ridge keeps the surface flat where no
+    paper is seen.
+    """
+    height, width = values.shape
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6)
+    ridge = np.diag([0.0, *[0.0005 * values.size] * 5])
+    target = values.ravel()
+    surface = target.max()
+    for scale in scales:
+        weighted = terms / (1 + (np.minimum(target - surface, 0) / scale) ** 8)[:, None]
+        surface = terms @ np.linalg.solve(weighted.T @ terms + ridge, weighted.T @ target)
+    return surface.reshape(height, width).astype(np.float32)
+
+
+# --- framing ----------------------------------------------------------------------------------------------------------
+
+
+def _square(x, y, w, h):
+    """The square (x, y, size) around a box."""
+    size = max(w, h)
+    return x - (size - w) // 2, y - (size - h) // 2, size
+
+
+def _ink_box(ink, margin):
+    """The square around all strokes that are no specks, wider by this share on each side."""
+    strokes = _without_specks(ink, 0.03)
+    x, y, w, h = cv2.boundingRect(((strokes if strokes.any() else ink) > FAINTEST).astype(np.uint8))
+    extra = round(margin * max(w, h))
+    return _square(x - extra, y - extra, w + 2 * extra, h + 2 * extra)
+
+
+def _auto_box(ink):
+    """The square of the training framing, as far as it can be told; the whole picture when in doubt."""
+    x, y, size = _ink_box(ink, margin=0)
+    face = find_face(_window(ink, x, y, size))
+    if face:
+        return x + face[0], y + face[1], face[2]
+    if size < PAPER_MARGIN * max(ink.shape):
+        return _ink_box(ink, margin=0.02)
+    return _square(0, 0, *ink.shape[::-1])
+
+
+def _window(ink, x, y, size):
+    """A square part of the ink, which may reach beyond the page."""
+    height, width = ink.shape
+    inside = ink[max(y, 0) : max(y + size, 0), max(x, 0) : max(x + size, 0)]
+    top, left = max(-y, 0), max(-x, 0)
+    bottom, right = max(y + size - height, 0), max(x + size - width, 0)
+    return cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_CONSTANT, value=0)
+
+
+# --- drawing ----------------------------------------------------------------------------------------------------------
+
+
+def _draw(ink):
+    """Square ink of any size -> (64, 64, 3) uint8, with strokes thick enough to be seen there."""
+    ink = _thicken(resize_longer(ink, CANVAS))
+    return _grey_to_rgb((255 - 255 * resize_longer(ink, SIZE)).round().astype(np.uint8))
+
+
+def _thicken(ink):
+    """Widen strokes thinner than 2 STROKE_RADIUS to that, less where they are so dense that they would merge."""
+    strokes = (ink > FAINTEST).astype(np.uint8)
+    depth = cv2.distanceTransform(strokes, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    spine = (depth > 0) & (depth >= cv2.dilate(depth, np.ones((3, 3)))) & (depth < STROKE_RADIUS)
+    if not spine.any():
+        return ink
+    distance = cv2.distanceTransform(1 - spine.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    cover = cv2.GaussianBlur((distance <= STROKE_RADIUS).astype(np.float32), (0, 0), 3 * CANVAS / SIZE)
+    # Lines of total length L strewn over an area cover 1 - exp(-2 radius L / area) of it: solved for the radius.
+    radius = STROKE_RADIUS * np.minimum(1, np.log(1 - MOST_COVER) / np.log(1 - cover.clip(0.01, 0.99)))
+    return np.maximum(ink, distance <= radius)

@@ -1,0 +1,54 @@
+"""Pairs of images of the same name in two folders, joined side by side as pix2pix's combine_A_and_B does."""
+
+import os
+from collections import defaultdict
+
+import numpy as np
+
+from contextual_gan.files.apply import Item
+from contextual_gan.files.sources import images_in, output_stems
+
+
+def pair(sketches, photos, out):
+    """Pair the images of two folders (or zip archives) by name -> ([`folders.Item`], refused).
+
+    An item is called like the sketch and made from both files, the sketch first. The extensions may differ where each
+    side has one image of the name. refused: (name, reason) of unsafe zip members and of images without a partner.
+    Raises FileNotFoundError, and ValueError as `sources.images_in`, also if there is not a single pair.
+    """
+    (lefts, left_refused), (rights, right_refused) = (images_in(folder, excluded=out) for folder in (sketches, photos))
+    partners = paired(lefts, rights)
+    if not partners:
+        raise ValueError(
+            f"no image of {sketches} has a partner of the same name in {photos}: "
+            f"they are called {' and '.join(side[0].name if side else 'nothing' for side in (lefts, rights))}"
+        )
+    left = {source.name: source for source in lefts}
+    right = {source.name: source for source in rights}
+    stems = output_stems([left[name] for name in partners])
+    items = [Item(s.name, f"{stem}.png", (s, right[partners[s.name]])) for stem, s in stems.items()]
+    refused = [*left_refused, *right_refused]
+    refused += [(name, f"no single image of this name in {photos}") for name in left if name not in partners]
+    used = set(partners.values())
+    refused += [(name, f"no single image of this name in {sketches}") for name in right if name not in used]
+    return items, sorted(refused)
+
+
+def paired(lefts, rights):
+    """{name on the left: name on the right}: the same name, or the only ones that differ in the extension alone."""
+    names = {source.name for source in rights}
+    partners = {source.name: source.name for source in lefts if source.name in names}
+    stems = defaultdict(lambda: ([], []))
+    for side, sources in enumerate((lefts, rights)):
+        for source in sources:
+            if source.name not in partners:
+                stems[os.path.splitext(source.name)[0]][side].append(source.name)
+    return partners | {a[0]: b[0] for a, b in stems.values() if len(a) == len(b) == 1}
+
+
+def side_by_side(left, right):
+    """(H, W, 3) twice -> (H, 2 W, 3). Raises ValueError if they differ in size."""
+    if left.shape != right.shape:
+        sizes = [f"{image.shape[1]} x {image.shape[0]}" for image in (left, right)]
+        raise ValueError(f"the left image has {sizes[0]} pixels, the right one {sizes[1]}")
+    return np.concatenate([left, right], axis=1)

@@ -1,0 +1,226 @@
+"""Which images are for training and which for testing: by the hash of their names, or by a list that exists.
+
+A part is "train" or "test". Images are called by their names in the manifest: the path below the folder, or the name in
+the zip archive.
+"""
+
+import csv
+import hashlib
+import io
+import re
+from collections import defaultdict
+from pathlib import Path
+
+from contextual_gan.files.apply import Item
+from contextual_gan.files.images import ImageError, read_bytes, replace_file
+from contextual_gan.files.manifest import Manifest
+
+SPLIT = "split.csv"  # in the output folder
+HEADERS = ("image,split", "image_id,partition")  # ours, which is written; that of CelebA's list on Kaggle
+PARTS = {"train": "train", "test": "test", "0": "train", "1": "train", "2": "test"}  # CelebA's 1 is for validation
+LARGE = 10_000  # images; smaller sets give a tenth of themselves
+
+
+def choose(names, *, test=None, seed=0, known=None):
+    """Choose the test images by the hashes of their names -> {name: "train" or "test"}, sorted.
+
+    The test images are those with the smallest hash of (seed, name), exactly `test` of them. None means 1,000, of
+    fewer than 10,000 images one tenth (rounded, and at least 1 of 2). The order of the names does not matter.
+    known: {name: part} of an earlier run; these images keep their part, and the new ones of smallest hash are added
+    to the test images until there are as many as there should be.
+    Where the number is given (or there are 10,000 images), an image that was for training never becomes a test image
+    when others are added, even without `known`: more images only lower the largest hash of a test image. A tenth
+    grows with the set, so there it is `known` that keeps each image in its part.
+    Raises ValueError for more test images than there are images.
+    """
+    names, known = sorted(set(names)), known or {}
+    if test is None:
+        test = 1000 if len(names) >= LARGE else max(round(len(names) / 10), int(len(names) >= 2))
+    if test > len(names):
+        raise ValueError(f"{test} test images were asked for, but there are only {len(names)} images")
+    wanted = test - sum(known.get(name) == "test" for name in names)
+    new = sorted((name for name in names if name not in known), key=lambda name: _hash(seed, name))
+    chosen = set(new[: max(wanted, 0)])
+    return {name: known.get(name, "test" if name in chosen else "train") for name in names}
+
+
+def _hash(seed, name):
+    return hashlib.sha256(f"{seed}/{spelled_out(name)}".encode()).digest()
+
+
+def read_split(path, names):
+    """Read which of the images `names` are for what -> ({name: part}, [names without a line], lines without an image).
+
+    path: a CSV with the header `image,split` and the parts train and test, as `divide` writes it, or CelebA's
+    list_eval_partition.txt (`000001.jpg 0`, with 0 train, 1 validation, which counts as train, 2 test). An image may be
+    called by its whole name or by the end of it, such as 000001.jpg for img_align_celeba/000001.jpg; also by a longer
+    one that ends in its name. Of the lines without an image there is only the number.
+    Raises ValueError, in one line with path and line, for anything else: another format, an unknown part, one image in
+    two parts, a short name of two images, a list that is about other images.
+    """
+    names, by_base, parts, first, unused = sorted(names), defaultdict(list), {}, {}, 0
+    for name in names:
+        by_base[_base(name)].append(name)
+    for line, entry, part in _entries(path):
+        name = _image(entry, by_base, f"{path}, line {line}")
+        if name is None:
+            unused += 1
+        elif parts.setdefault(name, part) != part:
+            raise ValueError(f"{path}, line {line}: {name} is in {part}, in line {first[name]} in {parts[name]}")
+        else:
+            first.setdefault(name, line)
+    if names and not parts:
+        raise ValueError(f"{path}: none of its {unused} lines is about one of the images, such as {names[0]}")
+    return {name: parts[name] for name in names if name in parts}, [n for n in names if n not in parts], unused
+
+
+def _entries(path):
+    """Yield (line, image, part) of a list in either format. Raises ValueError in one line."""
+    text = _read(path)
+    header = text.partition("\n")[0].strip()
+    if header in HEADERS:
+        rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        next(rows)
+        numbered = ((rows.line_num, row) for row in rows)
+    elif re.fullmatch(r"\S.*\s[012]", header):
+        numbered = ((number, line.rsplit(None, 1)) for number, line in enumerate(text.split("\n"), 1))
+    else:
+        raise ValueError(f"{path}, line 1: it must be {HEADERS[0]}, or every line of the form 000001.jpg 0")
+    line = 1
+    try:
+        for line, row in numbered:
+            if not row:
+                continue
+            if len(row) != 2:
+                raise ValueError(f"{path}, line {line}: there must be an image and its part")
+            entry, part = row[0], row[1].strip()
+            if part not in PARTS:
+                raise ValueError(f"{path}, line {line}: the part of {entry} is {part!r}, it must be train or test")
+            yield line, entry, PARTS[part]
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {line + 1}: {error}") from error
+
+
+def _read(path):
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except ImageError as error:
+        raise ValueError(f"{path}: {error}") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path}, line {line}: not UTF-8") from error
+
+
+def _image(entry, by_base, where):
+    """The name of the image that an entry is about, or None."""
+    candidates = by_base.get(_base(entry), ())
+    if len(candidates) > 1 and entry in candidates:
+        return entry
+    ends = [name for name in candidates if f"/{name}".endswith(f"/{entry}")]
+    ends = ends or [name for name in candidates if f"/{entry}".endswith(f"/{name}")]
+    if len(ends) > 1:
+        raise ValueError(f"{where}: {entry} may be {ends[0]} or {ends[1]}")
+    return ends[0] if ends else None
+
+
+def _base(name):
+    return name.rpartition("/")[2]
+
+
+def write_split(path, parts):
+    """Write {name: part} as a CSV that `read_split` reads, sorted by name, atomically."""
+    replace_file(path, _csv(parts))
+
+
+def _csv(parts):
+    def quoted(name):  # csv.writer does not quote a lone carriage return
+        return '"' + name.replace('"', '""') + '"' if re.search(r'[",\r\n]', name) else name
+
+    lines = [HEADERS[0], *(f"{quoted(name)},{part}" for name, part in sorted(parts.items()))]
+    return spelled_out("\n".join(lines) + "\n").encode()
+
+
+def divide(items, out, parameters, *, test=None, seed=0, listed=None, overwrite=False, also=()):
+    """Send images to train/ or test/ below the folder `out` -> (items, refuse, {name: part}, lines without an image).
+
+    items: `folders.Item`s without part. Those that come back have it in front of their output, the test images first;
+    hand them and `refuse` on to folders.apply_to_folder, with the same out, parameters (of all that decides the
+    outputs) and overwrite, and its report to `finish`.
+    listed: a file for `read_split`, whose last number is returned too; images that are not in it are skipped.
+    Without it, `choose` decides; what an earlier run put into `out` keeps its part and counts, also where the input is
+    gone. also: names of further files that will be written into `out`.
+    Raises ValueError as the functions above, for other parameters, and for a file of unknown origin in the way.
+    """
+    out, names = Path(out), {item.source: spelled_out(item.source) for item in items}
+    manifest = Manifest(out, parameters, overwrite)
+    manifest.refuse_foreign([SPLIT, *also])
+    known, missing, unused = {}, set(), 0
+    if manifest.entries and (out / SPLIT).exists():
+        known = {name: part for _, name, part in _entries(out / SPLIT)}
+    if listed:
+        parts, missing, unused = read_split(listed, names.values())
+        missing = set(missing)
+        known = {name: part for name, part in known.items() if name not in missing}
+    else:
+        parts = choose({*names.values(), *known}, test=test, seed=seed, known=known)
+    items = [
+        Item(item.source, f"{parts.get(names[item.source], 'train')}/{item.output}", item.files, item.arguments)
+        for item in items
+    ]
+    items.sort(key=lambda item: not item.output.startswith("test/"))
+    skip = {source: f"not in {Path(listed).name}" for source, name in names.items() if name in missing}
+    gone = [entry for source, entry in manifest.entries.items() if source not in names]
+    return items, disjoint(skip, gone), known | parts, unused
+
+
+def finish(report, parts):
+    """Check that no content is on both sides, and write OUT/split.csv. Raises RuntimeError if one is."""
+    assert_disjoint(report.entries)
+    write_split(report.out / SPLIT, parts)
+
+
+def spelled_out(name):
+    """A name as UTF-8 can write it: bytes that are none spelled out."""
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
+
+
+def disjoint(skip=None, gone=()):
+    """A `refuse` of folders.apply_to_folder that keeps copies of test images out of the training images.
+
+    The items of outputs below test/ must come first: training images with the same content as one of them are
+    refused, with the reason. skip: {source: reason} of images to refuse in any case. gone: entries of the manifest
+    whose input is no longer there but whose output is: copies of these test images are refused too, and test images
+    that are copies of these training images, for example because a file was renamed.
+    """
+    skip, contents = skip or {}, {"train": {}, "test": {}}
+    for entry in gone:
+        if "output" in entry:
+            contents[_part(entry["output"])][entry["sha256"]] = entry["source"]
+
+    def refuse(item, sha256):
+        if item.source in skip:
+            return skip[item.source]
+        if _part(item.output) == "train":
+            test = contents["test"].get(sha256)
+            return test and f"same content as the test image {spelled_out(test)}"
+        if train := contents["train"].get(sha256):
+            return f"same content as the training image {spelled_out(train)}, whose input is no longer there"
+        contents["test"].setdefault(sha256, item.source)
+        return None
+
+    return refuse
+
+
+def assert_disjoint(entries):
+    """Raise RuntimeError if an image of train/ has the content of one of test/; `entries` as in folders.Report."""
+    contents = {"train": {}, "test": {}}
+    for entry in entries:
+        if "output" in entry:
+            contents[_part(entry["output"])][entry["sha256"]] = entry["source"]
+    if both := contents["train"].keys() & contents["test"].keys():
+        train, test = (contents[part][min(both)] for part in ("train", "test"))
+        raise RuntimeError(f"the training image {train} has the content of the test image {test}")
+
+
+def _part(output):
+    return output.partition("/")[0]

@@ -1,0 +1,112 @@
+"""The loop that trains a network, and the run folder that it fills.
+
+A run folder explains itself: config.yaml (all settings), log.txt (what was printed), stats.jsonl (losses every few
+steps), TensorBoard events, samples/ (pictures, always of the same z or images), checkpoints/. What step t
+does is a function of the settings, the images and t: a run that is killed and resumed makes the same weights and the
+same lines.
+"""
+
+import math
+import os
+import signal
+import sys
+import time
+from contextlib import contextmanager
+
+import tensorflow as tf
+
+from contextual_gan.files import checkpoints
+from contextual_gan.files.progress import progress
+from contextual_gan.training.run_folder import warn
+
+SATURATED = 0.01  # D(G(z)) and 1 - D(x) below this: D is so sure that G learns nothing
+
+
+class Diverged(FloatingPointError):
+    """A loss or a gradient is no longer finite. The message is one line: between which steps, what to do."""
+
+
+def train(run, state, update, batches, *, start, steps, pictures):
+    """Train from step `start` to `steps` -> the number of steps done, fewer if SIGINT or SIGTERM asked to stop.
+
+    run: a `RunFolder`, whose settings say what is done how often. state: tf.Module with all that changes, saved every
+    `save_every` steps and at the end. update(batch, step) -> {name: scalar tensor}, the losses before the update; all
+    must stay finite. pictures(step) -> {name: (H, W, 3) uint8 image}, drawn at step 0, every `sample_every` steps and
+    at the end.
+    Raises `Diverged`, and OSError where a disk is full; the checkpoints so far are whole then.
+    """
+    settings, finite, saved = run.settings, start, start
+    size = settings.batch_size
+    with _stop_requests() as is_asked, progress((steps - start) * size, "training", "images") as show:
+        if start == 0:
+            run.draw(pictures, 0)
+        counted, since = start, time.monotonic()
+        for step, batch in zip(range(start, steps), batches):  # noqa: B905  the batches never end
+            stats, done = update(batch, tf.constant(step, tf.int64)), step + 1
+            ends, note = done == steps or is_asked(), ""
+            logs, draws, saves = (
+                done % n == 0 for n in (settings.log_every, settings.sample_every, settings.save_every)
+            )
+            if ends or logs or draws or saves:
+                values = {name: float(value) for name, value in stats.items()}
+                _check_finite(run, values, finite, done)
+                finite, note = done, _status(values)
+            if logs:
+                rate = (done - counted) * size / (time.monotonic() - since)
+                run.record({"step": done, "images": done * size, **values, "images/s": round(rate, 2)})
+                run.log(f"step {done}: {note}, {rate:.1f} images/s")
+                _warn_of_saturation(run, values, done)
+            if draws or done == steps:
+                run.draw(pictures, done)
+            if saves or ends:
+                _check_finite(run, {"the weights": _norm(state)}, saved, done)
+                run.save(state, done)
+                saved = done
+            if logs or draws or saves:
+                counted, since = done, time.monotonic()  # the rate is that of the steps alone
+            show(size, note)
+            if ends:
+                break
+    return saved
+
+
+def _check_finite(run, values, last, done):
+    """Raise `Diverged` if one of some numbers is not finite; all were at step `last`."""
+    if all(math.isfinite(value) for value in values.values()):
+        return
+    bad = ", ".join([name for name, value in values.items() if not math.isfinite(value)][:8])
+    whole = next((path for path in checkpoints.found(run.checkpoints) if not checkpoints.damage(path)), None)
+    where = f"the last good checkpoint is {whole}" if whole else "there is no checkpoint yet"
+    raise Diverged(f"{bad} no longer finite, between steps {last + 1} and {done}; {where}; try a lower learning rate")
+
+
+def _norm(state):
+    return tf.linalg.global_norm([tf.cast(variable, tf.float32) for variable in state.variables])
+
+
+def _status(values):
+    return ", ".join(f"{name} {value:.3f}" for name, value in values.items() if not name.endswith("gradient"))
+
+
+def _warn_of_saturation(run, values, step):
+    if max(1 - values.get("D(x)", 0), values.get("D(G(z))", 1)) < SATURATED:
+        warn(run, f"step {step}: D is sure of every image (saturated), G learns little; try more g_updates")
+
+
+@contextmanager
+def _stop_requests():
+    """Yields a function that says whether SIGINT or SIGTERM has come; a second one ends the program at once."""
+    requests = []
+
+    def ask(number, frame):
+        if requests:
+            os._exit(130)
+        requests.append(number)
+        print("stopping after this step; once more: at once, without saving", file=sys.stderr, flush=True)
+
+    old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(requests)
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,72 @@
+"""What `joint_training.train_on_joints` does with the pix2pix networks, and what comes out of it."""
+
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from contextual_gan import config
+from contextual_gan.files import checkpoints
+from contextual_gan.files.checkpoints import WeightsError
+from contextual_gan.files.images import grid
+from contextual_gan.joint import DIRECTIONS, half
+from contextual_gan.models import pix2pix
+from contextual_gan.models.pix2pix import draw
+from contextual_gan.models.weights import load_pix2pix
+from contextual_gan.training import devices
+
+
+def build(settings):
+    """The networks of a run, with random weights."""
+    keras.utils.set_random_seed(settings.seed % 2**32)
+    numbers = {name: getattr(settings, name) for name in ("ngf", "lr", "beta_1", "precision")}
+    return pix2pix.Pix2Pix(**numbers)
+
+
+def start_from(model, settings):
+    """Give G the weights of pix2pix.init_from. Raises `WeightsError` in one line."""
+    generator = load_pix2pix(settings.init_from, settings.direction)
+    try:
+        model.generator.set_weights(generator.get_weights())
+    except ValueError as error:
+        reason = f"the network of pix2pix.init_from {settings.init_from} is not of pix2pix.ngf {settings.ngf}"
+        raise WeightsError(reason) from error
+
+
+def update_function(model, settings, strategy):
+    """update(batch, step) -> {name: scalar tensor} for `training.train`. strategy: that the model was made with."""
+    shapes = pix2pix.noise_shapes(model.generator)
+
+    def on_replica(batch, step):
+        seeds = [tf.stack([tf.constant((settings.seed + i) % 2**63, tf.int64), step]) for i in range(1 + len(shapes))]
+        noise = [
+            tf.random.stateless_uniform((settings.batch_size, *shape), seed)
+            for shape, seed in zip(shapes, seeds[1:], strict=True)
+        ]
+        joints = pix2pix.jittered(batch, seeds[0]) if settings.jitter else batch
+        joints, plain, *noise = (devices.share(part) for part in (joints, batch, *noise))
+        options = {"direction": settings.direction, "l1": settings.l1, "plain": plain if settings.jitter else None}
+        return pix2pix.train_step(model, joints, noise, **options)
+
+    return devices.update_function(on_replica, strategy)
+
+
+def pictures_function(model, settings, joints, warn):
+    """pictures(step) for `training.train`: known halves, what G makes of them, and the truth."""
+    known, truth = half(joints, DIRECTIONS[settings.direction]), half(joints, settings.direction)
+
+    def pictures(step):
+        rows = [list(row) for row in zip(known, draw(model.generator, known), truth, strict=True)]
+        return {"drawn": grid(rows, titles=("known", "pix2pix", "truth"))}
+
+    return pictures
+
+
+def card(pinned):
+    """What is known of the weights of a run, as `Pinned`: a dict for `save_pix2pix`."""
+    path = Path(pinned.name) / "config.yaml"
+    settings = config.load(path, "pix2pix", config.Pix2Pix)
+    step = checkpoints.step_of(pinned.path)
+    data = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+    seen = {"steps": step, "images_seen": step * settings.batch_size}
+    return {"direction": settings.direction, "data": data, **seen, "training": config.resolved(settings)}

@@ -1,0 +1,57 @@
+"""Training on joint images: what all networks that learn from them have in common."""
+
+import hashlib
+import os
+
+from contextual_gan import config
+from contextual_gan.training import dcgan, loop, pix2pix
+from contextual_gan.training.batches import batches, damage_named, read_joints
+from contextual_gan.training.devices import lost_workers_named, start_as_chief
+from contextual_gan.training.run_folder import warn
+
+NETWORKS = {config.Train: dcgan, config.Pix2Pix: pix2pix}  # what settings are of
+
+
+def about(folder, files):
+    """A line that tells sets of images apart."""
+    names = "\n".join(os.path.relpath(path, folder) for path in files)
+    return f"{len(files)} joint images, SHA-256 of their names {hashlib.sha256(os.fsencode(names)).hexdigest()[:16]}"
+
+
+def train_on_joints(run, files, shown, *, steps, strategy, resume=False, show=lambda n: None):
+    """Train on joint images -> (step at the start, step at the end). Raises as `loop.train` and `batches`.
+
+    run: a `RunFolder`, whose settings say which networks are trained; files: of `joint_files`; shown:
+    those that samples/ shows; strategy: of `create`. show(n): progress of reading n joints.
+    Raises ValueError if the devices cannot have equal shares of a batch or the workers differ in what they train on,
+    and ConnectionError if a worker is gone.
+    """
+    settings, networks = run.settings, NETWORKS[type(run.settings)]
+    if settings.batch_size % (devices := strategy.num_replicas_in_sync):
+        raise ValueError(f"batch_size is {settings.batch_size}, which {devices} devices cannot share equally")
+    with damage_named(files), lost_workers_named():
+        with strategy.scope():
+            model = networks.build(settings)
+        start = run.restore(model) if resume else 0
+        if settings.init_from and start == 0:  # a run that has begun does not need these weights any more
+            networks.start_from(model, settings)
+        same = [config.resolved(settings), steps, run.about]
+        start = start_as_chief(strategy, model.variables, start, same)
+        if start >= steps:
+            return start, start
+        pixels = hashlib.sha256()
+        endless = batches(
+            files,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            start=start,
+            flip=settings.flip,
+            cache_bytes=int(settings.cache_gb * 1e9),
+            progress=show,
+            digest=pixels,
+        )
+        joints = read_joints(shown)
+        run.begin(start, pixels.hexdigest()[:16])  # only now: of damaged images, there is no run
+        pictures = networks.pictures_function(model, settings, joints, lambda line: warn(run, line))
+        update = networks.update_function(model, settings, strategy)
+        return start, loop.train(run, model, update, endless, start=start, steps=steps, pictures=pictures)
