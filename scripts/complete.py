@@ -30,7 +30,7 @@ def parse():
 
 
 def main(args):
-    from contextual_gan.completion import folder
+    from contextual_gan.completion import folder, record
     from contextual_gan.files import sources
     from contextual_gan.files.progress import progress
     from contextual_gan.models.locations import encoder_sha256, pin
@@ -52,7 +52,7 @@ def main(args):
             joint=args.joint,
         )
         found, ignored = sources.find_images(args.input, excluded=args.out)
-        run = folder.Run(args.out, task, args.overwrite)
+        run = record.Run(args.out, task, args.overwrite)
         stems = sources.output_stems(found)
         todo = folder.plan(run, stems)
         batches = folder.batches(stems, todo, max(1, args.batch_size // args.samples))

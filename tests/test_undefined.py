@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import draw_face
 
-from contextual_gan.completion import folder
+from contextual_gan.completion import folder, record
 from contextual_gan.config import Search
 from contextual_gan.evaluation import methods
 from contextual_gan.files import sources
@@ -24,7 +24,7 @@ def broken():
 def test_no_photo_whose_loss_was_never_finite_counts_as_completed(broken, tmp_path):
     write_png(tmp_path / "face.png", draw_face(0))
     task = folder.Task("broken", "0", "readme", Search(n_init=2, iterations=2))
-    run = folder.Run(tmp_path / "out", task)
+    run = record.Run(tmp_path / "out", task)
     found, _ = sources.find_images([tmp_path / "face.png"], excluded=tmp_path / "out")
     folder.complete_folder(run, task, folder.plan(run, sources.output_stems(found)), broken)
     assert not run.results and "no loss of its search was finite" in run.failed[str(tmp_path / "face.png")]

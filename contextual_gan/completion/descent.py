@@ -1,9 +1,11 @@
 """The rules by which the search moves z: momentum and Nesterov's (section 4), and limited-memory BFGS.
 
 Each is a pair of functions: begin(z) -> memory, and step(memory, z, objective, gradient) -> (memory, next z), where the
-objective (n,) and its gradient (n, 100) are those at z (n, 100). The memory is a tuple of tensors (n, ...); rows do not
-know of each other. z is clipped to [-1, 1].
+objective (n,) and its gradient (n, 100) are those at z (n, 100). The memory is a NamedTuple of tensors (n, ...). Rows
+do not know of each other. z is clipped to [-1, 1].
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -23,16 +25,34 @@ def rule(settings, curvature=None):
     return _momentum(settings)
 
 
+class Velocity(NamedTuple):
+    """The memory of momentum and of Nesterov's."""
+
+    v: tf.Tensor  # (n, 100)
+
+
 def _momentum(settings):
     """The velocity is not touched by the clip."""
     m, nesterov = settings.momentum, settings.update == "nesterov"
 
     def step(memory, z, objective, gradient):
-        (v,) = memory
+        v = memory.v
         new = m * v - settings.lr * gradient
-        return (new,), tf.clip_by_value(z - m * v + (1 + m) * new if nesterov else z + new, -1, 1)
+        return Velocity(new), tf.clip_by_value(z - m * v + (1 + m) * new if nesterov else z + new, -1, 1)
 
-    return lambda z: (tf.zeros_like(z),), step
+    return lambda z: Velocity(tf.zeros_like(z)), step
+
+
+class Pairs(NamedTuple):
+    """The memory of L-BFGS, in float64."""
+
+    x: tf.Tensor  # (n, 100), the last accepted z
+    of_x: tf.Tensor  # (n, 1), its objective
+    g: tf.Tensor  # (n, 100), its gradient
+    direction: tf.Tensor  # (n, 100), where to go from there
+    fraction: tf.Tensor  # (n, 1), of the direction
+    steps: tf.Tensor  # (n, 10, 100), the last changes of z
+    changes: tf.Tensor  # (n, 10, 100), and of the gradient with them
 
 
 def _lbfgs(settings, curvature):
@@ -50,8 +70,8 @@ def _lbfgs(settings, curvature):
         n = tf.shape(z)[0]
         wide, pairs = tf.cast(z, tf.float64), tf.zeros((n, MEMORY, z.shape[1]), tf.float64)
         nothing = tf.zeros_like(wide)
-        # the last accepted z, its objective and gradient, the direction from there, the fraction of it to go, the pairs
-        return wide, tf.fill([n, 1], np.float64(np.inf)), nothing, nothing, tf.ones([n, 1], tf.float64), pairs, pairs
+        infinite, whole = tf.fill([n, 1], np.float64(np.inf)), tf.ones([n, 1], tf.float64)
+        return Pairs(wide, infinite, nothing, nothing, whole, pairs, pairs)
 
     def step(memory, z, objective, gradient):
         x, of_x, g, direction, fraction, steps, changes = memory
@@ -73,7 +93,7 @@ def _lbfgs(settings, curvature):
         new *= tf.where(begins, factor, tf.minimum(np.float64(1), factor))
         direction = tf.where(accepted, new, direction)
         fraction = tf.where(accepted, np.float64(1), SHORTER * fraction)
-        memory = x, of_x, g, direction, fraction, steps, changes
+        memory = Pairs(x, of_x, g, direction, fraction, steps, changes)
         return memory, tf.cast(tf.clip_by_value(x + fraction * direction, -1, 1), tf.float32)
 
     return begin, step

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from contextual_gan.completion.folder import ROWS_PER_PAGE, page_names
+from contextual_gan.completion.record import ROWS_PER_PAGE, page_names
 from contextual_gan.completion.search import initialize
 from contextual_gan.files.images import enlarge, framed, grid, read_image, to_uint8, write_png
 from contextual_gan.joint import DIRECTIONS

@@ -1,21 +1,33 @@
-"""Completion: refined initialization, then gradient descent on z with the networks held fixed (section 4).
+"""Completion: the z whose G(z) has the known half, by refined initialization and descent with the networks held fixed.
 
     z* = argmin_z  KL(half of G(z) || known half) + lambda * -log D(G(z))
                    + edges * (1 - consistency of sketch and photo) + prior * mean(z^2)
 
-Edges and prior are ours, and 0 in the presets of others; the total loss that is reported is without the prior.
-The known half is the sketch when a photo is wanted and the photo when a sketch is wanted; the networks are the same.
+Of one sketch, as in the paper (Lu et al. 2018, section 3):
+
+    candidates = 30 random z                                              # refined initialization: `initialize`
+    z = the candidate whose G(z) has the sketch nearest to the given one by KL divergence
+    for each iteration:                                                   # the search: `descend`
+        loss = KL(sketch of G(z) || given sketch) + lambda * -log D(G(z))     # losses.py
+        remember z if its loss is the lowest so far
+        v = momentum * v - learning rate * (d loss / d z)                     # descent.py; or Nesterov's, or L-BFGS
+        z = clip(z + v, -1, 1)
+    the answer is the photo half of G(z) for the z of the lowest loss
+
+A photo is completed in the same way, with the halves exchanged. Edges, prior and the start from an encoder are ours,
+and off in the presets of others; the total loss that is reported is without the prior.
 """
 
 import hashlib
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from contextual_gan.completion import descent, losses
-from contextual_gan.completion.losses import directed_kl, distribution, grey_pixels
+from contextual_gan.completion import descent
+from contextual_gan.completion.losses import directed_kl, distribution, grey_pixels, objective
 from contextual_gan.config import PRESETS
 from contextual_gan.files.images import to_float
 from contextual_gan.joint import DIRECTIONS, SIZE
@@ -35,155 +47,6 @@ class Completion:
     total: np.ndarray  # (n, K, iterations + 1): contextual + lambda * perceptual + edges * (1 - consistency)
 
 
-def draw_candidates(known, n_init, seed):
-    """Random z for each known half: (n, 64, 64, 3) float32 -> (n, n_init, 100) float32 from U(-1, 1).
-
-    They are a function of the seed and of the pixels, so that neither the batch nor the order matters.
-    """
-    z = np.empty((len(known), n_init, LATENT), np.float32)
-    for i, image in enumerate(known):
-        content = hashlib.sha256(np.ascontiguousarray(image).tobytes()).digest()
-        z[i] = np.random.default_rng([seed, *np.frombuffer(content, "<u4")]).uniform(-1, 1, z.shape[1:])
-    return z
-
-
-def _checked(known):
-    """Known halves as float32 in [-1, 1]. Raises ValueError."""
-    known = np.asarray(known)
-    known = to_float(known) if known.dtype == np.uint8 else known.astype(np.float32)
-    if known.shape[1:] != (SIZE, SIZE, 3) or not np.all(np.abs(known) <= 1):
-        raise ValueError(f"known halves are (n, {SIZE}, {SIZE}, 3), uint8 or float in [-1, 1]; got {known.shape}")
-    return known
-
-
-def initialize(
-    generator,
-    known,
-    *,
-    direction="photo",
-    n_init=30,
-    kl="input-generated",
-    epsilon=1e-8,
-    seed=0,
-    batch_size=64,
-    encoder=None,
-    spread=0.0,
-):
-    """Refined initialization: draw `n_init` z for each known half and rate them by KL divergence.
-
-    `known`: (n, 64, 64, 3), uint8 or float in [-1, 1]. With an encoder, the first z is what it gives, and the others
-    are `spread` times a random z away from it. Returns z (n, n_init, 100) in the order drawn, and the divergences
-    (n, n_init); the start of the search is the z of the lowest.
-    """
-    known = _checked(known)
-    z = draw_candidates(known, n_init, seed)
-    if encoder is not None:
-        z[:, 0] = 0
-        z = np.clip(encode(encoder.network, known, batch_size)[:, None] + np.float32(spread) * z, -1, 1)
-    divergences = np.empty(z.shape[:2], np.float32)
-    rate = _compiled_rating(generator, direction, kl, epsilon)
-    owner = np.repeat(np.arange(len(known)), n_init)
-    for rows in groups(len(owner), 4 * batch_size):  # more fit than in the search: no gradients are kept
-        rated = rate(padded(z.reshape(-1, LATENT)[rows]), padded(known[owner[rows]]))
-        divergences.reshape(-1)[rows] = rated[: rows.stop - rows.start]
-    return z, divergences
-
-
-@lru_cache(maxsize=8)
-def _compiled_rating(generator, direction, kl, epsilon):
-    known = tf.TensorSpec((None, SIZE, SIZE, 3))
-
-    @tf.function(input_signature=[tf.TensorSpec((None, LATENT)), known], autograph=False)
-    def rate(z, known):
-        generated = generate_half(generator, z, DIRECTIONS[direction])
-        return directed_kl(kl, distribution(known, epsilon), distribution(generated, epsilon))
-
-    return rate
-
-
-# --- the search -------------------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=8)
-def _compiled_search(generator, discriminator, direction, settings, encoder=None):
-    prepare = losses.objective(generator, discriminator, direction, settings)
-    known = tf.TensorSpec((None, SIZE * SIZE), tf.float64)
-    return compiled(prepare, known, settings, encoder and encoder.curvature)
-
-
-def compiled(prepare, known, settings, curvature=None):
-    """The loop over iterations as one TensorFlow graph, for `descend`: (state, known, steps) -> (state, losses).
-
-    prepare() -> losses, called once before the loop, for what all iterations share. losses(z, known): three (n,)
-    float64 of each row alone: what is descended, what is reported beside the total, and the total, by which the best z
-    is kept. known: the tf.TensorSpec of the known halves, (None, ...). curvature: see `descent.rule`.
-    """
-    _, step = descent.rule(settings, curvature)
-    state = begin(np.zeros((1, LATENT), np.float32), settings)
-    state = tf.nest.map_structure(lambda tensor: tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype), state)
-
-    # traced once for all batch sizes; AutoGraph would take longer to translate it than a search takes
-    @tf.function(input_signature=[state, known, tf.TensorSpec((), tf.int32)], autograph=False)
-    def advance(state, known, steps):
-        losses = prepare()
-
-        def iteration(i, state, history):
-            z, memory, best_z, best_total, alive = state
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(z)
-                objective, reported, total = losses(z, known)
-            gradient = tape.gradient(objective, z)  # of the sum over the batch: each z sees its own loss only
-            alive &= tf.math.is_finite(total) & tf.reduce_all(tf.math.is_finite(gradient), axis=1)
-            better = alive & (total < best_total)
-            best_z = tf.where(better[:, None], z, best_z)
-            best_total = tf.where(better, total, best_total)
-            values = tf.where(alive[:, None], tf.stack([reported, total], axis=1), tf.constant(np.nan, tf.float64))
-            memory, new_z = step(memory, z, objective, gradient)
-            z = tf.where(alive[:, None], new_z, z)
-            return i + 1, (z, memory, best_z, best_total, alive), history.write(i, values)
-
-        begins = tf.constant(0), state, tf.TensorArray(tf.float64, steps)
-        _, state, history = tf.while_loop(lambda i, *_: i < steps, iteration, begins)
-        return state, history.stack()
-
-    return advance
-
-
-def begin(z, settings):
-    """The state of a search from z (n, 100): z, the memory of the rule, the best z, its total, which rows go on."""
-    z = tf.constant(z)
-    memory = descent.rule(settings)[0](z)
-    return z, memory, z, tf.fill([len(z)], np.float64(np.inf)), tf.fill([len(z)], True)
-
-
-def descend(advance, known, z, settings, progress=None):
-    """Descend from `z` (n, 100) in one batch, `padded`, with `advance` of `compiled`; known: what its losses are given.
-
-    Returns the best z (n, 100), reported and total losses (n, iterations + 1). A row whose loss or gradient becomes
-    non-finite stops there, its later losses are NaN. `progress(evaluations, reported)` is called after each chunk of
-    iterations with the evaluations done in it and the median loss; there are n * (iterations + 1) in all.
-    """
-    n, z, known = len(z), padded(z), padded(known)
-    chunk = max(1, 128 // len(z))  # about as long for every batch size: a second or two on two cores
-    state = begin(z, settings)
-    history = []
-    for first in range(0, settings.iterations + 1, chunk):  # the last evaluation rates the last z
-        steps = min(chunk, settings.iterations + 1 - first)
-        state, losses = advance(state, known, tf.constant(steps))
-        history.append(losses.numpy())
-        if progress:
-            latest = history[-1][-1, :n, 0]
-            progress(n * steps, float(np.median(latest[np.isfinite(latest)] if np.isfinite(latest).any() else latest)))
-    reported, total = np.concatenate(history)[:, :n].transpose(2, 1, 0)
-    return state[2].numpy()[:n], reported, total
-
-
-def search(generator, discriminator, known, z, *, direction, settings, encoder=None, progress=None):
-    """Descend from `z` (n, 100) to the loss of n known halves (n, 64, 64, 3) in [-1, 1]: as `descend`."""
-    advance = _compiled_search(generator, discriminator, direction, settings, encoder)
-    return descend(advance, grey_pixels(known, settings.epsilon), z, settings, progress)
-
-
 def complete(
     generator,
     discriminator,
@@ -201,7 +64,7 @@ def complete(
     """Complete known halves: sketches to joints with photos, or with `direction="sketch"` the other way.
 
     known: (n, 64, 64, 3) uint8, or float32 in [-1, 1]: the half that `direction` does not ask for.
-    encoder: of `checkpoints.load_encoder`, for settings that start from it, as those of "fast" and "edges" do.
+    encoder: of `weights.load_encoder`, for settings that start from it, as those of "fast" and "edges" do.
     preset: "readme", "coauthor", "fast" or "edges"; `numbers` override its fields, which are those of `config.Search`.
     samples: K results for each, from the K best of the n_init initializations.
     batch_size: rows searched at once, rounded down to a power of two. Results do not depend on it, on the order or on
@@ -251,3 +114,168 @@ def complete(
     rank = np.argsort(np.fmin.reduce(total, axis=2), axis=1, kind="stable")[..., None]
     best, initial, contextual, total = (np.take_along_axis(x, rank, axis=1) for x in (best, initial, contextual, total))
     return Completion(generate(generator, best), generate(generator, initial), best, initial, contextual, total)
+
+
+def _checked(known):
+    """Known halves as float32 in [-1, 1]. Raises ValueError."""
+    known = np.asarray(known)
+    known = to_float(known) if known.dtype == np.uint8 else known.astype(np.float32)
+    if known.shape[1:] != (SIZE, SIZE, 3) or not np.all(np.abs(known) <= 1):
+        raise ValueError(f"known halves are (n, {SIZE}, {SIZE}, 3), uint8 or float in [-1, 1]; got {known.shape}")
+    return known
+
+
+# --- refined initialization -------------------------------------------------------------------------------------------
+
+
+def initialize(
+    generator,
+    known,
+    *,
+    direction="photo",
+    n_init=30,
+    kl="input-generated",
+    epsilon=1e-8,
+    seed=0,
+    batch_size=64,
+    encoder=None,
+    spread=0.0,
+):
+    """Refined initialization: draw `n_init` z for each known half and rate them by KL divergence.
+
+    `known`: (n, 64, 64, 3), uint8 or float in [-1, 1]. With an encoder, the first z is what it gives, and the others
+    are `spread` times a random z away from it. Returns z (n, n_init, 100) in the order drawn, and the divergences
+    (n, n_init); the start of the search is the z of the lowest.
+    """
+    known = _checked(known)
+    z = draw_candidates(known, n_init, seed)
+    if encoder is not None:
+        z[:, 0] = 0
+        z = np.clip(encode(encoder.network, known, batch_size)[:, None] + np.float32(spread) * z, -1, 1)
+    divergences = np.empty(z.shape[:2], np.float32)
+    rate = _compiled_rating(generator, direction, kl, epsilon)
+    owner = np.repeat(np.arange(len(known)), n_init)
+    for rows in groups(len(owner), 4 * batch_size):  # more fit than in the search: no gradients are kept
+        rated = rate(padded(z.reshape(-1, LATENT)[rows]), padded(known[owner[rows]]))
+        divergences.reshape(-1)[rows] = rated[: rows.stop - rows.start]
+    return z, divergences
+
+
+def draw_candidates(known, n_init, seed):
+    """Random z for each known half: (n, 64, 64, 3) float32 -> (n, n_init, 100) float32 from U(-1, 1).
+
+    They are a function of the seed and of the pixels, so that neither the batch nor the order matters.
+    """
+    z = np.empty((len(known), n_init, LATENT), np.float32)
+    for i, image in enumerate(known):
+        content = hashlib.sha256(np.ascontiguousarray(image).tobytes()).digest()
+        z[i] = np.random.default_rng([seed, *np.frombuffer(content, "<u4")]).uniform(-1, 1, z.shape[1:])
+    return z
+
+
+@lru_cache(maxsize=8)
+def _compiled_rating(generator, direction, kl, epsilon):
+    known = tf.TensorSpec((None, SIZE, SIZE, 3))
+
+    @tf.function(input_signature=[tf.TensorSpec((None, LATENT)), known], autograph=False)
+    def rate(z, known):
+        generated = generate_half(generator, z, DIRECTIONS[direction])
+        return directed_kl(kl, distribution(known, epsilon), distribution(generated, epsilon))
+
+    return rate
+
+
+# --- the search -------------------------------------------------------------------------------------------------------
+
+
+def search(generator, discriminator, known, z, *, direction, settings, encoder=None, progress=None):
+    """Descend from `z` (n, 100) to the loss of n known halves (n, 64, 64, 3) in [-1, 1]: as `descend`."""
+    advance = _compiled_search(generator, discriminator, direction, settings, encoder)
+    return descend(advance, grey_pixels(known, settings.epsilon), z, settings, progress)
+
+
+@lru_cache(maxsize=8)
+def _compiled_search(generator, discriminator, direction, settings, encoder=None):
+    prepare = objective(generator, discriminator, direction, settings)
+    known = tf.TensorSpec((None, SIZE * SIZE), tf.float64)
+    return compiled(prepare, known, settings, encoder and encoder.curvature)
+
+
+def descend(advance, known, z, settings, progress=None):
+    """Descend from `z` (n, 100) in one batch, `padded`, with `advance` of `compiled`; known: what its losses are given.
+
+    Returns the best z (n, 100), reported and total losses (n, iterations + 1). A row whose loss or gradient becomes
+    non-finite stops there, its later losses are NaN. `progress(evaluations, reported)` is called after each chunk of
+    iterations with the evaluations done in it and the median loss; there are n * (iterations + 1) in all.
+    """
+    n, z, known = len(z), padded(z), padded(known)
+    chunk = max(1, 128 // len(z))  # about as long for every batch size: a second or two on two cores
+    state = begin(z, settings)
+    history = []
+    for first in range(0, settings.iterations + 1, chunk):  # the last evaluation rates the last z
+        steps = min(chunk, settings.iterations + 1 - first)
+        state, losses = advance(state, known, tf.constant(steps))
+        history.append(losses.numpy())
+        if progress:
+            latest = history[-1][-1, :n, 0]
+            progress(n * steps, float(np.median(latest[np.isfinite(latest)] if np.isfinite(latest).any() else latest)))
+    reported, total = np.concatenate(history)[:, :n].transpose(2, 1, 0)
+    return state.best_z.numpy()[:n], reported, total
+
+
+class State(NamedTuple):
+    """Where the searches of a batch are between two iterations."""
+
+    z: tf.Tensor  # (n, 100) float32
+    memory: NamedTuple  # of the rule, see descent.py
+    best_z: tf.Tensor  # (n, 100), the z of the lowest total loss so far
+    best_total: tf.Tensor  # (n,) float64, that loss
+    alive: tf.Tensor  # (n,) bool, false once a loss or gradient was not finite
+
+
+def begin(z, settings):
+    """The `State` of searches from z (n, 100)."""
+    z = tf.constant(z)
+    return State(z, descent.rule(settings)[0](z), z, tf.fill([len(z)], np.float64(np.inf)), tf.fill([len(z)], True))
+
+
+def compiled(prepare, known, settings, curvature=None):
+    """The loop over iterations as one TensorFlow graph: (`State`, known, steps) -> (`State`, losses (steps, n, 2)).
+
+    prepare() -> losses: called once before the loop, for what all iterations share.
+    losses(z, known): three (n,) float64, of each row alone: what is descended, what is reported beside the total, and
+    the total, by which the best z is kept.
+    known: the tf.TensorSpec of what losses are given of the known halves, (None, ...). curvature: see `descent.rule`.
+    """
+    _, step = descent.rule(settings, curvature)
+    state = begin(np.zeros((1, LATENT), np.float32), settings)
+    state = tf.nest.map_structure(lambda tensor: tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype), state)
+
+    # traced once for all batch sizes; AutoGraph would take longer to translate it than a search takes
+    @tf.function(input_signature=[state, known, tf.TensorSpec((), tf.int32)], autograph=False)
+    def advance(state, known, steps):
+        losses = prepare()
+
+        def iteration(i, state, history):
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(state.z)
+                descended, reported, total = losses(state.z, known)
+            gradient = tape.gradient(descended, state.z)  # of the sum over the batch: each z sees its own loss only
+            alive = state.alive & tf.math.is_finite(total) & tf.reduce_all(tf.math.is_finite(gradient), axis=1)
+            better = alive & (total < state.best_total)
+            values = tf.where(alive[:, None], tf.stack([reported, total], axis=1), tf.constant(np.nan, tf.float64))
+            memory, z = step(state.memory, state.z, descended, gradient)
+            state = State(
+                z=tf.where(alive[:, None], z, state.z),
+                memory=memory,
+                best_z=tf.where(better[:, None], state.z, state.best_z),
+                best_total=tf.where(better, total, state.best_total),
+                alive=alive,
+            )
+            return i + 1, state, history.write(i, values)
+
+        begins = tf.constant(0), state, tf.TensorArray(tf.float64, steps)
+        _, state, history = tf.while_loop(lambda i, *_: i < steps, iteration, begins)
+        return state, history.stack()
+
+    return advance

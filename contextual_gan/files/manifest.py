@@ -38,10 +38,10 @@ class Manifest:
             found, entries = _read(path, complete=path.name == MANIFEST)
             if found is None:
                 continue
-            differences = _differences(found, parameters)
-            if differences and not overwrite:
+            others = differences(found, parameters)
+            if others and not overwrite:
                 raise ValueError(
-                    f"{self.out} was made with other parameters ({differences}); --overwrite starts anew, "
+                    f"{self.out} was made with other parameters ({others}); --overwrite starts anew, "
                     "or give another output folder"
                 )
             self.is_unknown = False
@@ -224,5 +224,6 @@ def is_safe(name):
         return False
 
 
-def _differences(old, new):
+def differences(old, new):
+    """The entries of two dicts that differ, in words: "lr: 0.1 there, 0.2 now"; "" if there are none."""
     return ", ".join(f"{k}: {old.get(k)} there, {new.get(k)} now" for k in {**new, **old} if old.get(k) != new.get(k))
