@@ -1,4 +1,4 @@
-"""What all commands have in common: one-line errors, exit statuses, shared flags (section 7 of the specification).
+"""What all commands have in common: one-line errors, exit statuses, shared flags.
 
 Exit status: 0 done; 1 done in part, or the machine failed; 2 the user's mistake, nothing written. Nothing heavy is
 imported here, so that `--help` and usage errors answer at once.

@@ -81,7 +81,7 @@ def _shown(value):
 
 @dataclass(frozen=True)
 class Search:
-    """The numbers of refined initialization and of the search for z (section 4). Raises ValueError out of range."""
+    """The numbers of refined initialization and of the search for z. Raises ValueError out of range."""
 
     n_init: int = setting(30, "N: candidates that refined initialization chooses from", low=1, high=10**6)
     lambda_: float = setting(0.01, "weight of the perceptual loss", low=0, high=1e6)
@@ -132,7 +132,7 @@ DEFAULT_PRESET = "edges"
 
 @dataclass(frozen=True)
 class Data:
-    """How photos become joint images (section 5): `data:` in a configuration. Raises ValueError for a bad value."""
+    """How photos become joint images: `data:` in a configuration. Raises ValueError for a bad value."""
 
     crop: str = setting(
         "align",
@@ -159,7 +159,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Train:
-    """How networks are trained (section 3): `train:` in a configuration. Raises ValueError for a bad value."""
+    """How networks are trained: `train:` in a configuration. Raises ValueError for a bad value."""
 
     width: int = setting(64, "feature maps of the widest layers: gf and df", low=1, high=1024)
     batch_size: int = setting(64, "joint images per step, on all devices together", low=2, high=2**16)

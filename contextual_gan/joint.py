@@ -1,4 +1,4 @@
-"""The joint image: the sketch on the left half, the photo of the same face on the right half (section 1).
+"""The joint image: the sketch on the left half, the photo of the same face on the right half.
 
 All functions take one image or any batch of them: (..., 64, 128, 3) joints and (..., 64, 64, 3) halves, NumPy arrays of
 any dtype; `split` and `half` also take TensorFlow tensors.

@@ -1,4 +1,4 @@
-"""The rules by which the search moves z: momentum and Nesterov's (section 4), and limited-memory BFGS.
+"""The rules by which the search moves z: momentum and Nesterov's, and limited-memory BFGS.
 
 Each is a pair of functions: begin(z) -> memory, and step(memory, z, objective, gradient) -> (memory, next z), where the
 objective (n,) and its gradient (n, 100) are those at z (n, 100). The memory is a NamedTuple of tensors (n, ...). Rows

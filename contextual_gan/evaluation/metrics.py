@@ -1,4 +1,4 @@
-"""What evaluation measures: SSIM, PSNR, sketch consistency, and the bootstrap interval of a mean (section 8).
+"""What evaluation measures: SSIM, PSNR, sketch consistency, and the bootstrap interval of a mean.
 
 Images are uint8 batches, (n, H, W, 3) RGB; each metric returns (n,) float64, one value per image, which depends on
 that image alone. Only the half that was to be made is compared: a joint also holds the copied other half.
@@ -6,11 +6,11 @@ that image alone. Only the half that was to be made is compared: a joint also ho
 
 import cv2
 import numpy as np
+from skimage.metrics import structural_similarity
 
 from contextual_gan.preparation.sketches import INK_SIGMA, xdog
 
-WINDOW, SIGMA = 11, 1.5  # pixels: the Gaussian window of Wang 2004
-K1, K2 = 0.01, 0.03
+WINDOW = 11  # pixels: the Gaussian window of Wang 2004
 LEVELS = 255.0  # the data range
 
 
@@ -25,24 +25,9 @@ def ssim(images, truths):
     height, width = images.shape[1:3]
     if min(height, width) < WINDOW:
         raise ValueError(f"SSIM needs images of at least {WINDOW} x {WINDOW} pixels, got {width} x {height}")
+    wang = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": LEVELS}
     pairs = zip(images.astype(np.float64), truths.astype(np.float64), strict=True)
-    return np.array([_similarity(x, y).mean() for x, y in pairs])
-
-
-def _similarity(x, y):
-    """The SSIM map of two (H, W, 3) images in float64; one pair at a time stays in the cache."""
-    c1, c2 = (K1 * LEVELS) ** 2, (K2 * LEVELS) ** 2
-    mean_x, mean_y = _window(x), _window(y)
-    variances = _window(x * x) - mean_x * mean_x + _window(y * y) - mean_y * mean_y
-    covariance = _window(x * y) - mean_x * mean_y
-    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    return similarity / ((mean_x * mean_x + mean_y * mean_y + c1) * (variances + c2))
-
-
-def _window(x):
-    """The weighted mean of each window that lies inside the image: (H, W, 3) -> (H - 10, W - 10, 3)."""
-    border = WINDOW // 2
-    return cv2.GaussianBlur(x, (WINDOW, WINDOW), SIGMA)[border:-border, border:-border]
+    return np.array([structural_similarity(x, y, channel_axis=-1, **wang) for x, y in pairs])
 
 
 def psnr(images, truths):

@@ -1,7 +1,7 @@
 """The only place that opens, checks and writes an image file; also uint8 <-> [-1, 1], and grids to look at.
 
 Image files come from strangers: they may be cut, bombs, pipes, or not images. Every one of them either becomes an
-array or raises `ImageError` with one line that says why (section 7 of the specification).
+array or raises `ImageError` with one line that says why.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""The DCGAN over joint images: generator and discriminator (section 2 of the specification).
+"""The DCGAN over joint images: generator and discriminator.
 
 The layers, widths and initialisers are those of DCGAN-tensorflow, for images of 64 rows and 128 columns.
 """
@@ -78,7 +78,7 @@ def generator_loss(logits):
     return tf.nn.softplus(-logits)
 
 
-# --- one training step (section 3) ------------------------------------------------------------------------------------
+# --- one training step ------------------------------------------------------------------------------------------------
 
 
 class DCGAN(tf.Module):

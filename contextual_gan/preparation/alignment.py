@@ -1,4 +1,4 @@
-"""Cut faces out of photos in one framing, brow to chin: OpenFace's alignment (section 5 of the specification).
+"""Cut faces out of photos in one framing, brow to chin: OpenFace's alignment.
 
 dlib's HOG detector finds the face, its landmark predictor the points of it, and the affine map that takes three of
 them to fixed places in a square warps the photo. Sets that come with annotated points or boxes need no dlib.
@@ -50,7 +50,6 @@ LANDMARKS = {
         ),
     },
 }
-MULTIPLE = ("largest", "skip")
 MODELS = "face_recognition_models"  # a package; importing it fails without setuptools, so that it is only looked up
 MODEL_FILE = "models/shape_predictor_68_face_landmarks.dat"
 CELEBA_SHAPE = (218, 178)  # of the photos that list_landmarks_align_celeba.txt annotates

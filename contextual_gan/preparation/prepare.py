@@ -1,4 +1,4 @@
-"""Photos -> joint images: all steps of the data pipeline on one photo in memory (section 5 of the specification)."""
+"""Photos -> joint images: all steps of the data pipeline on one photo in memory."""
 
 import gc
 import hashlib

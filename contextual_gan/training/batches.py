@@ -1,4 +1,4 @@
-"""The joints of a folder as the batches that networks are trained on (sections 3 and 5 of the specification).
+"""The joints of a folder as the batches that networks are trained on.
 
 Which images a batch holds, and which of them are mirrored, is a function of (seed, step): a run that continues at any
 step sees the very batches that it would have seen, whatever the number of threads.

@@ -1,4 +1,4 @@
-"""Train a contextual GAN: what the loop of training.py needs to know of the DCGAN (section 3)."""
+"""Train a contextual GAN: what loop.py needs to know of the DCGAN."""
 
 import json
 from pathlib import Path
