@@ -60,7 +60,8 @@ def xdog(photo, *, form="tanh", sigma=0.8, k=1.6, tau=0.98, eps=0.0, phi=200.0):
 
     photo: (H, W, 3) uint8 RGB. Returns (H, W, 3) uint8 with equal channels, dark strokes on white.
     With grey in [0, 1] and D = G(sigma) - tau G(k sigma), blurs of the grey, the sketch is, by `form`,
-    tanh: 0.5 + 0.5 tanh(phi (D - eps)). The defaults fit it to sketches made by a co-author of the paper. Even areas are white where the photo is light, up to middle grey where it is black.
+    tanh: 0.5 + 0.5 tanh(phi (D - eps)). The defaults fit it to sketches made by a co-author of the paper.
+    Even areas are white where the photo is light, up to middle grey where it is black.
     textbook: 1 if D >= eps, else 1 + tanh(phi (D - eps)), from Winnemöller, Kyprianidis, Olsen, "XDoG: An eXtended
     difference-of-Gaussians compendium", Computers & Graphics 36 (2012). Their sharpened form, (1 + p) G(sigma) -
     p G(k sigma) with eps' and phi', is the same with tau = p / (1 + p), eps = eps' / (1 + p), phi = (1 + p) phi'.
