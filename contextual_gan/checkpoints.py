@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -17,6 +18,7 @@ from contextual_gan.images import replace_file
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 CHECKPOINT = re.compile(r"step-(\d{6,})")
+WEIGHTS, STATE = "weights.safetensors", "state.safetensors"  # of a folder: average of G and D; G itself and P
 HASHES = "sha256.json"  # in a checkpoint: {file: SHA-256}
 
 
@@ -156,6 +158,38 @@ def load_networks(weights):
     from contextual_gan.dcgan_training import load_run  # late: it needs this module
 
     return load_run(weights)
+
+
+def is_single(weights):
+    """Whether a name or path is of one file of weights, not of a folder."""
+    return str(weights) in published() or str(weights).endswith(".safetensors")
+
+
+def is_run(weights):
+    """Whether a path is of a run folder, or should be: of a folder without `WEIGHTS`."""
+    return Path(weights).is_dir() and not (Path(weights) / WEIGHTS).is_file()
+
+
+def load_state(weights):
+    """The networks of weights that are no run, with the attributes of `dcgan.DCGAN`, as wide as they were.
+
+    weights: a published name, a file, or a folder with `WEIGHTS`. If `STATE` lies beside that, its G is the `generator`
+    and that of `WEIGHTS` its `average`; otherwise, there is no `average` and no `pair_discriminator`: None.
+    Raises `WeightsError`.
+    """
+    from contextual_gan import dcgan  # late: what only looks for a file needs no TensorFlow
+
+    path = Path(weights) / WEIGHTS if Path(weights).is_dir() else Path(weights)
+    generator, discriminator = load_networks(path if Path(weights).is_dir() else weights)
+    beside, average, pair = path.with_name(STATE), None, None
+    if path.name == WEIGHTS and beside.is_file():
+        tensors, average = _read(beside), generator
+        generator = dcgan.generator(discriminator.get_layer("conv0").filters)
+        bias = tensors.get("pair/conv0.bias")
+        pair = dcgan.pair_discriminator(bias.size if bias is not None and 0 < bias.size <= 1024 else 64)
+        _assign(beside, tensors, generator, pair)
+    names = {"generator": generator, "average": average, "discriminator": discriminator, "pair_discriminator": pair}
+    return SimpleNamespace(**names)
 
 
 # --- encoders, each of which belongs to one generator -----------------------------------------------------------------

@@ -47,5 +47,7 @@ def train_on_joints(run, files, shown, *, steps, strategy, resume=False, show=la
         )
         joints = data.read_joints(shown)
         pictures = networks.pictures_function(model, settings, joints, lambda line: training.warn(run, line))
-        update = networks.update_function(model, settings, strategy)
-        return start, training.train(run, model, update, batches, start=start, steps=steps, pictures=pictures)
+        judge = networks.judge_function(model, settings, files, run.stats(), lambda line: training.warn(run, line))
+        update = networks.update_function(model, settings, strategy, steps)
+        asked = {"pictures": pictures, "judge": judge}
+        return start, training.train(run, model, update, batches, start=start, steps=steps, **asked)

@@ -33,8 +33,11 @@ def start_from(model, settings):
         raise checkpoints.WeightsError(reason) from error
 
 
-def update_function(model, settings, strategy):
-    """update(batch, step) -> {name: scalar tensor} for `training.train`. strategy: that the model was made with."""
+def update_function(model, settings, strategy, steps=None):
+    """update(batch, step) -> {name: scalar tensor} for `training.train`. strategy: that the model was made with.
+
+    steps: of the whole run, on which nothing depends here.
+    """
     shapes = pix2pix.noise_shapes(model.generator)
 
     def on_replica(batch, step):
@@ -49,6 +52,11 @@ def update_function(model, settings, strategy):
         return pix2pix.train_step(model, joints, noise, **options)
 
     return distribution.update_function(on_replica, strategy)
+
+
+def judge_function(model, settings, files, lines, warn):
+    """judge(step) for `training.train`: there is nothing to judge beside the losses."""
+    return lambda step: {}
 
 
 def pictures_function(model, settings, joints, warn):

@@ -142,6 +142,9 @@ class NoRunFolder(RunFolder):
     def begin(self, step):
         pass
 
+    def stats(self):
+        return []
+
     def log(self, line):
         pass
 
@@ -158,7 +161,7 @@ class NoRunFolder(RunFolder):
         return 0
 
 
-def train(run, state, update, batches, *, start, steps, pictures):
+def train(run, state, update, batches, *, start, steps, pictures, judge=lambda step: {}):
     """Train from step `start` to `steps` -> the number of steps done, fewer if SIGINT or SIGTERM asked to stop.
 
     run: a `RunFolder`, whose settings say what is done how often. state: tf.Module with all that changes, saved every
@@ -185,6 +188,8 @@ def train(run, state, update, batches, *, start, steps, pictures):
                 finite, note = done, _status(values)
             if logs:
                 rate = (done - counted) * size / (time.monotonic() - since)
+                values |= judge(done)
+                note = _status(values)
                 run.record({"step": done, "images": done * size, **values, "images/s": round(rate, 2)})
                 run.log(f"step {done}: {note}, {rate:.1f} images/s")
                 _warn_of_saturation(run, values, done)
