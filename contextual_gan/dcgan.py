@@ -6,10 +6,11 @@ The layers, widths and initialisers are those of DCGAN-tensorflow, for images of
 from contextlib import contextmanager
 
 import tensorflow as tf
-from keras import Input, Model, config, initializers, layers, optimizers
+from keras import Input, Model, config, initializers, layers
 
 from contextual_gan.edges import consistency, grey
 from contextual_gan.joint import SIZE, half
+from contextual_gan.kernels import Adam, Conv2D, Conv2DTranspose
 
 LATENT = 100  # length of z, drawn from U(-1, 1)
 
@@ -57,10 +58,10 @@ def generator(width=64):
     x = layers.Reshape((4, 8, 8 * width), name="map")(x)
     x = layers.ReLU(name="relu0")(_batch_norm("bn0")(x))
     for i, channels in enumerate((4 * width, 2 * width, width), start=1):
-        x = layers.Conv2DTranspose(channels, 5, 2, "same", kernel_initializer=_normal(), name=f"up{i}")(x)
+        x = Conv2DTranspose(channels, 5, 2, "same", kernel_initializer=_normal(), name=f"up{i}")(x)
         x = layers.ReLU(name=f"relu{i}")(_batch_norm(f"bn{i}")(x))
     last = {"activation": "tanh", "dtype": _full_precision()}
-    x = layers.Conv2DTranspose(3, 5, 2, "same", kernel_initializer=_normal(), **last, name="up4")(x)
+    x = Conv2DTranspose(3, 5, 2, "same", kernel_initializer=_normal(), **last, name="up4")(x)
     return Model(z, x, name="generator")
 
 
@@ -83,10 +84,10 @@ def pair_discriminator(width=64):
 
 
 def _judge(images, width, name):
-    x = layers.Conv2D(width, 5, 2, "same", kernel_initializer=_truncated(), name="conv0")(images)
+    x = Conv2D(width, 5, 2, "same", kernel_initializer=_truncated(), name="conv0")(images)
     x = layers.LeakyReLU(0.2, name="lrelu0")(x)
     for i, channels in enumerate((2 * width, 4 * width, 8 * width), start=1):
-        x = layers.Conv2D(channels, 5, 2, "same", kernel_initializer=_truncated(), name=f"conv{i}")(x)
+        x = Conv2D(channels, 5, 2, "same", kernel_initializer=_truncated(), name=f"conv{i}")(x)
         x = layers.LeakyReLU(0.2, name=f"lrelu{i}")(_batch_norm(f"bn{i}")(x))
     x = layers.Flatten(name="flat")(x)
     logit = layers.Dense(1, kernel_initializer=_normal(), dtype=_full_precision(), name="dense")(x)
@@ -128,22 +129,6 @@ def computing_in(precision):
         yield
     finally:
         config.set_dtype_policy(before)
-
-
-class Adam(optimizers.Adam):
-    """Keras's optimizer, its formula computed by one kernel of TensorFlow, in all threads, instead of a dozen."""
-
-    def update_step(self, gradient, variable, learning_rate):
-        index, step = self._get_variable_index(variable), tf.cast(self.iterations + 1, tf.float32)
-        slots = [slot.value for slot in (variable, self._momentums[index], self._velocities[index])]
-        tf.raw_ops.ResourceApplyAdam(
-            **dict(zip(("var", "m", "v"), [slot.handle for slot in slots], strict=True)),
-            **{"beta1": self.beta_1, "beta1_power": self.beta_1**step},
-            **{"beta2": self.beta_2, "beta2_power": self.beta_2**step},
-            lr=tf.cast(learning_rate, tf.float32),
-            epsilon=self.epsilon,
-            grad=tf.cast(gradient, tf.float32),
-        )
 
 
 class DCGAN(tf.Module):
