@@ -164,9 +164,21 @@ class Train:
     width: int = setting(64, "feature maps of the widest layers: gf and df", low=1, high=1024)
     batch_size: int = setting(64, "joint images per step, on all devices together", low=2, high=2**16)
     epochs: float = setting(50.0, "passes over the training set", low=0, high=1e6)
-    lr: float = setting(2e-4, "learning rate of both Adam optimizers", low=0, high=10)
+    lr: float = setting(2e-4, "learning rate of all Adam optimizers", low=0, high=10)
+    lr_decay: float = setting(0.0, "last share of the steps, in which the learning rate falls to 0", low=0, high=1)
     beta_1: float = setting(0.5, "decay of Adam's mean of gradients", low=0, high=0.9999)
     g_updates: int = setting(2, "updates of G per update of D", low=1, high=100)
+    pairs: float = setting(0.0, "weight of the pair discriminator in the loss of G; 0: there is none", low=0, high=1e6)
+    mismatched: float = setting(
+        0.5,
+        "share of its false pairs that are a sketch beside the photo of another; the rest is generated",
+        low=0,
+        high=1,
+    )
+    pair_width: int = setting(64, "feature maps of its first convolution", low=1, high=1024)
+    edges: float = setting(
+        0.0, "weight of 1 - consistency of the two halves of G in its loss, of XDoG sketches", low=0, high=1e6
+    )
     ema: float = setting(0.999, "decay of the moving average of G, warmed up; 0: none", low=0, high=1)
     precision: str = setting(
         "float32",
@@ -175,7 +187,9 @@ class Train:
     )
     flip: bool = setting(True, "mirror half of the joint images, each half in its place")
     seed: int = setting(0, "of the first weights, the order of images, the flips and z", low=0, high=2**63 - 1)
-    init_from: str | None = setting(None, "weights to start from: a published name, a file or a run; null: none")
+    init_from: str | None = setting(
+        None, "weights to start from: a published name or a file; or a run, to go on with all its networks; null: none"
+    )
     log_every: int = setting(20, "steps between lines of stats.jsonl", low=1, high=10**9)
     sample_every: int = setting(500, "steps between pictures in samples/", low=1, high=10**9)
     save_every: int = setting(250, "steps between checkpoints", low=1, high=10**9)

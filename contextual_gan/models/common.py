@@ -49,11 +49,15 @@ def computing_in(precision):
         config.set_dtype_policy(before)
 
 
-def apply_gradients(tape, loss, network, optimizer):
-    """One step of the optimizer -> the norm of the gradient, which is that of all devices together."""
+def apply_gradients(tape, loss, network, optimizer, lr=None):
+    """One step of the optimizer -> the norm of the gradient, which is that of all devices together.
+
+    lr: learning rate; None: the optimizer's.
+    """
+    lr = optimizer.learning_rate if lr is None else lr
     gradients = over_devices("SUM", tape.gradient(loss, network.trainable_variables))
     for gradient, variable in zip(gradients, network.trainable_variables, strict=True):
-        optimizer.update_step(gradient, variable, optimizer.learning_rate)  # apply() would sum them once more
+        optimizer.update_step(gradient, variable, lr)  # apply() would sum them once more
     optimizer.iterations.assign_add(1)
     return tf.linalg.global_norm(gradients)
 

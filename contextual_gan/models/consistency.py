@@ -7,6 +7,7 @@ import tensorflow as tf
 from contextual_gan.joint import SIZE
 from contextual_gan.preparation.sketches import INK_SIGMA, parameters_of
 
+GREY = (0.299, 0.587, 0.114)  # of OpenCV, whose grey the filters draw from
 XDOG = parameters_of("xdog")  # of its function, which drew the sketches that the networks were trained with
 
 
@@ -15,9 +16,19 @@ def consistency(sketches, photos):
 
     The edges are those that `sketches.xdog` draws, but not rounded to levels. 0 where one of the two is blank.
     """
-    a, b = _ink(sketches), _ink(_xdog(photos))
+    return correlation(sketches, _xdog(photos))
+
+
+def correlation(sketches, others):
+    """Correlation of the blurred strokes of two sketches: grey, (n, 64, 64) float in [0, 1] -> (n,)."""
+    a, b = _ink(sketches), _ink(others)
     scale = tf.sqrt(tf.reduce_mean(a * a, (1, 2)) * tf.reduce_mean(b * b, (1, 2)) + 1e-18)
     return tf.reduce_mean(a * b, (1, 2)) / scale
+
+
+def grey(images):
+    """Images (..., 3) in [-1, 1] -> (...) in [0, 1], weighted as everywhere."""
+    return tf.tensordot((images + 1) / 2, tf.constant(GREY, images.dtype), 1)
 
 
 def _xdog(grey):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from contextual_gan.files.checkpoints import HASHES, WeightsError, file_sha256, newest, open_newest
 
+WEIGHTS, STATE = "weights.safetensors", "state.safetensors"  # of a folder: average of G and D; G itself and P
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 
 
@@ -89,6 +90,16 @@ def _sha256_of_card(path):
 
 def _print_warning(line):
     print(f"warning: {line}", file=sys.stderr)
+
+
+def is_single(weights):
+    """Whether a name or path is of one file of weights, not of a folder."""
+    return str(weights) in published() or str(weights).endswith(".safetensors")
+
+
+def is_run(weights):
+    """Whether a path is of a run folder, or should be: of a folder without `WEIGHTS`."""
+    return Path(weights).is_dir() and not (Path(weights) / WEIGHTS).is_file()
 
 
 def encoder_file(weights, direction):

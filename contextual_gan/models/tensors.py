@@ -10,7 +10,7 @@ import numpy as np
 
 from contextual_gan.files.checkpoints import WeightsError
 
-NARROW = 7  # a prime that divides no size but those which are multiples of the width
+NARROW, NARROW_PAIR = 7, 11  # primes that divide no size but those which are multiples of the width, or of P's
 
 
 def named_variables(*models):
@@ -18,8 +18,10 @@ def named_variables(*models):
     return {f"{m.name}/{layer.name}.{v.name}": v for m in models for layer in m.layers for v in layer.weights}
 
 
-def widened(shape, width):
-    """The shape, at some width, of a tensor that has `shape` at the width `NARROW`."""
+def widened(shape, width, pair_width=None):
+    """The shape, at some widths, of a tensor that has `shape` at the widths `NARROW` and `NARROW_PAIR`."""
+    if pair_width and any(n % NARROW_PAIR == 0 for n in shape):
+        return tuple(n // NARROW_PAIR * pair_width if n % NARROW_PAIR == 0 else n for n in shape)
     return tuple(n // NARROW * width if n % NARROW == 0 else n for n in shape)
 
 

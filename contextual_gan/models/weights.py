@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from safetensors import SafetensorError
@@ -17,8 +18,17 @@ from contextual_gan import config
 from contextual_gan.files.checkpoints import WeightsError, of_others, read, readable
 from contextual_gan.files.images import replace_file
 from contextual_gan.models import tensors
-from contextual_gan.models.locations import Pinned, encoder_file, pin, pin_file, pin_pix2pix, published
-from contextual_gan.models.tensors import NARROW, named_variables, widened
+from contextual_gan.models.locations import (
+    STATE,
+    WEIGHTS,
+    Pinned,
+    encoder_file,
+    pin,
+    pin_file,
+    pin_pix2pix,
+    published,
+)
+from contextual_gan.models.tensors import NARROW, NARROW_PAIR, named_variables, widened
 
 
 def save_weights(path, generator, discriminator, dtype="float16"):
@@ -99,6 +109,39 @@ def load_networks(weights):
         return load_weights(pinned)
 
     return load_pix2pix_run(pinned)
+
+
+def load_state(weights):
+    """The networks of weights that are no run, with the attributes of `dcgan.DCGAN`, as wide as they were.
+
+    weights: a published name, a file, or a folder with `WEIGHTS`. If `STATE` lies beside that, its G is the `generator`
+    and that of `WEIGHTS` its `average`; otherwise, there is no `average` and no `pair_discriminator`: None.
+    Raises `WeightsError`.
+    """
+    path = Path(weights) / WEIGHTS if Path(weights).is_dir() else Path(weights)
+    generator, discriminator = load_networks(path if Path(weights).is_dir() else weights)
+    beside, average, pair = path.with_name(STATE), None, None
+    if path.name == WEIGHTS and beside.is_file():
+        held, average = _read(pin_file(beside, beside)), generator
+        live = {name: value for name, value in held.items() if name.startswith("generator/")}
+        (generator,) = tensors.load(beside, live, _generator, discriminator.get_layer("conv0").filters)
+        others = {name: value for name, value in held.items() if name not in live}
+        bias = others.get("pair/conv0.bias")
+        (pair,) = tensors.load(beside, others, _pair, bias.size if bias is not None and bias.size else 64)
+    networks = {"generator": generator, "average": average, "discriminator": discriminator, "pair_discriminator": pair}
+    return SimpleNamespace(**networks)
+
+
+def _generator(width):
+    from contextual_gan.models import dcgan  # late: needs TensorFlow
+
+    return (dcgan.generator(width),)
+
+
+def _pair(width):
+    from contextual_gan.models import dcgan  # late: needs TensorFlow
+
+    return (dcgan.pair_discriminator(width),)
 
 
 # --- encoders, each of which belongs to one generator -----------------------------------------------------------------
@@ -184,16 +227,21 @@ def load_dcgan_run(weights):
 
     Raises ValueError in one line for a folder that is no run or has no whole checkpoint.
     """
+    model = load_run(weights)
+    return model.average or model.generator, model.discriminator
+
+
+def load_run(weights):
+    """All networks of a run, as `dcgan.DCGAN`. Raises as `load_dcgan_run`."""
     from contextual_gan.models import dcgan  # late: needs TensorFlow
 
     pinned = pin(weights)
     settings = config.load(Path(pinned.name) / "config.yaml", "train", config.Train)
 
-    def build(width):
-        return dcgan.DCGAN(width=width, ema=settings.ema > 0)
+    def build(width, pair_width=None):
+        return dcgan.DCGAN(width=width, ema=settings.ema > 0, pair_width=pair_width)
 
-    model = load_checkpoint(pinned, build, settings.width)
-    return model.average or model.generator, model.discriminator
+    return load_checkpoint(pinned, build, settings.width, settings.pair_width if settings.pairs else None)
 
 
 def load_pix2pix_run(weights):
@@ -206,14 +254,15 @@ def load_pix2pix_run(weights):
     return model.generator, settings.direction
 
 
-def load_checkpoint(pinned, build, width):
-    """build(width), a tf.Module, set to a `checkpoints.Pinned` checkpoint. Raises `WeightsError` as `restore`.
+def load_checkpoint(pinned, build, *widths):
+    """build(*widths), a tf.Module, set to a `checkpoints.Pinned` checkpoint. Raises `WeightsError` as `restore`.
 
     The shapes in the checkpoint are compared with those of that width before anything of that width is built.
     """
     import tensorflow as tf
 
-    expected = sorted(widened(variable.shape, width) for variable in build(NARROW).variables)
+    narrow = build(*(n if width else None for n, width in zip((NARROW, NARROW_PAIR), widths, strict=False)))
+    expected = sorted(widened(variable.shape, *widths) for variable in narrow.variables)
     with readable(pinned.files) as prefix:
         try:
             held = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
@@ -221,6 +270,6 @@ def load_checkpoint(pinned, build, width):
             raise of_others(pinned.path) from error
     if sorted(tuple(shape) for name, shape in held.items() if name != "_CHECKPOINTABLE_OBJECT_GRAPH") != expected:
         raise of_others(pinned.path)
-    state = build(width)
+    state = build(*widths)
     read(pinned.path, pinned.files, state)
     return state

@@ -13,10 +13,14 @@ from contextual_gan.files import checkpoints
 from contextual_gan.files.checkpoints import WeightsError, file_sha256
 from contextual_gan.files.images import grid, replace_file, to_uint8
 from contextual_gan.joint import half
-from contextual_gan.models import dcgan
-from contextual_gan.models.weights import load_networks
-from contextual_gan.training import devices
+from contextual_gan.models.dcgan import DCGAN, LATENT, train_step
+from contextual_gan.models.locations import WEIGHTS, is_run, is_single
+from contextual_gan.models.weights import load_run, load_state
+from contextual_gan.training import devices, own_pairs
+from contextual_gan.training.batches import read_joints
 
+JUDGED = 64  # z whose joints are judged and drawn
+TRUE_PAIRS = 24  # joints of the data by which the style of their sketches is known
 STRIP_ITERATIONS = 40
 LAST = 50  # lines of stats.jsonl over which the losses at the end are taken
 COLLAPSED = 0.1  # deviation over the fixed z, as a share of that over the training images
@@ -24,50 +28,105 @@ COLLAPSED = 0.1  # deviation over the fixed z, as a share of that over the train
 
 def noise(seed, step, n):
     """The z of a step: (n, 100) float32 from U(-1, 1), a function of (seed, step)."""
-    return tf.random.stateless_uniform(
-        [n, dcgan.LATENT], tf.stack([tf.cast(seed, tf.int64), step]), -1, 1, alg="philox"
-    )
+    return tf.random.stateless_uniform([n, LATENT], tf.stack([tf.cast(seed, tf.int64), step]), -1, 1, alg="philox")
 
 
 def build(settings):
     """The networks of a run, with random weights."""
     keras.utils.set_random_seed(settings.seed % 2**32)
     numbers = {name: getattr(settings, name) for name in ("width", "lr", "beta_1", "precision")}
-    return dcgan.DCGAN(**numbers, ema=settings.ema > 0)
+    return DCGAN(**numbers, ema=settings.ema > 0, pair_width=settings.pair_width if settings.pairs else None)
 
 
 def start_from(model, settings):
-    """Give the networks the weights of train.init_from. Raises `WeightsError` in one line."""
-    generator, discriminator = load_networks(settings.init_from)
-    pairs = ((model.generator, generator), (model.discriminator, discriminator), (model.average, generator))
-    try:
-        for network, source in pairs:
-            if network is not None:
+    """Give the networks the weights of train.init_from. Raises `WeightsError` in one line.
+
+    Of a run, or a folder of weights with their state: G, its average, D, and P if there is one. Where there is but one
+    G: that for both.
+    """
+    given = settings.init_from
+    state = load_run(given) if is_run(given) else load_state(given)
+    generator, average, discriminator, pair = (
+        getattr(state, name) for name in ("generator", "average", "discriminator", "pair_discriminator")
+    )
+    pairs = (
+        ("width", model.generator, generator),
+        ("width", model.average, average or generator),
+        ("width", model.discriminator, discriminator),
+        ("pair_width", model.pair_discriminator, pair),
+    )
+    for width, network, source in pairs:
+        try:
+            if network is not None and source is not None:
                 network.set_weights(source.get_weights())
-    except ValueError as error:
-        reason = f"the networks of train.init_from {settings.init_from} are not of train.width {settings.width}"
-        raise WeightsError(reason) from error
+        except ValueError as error:
+            reason = f"are not of train.{width} {getattr(settings, width)}"
+            raise WeightsError(f"the networks of train.init_from {given} {reason}") from error
 
 
-def update_function(model, settings, strategy):
-    """update(batch, step) -> {name: scalar tensor} for `training.train`. strategy: that the model was made with."""
+def update_function(model, settings, strategy, steps=None):
+    """update(batch, step) -> {name: scalar tensor} for `loop.train`. strategy: that the model was made with.
+
+    steps: of the whole run, at the end of which `train.lr_decay` reaches 0; None: the learning rate does not fall.
+    """
 
     def on_replica(batch, step):
         t = tf.cast(step, tf.float32)
-        decay = tf.minimum(settings.ema, (1 + t) / (10 + t))
+        # random weights are to leave the average soon, those of a trained one are not
+        decay = settings.ema if _goes_on(settings) else tf.minimum(settings.ema, (1 + t) / (10 + t))
         real, z = devices.share(batch), devices.share(noise(settings.seed, step, settings.batch_size))
-        return dcgan.train_step(model, real, z, g_updates=settings.g_updates, decay=decay)
+        others = devices.share(tf.roll(half(batch, "photo"), 1, axis=0)) if settings.pairs else None
+        numbers = {name: getattr(settings, name) for name in ("g_updates", "pairs", "mismatched", "edges")}
+        lr = learning_rate(settings, step, steps)
+        return train_step(model, real, z, decay=decay, lr=lr, others=others, **numbers)
 
     return devices.update_function(on_replica, strategy)
 
 
+def learning_rate(settings, step, steps):
+    """Of a step (a scalar tensor): settings.lr, which falls linearly to 0 over the last share `lr_decay` of the run."""
+    if not settings.lr_decay or steps is None:
+        return settings.lr
+    left = tf.cast(steps - step, tf.float32) / (settings.lr_decay * steps)
+    return settings.lr * tf.minimum(left, 1.0)
+
+
+def _goes_on(settings):
+    """Whether a run goes on where another stopped, whose average is older than its first step.
+
+    Said by the name alone: when a run is resumed, what it began with may be gone.
+    """
+    given = settings.init_from
+    return given is not None and (Path(given).name == WEIGHTS or not is_single(given))
+
+
+def judge_function(model, settings, files, lines, warn):
+    """judge(step) for `loop.train`: own-pair consistency of G, and of its average, at fixed z.
+
+    files: joints that it is trained on; lines: of stats.jsonl so far. warn(line) is called where the halves have not
+    belonged together over an epoch, and at once if `train.edges` asks for other sketches than those of the data.
+    """
+    joints = read_joints(files[:: max(len(files) // TRUE_PAIRS, 1)][:TRUE_PAIRS])
+    styles = own_pairs.styles_of(joints)
+    true = own_pairs.consistencies(joints, ["xdog"]).mean()
+    if settings.edges and (styles != ["xdog"] or true < own_pairs.OWN_STYLE):
+        warn(f"train.edges ties XDoG sketches to photos, but those of the data are others (consistency {true:.2f})")
+    networks = {"g": model.generator} | ({"average": model.average} if model.average is not None else {})
+    epoch = len(files) / settings.batch_size
+    return own_pairs.judge_function(networks, _fixed_z(settings), styles, epoch=epoch, lines=lines, warn=warn)
+
+
+def _fixed_z(settings):
+    return noise(settings.seed, tf.constant(-1, tf.int64), JUDGED)
+
+
 def pictures_function(model, settings, joints, warn):
-    """pictures(step) for `training.train`: joints of fixed z, by G and by its average, and a strip of completions.
+    """pictures(step) for `loop.train`: joints of fixed z, by G and by its average, and a strip of completions.
 
     joints: (n, 64, 128, 3) uint8, of which the sketches are completed. warn(line) is called when the images of all z
     look the same.
     """
-    z = noise(settings.seed, tf.constant(-1, tf.int64), 64)
+    z = _fixed_z(settings)
     spread = (joints.astype(np.float32) / 127.5).std(axis=0).mean()
 
     def pictures(step):
@@ -105,8 +164,8 @@ def card(pinned, path):
         "training": config.resolved(settings),
         "losses_at_the_end": {
             name: round(float(np.median([line[name] for line in last])), 3)
-            for name in ("d_loss", "g_loss", "D(x)", "D(G(z))")
-            if last
+            for name in ("d_loss", "g_loss", "D(x)", "D(G(z))", "p_loss", "P(x)", "P(G(z))", *own_pairs.NAMES)
+            if last and name in last[-1]
         },
     }
 

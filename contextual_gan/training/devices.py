@@ -63,7 +63,7 @@ def is_chief(name):
 
 
 def update_function(on_replica, strategy):
-    """update(batch, step) -> {name: scalar tensor} for `training.train`, as a graph: on_replica on each device."""
+    """update(batch, step) -> {name: scalar tensor} for `loop.train`, as a graph: on_replica on each device."""
 
     @tf.function(autograph=False)
     def update(batch, step):

@@ -26,7 +26,7 @@ class Diverged(FloatingPointError):
     """A loss or a gradient is no longer finite. The message is one line: between which steps, what to do."""
 
 
-def train(run, state, update, batches, *, start, steps, pictures):
+def train(run, state, update, batches, *, start, steps, pictures, judge=lambda step: {}):
     """Train from step `start` to `steps` -> the number of steps done, fewer if SIGINT or SIGTERM asked to stop.
 
     run: a `RunFolder`, whose settings say what is done how often. state: tf.Module with all that changes, saved every
@@ -53,6 +53,8 @@ def train(run, state, update, batches, *, start, steps, pictures):
                 finite, note = done, _status(values)
             if logs:
                 rate = (done - counted) * size / (time.monotonic() - since)
+                values |= judge(done)
+                note = _status(values)
                 run.record({"step": done, "images": done * size, **values, "images/s": round(rate, 2)})
                 run.log(f"step {done}: {note}, {rate:.1f} images/s")
                 _warn_of_saturation(run, values, done)

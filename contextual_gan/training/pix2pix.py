@@ -1,4 +1,4 @@
-"""What `joint_training.train_on_joints` does with the pix2pix networks, and what comes out of it."""
+"""What `run.train_on_joints` does with the pix2pix networks, and what comes out of it."""
 
 from pathlib import Path
 
@@ -33,8 +33,11 @@ def start_from(model, settings):
         raise WeightsError(reason) from error
 
 
-def update_function(model, settings, strategy):
-    """update(batch, step) -> {name: scalar tensor} for `training.train`. strategy: that the model was made with."""
+def update_function(model, settings, strategy, steps=None):
+    """update(batch, step) -> {name: scalar tensor} for `loop.train`. strategy: that the model was made with.
+
+    steps: of the whole run, on which nothing depends here.
+    """
     shapes = pix2pix.noise_shapes(model.generator)
 
     def on_replica(batch, step):
@@ -51,8 +54,13 @@ def update_function(model, settings, strategy):
     return devices.update_function(on_replica, strategy)
 
 
+def judge_function(model, settings, files, lines, warn):
+    """judge(step) for `loop.train`: there is nothing to judge beside the losses."""
+    return lambda step: {}
+
+
 def pictures_function(model, settings, joints, warn):
-    """pictures(step) for `training.train`: known halves, what G makes of them, and the truth."""
+    """pictures(step) for `loop.train`: known halves, what G makes of them, and the truth."""
     known, truth = half(joints, DIRECTIONS[settings.direction]), half(joints, settings.direction)
 
     def pictures(step):

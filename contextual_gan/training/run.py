@@ -52,6 +52,12 @@ def train_on_joints(run, files, shown, *, steps, strategy, resume=False, show=la
         )
         joints = read_joints(shown)
         run.begin(start, pixels.hexdigest()[:16])  # only now: of damaged images, there is no run
-        pictures = networks.pictures_function(model, settings, joints, lambda line: warn(run, line))
-        update = networks.update_function(model, settings, strategy)
-        return start, loop.train(run, model, update, endless, start=start, steps=steps, pictures=pictures)
+
+        def say(line):
+            warn(run, line)
+
+        pictures = networks.pictures_function(model, settings, joints, say)
+        judge = networks.judge_function(model, settings, files, run.stats(), say)
+        update = networks.update_function(model, settings, strategy, steps)
+        asked = {"pictures": pictures, "judge": judge}
+        return start, loop.train(run, model, update, endless, start=start, steps=steps, **asked)
