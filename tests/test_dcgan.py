@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from contextual_gan.models import dcgan
+from contextual_gan.models import common, dcgan
 from contextual_gan.models.dcgan import discriminator, generator
 
 
@@ -69,7 +69,7 @@ def test_output_of_g_is_in_range_and_d_gives_logits(models):
 def test_fused_batch_normalization_is_that_of_keras(policy):
     ours, theirs = (
         layer(momentum=0.9, epsilon=1e-5, dtype=policy)
-        for layer in (dcgan._BatchNormalization, layers.BatchNormalization)
+        for layer in (common._BatchNormalization, layers.BatchNormalization)
     )
     x = tf.constant(np.random.default_rng(0).normal(3, 2, (4, 6, 5, 8)), tf.float32)
     outputs, gradients = [], []

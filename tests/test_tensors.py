@@ -5,8 +5,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from contextual_gan.files.checkpoints import WeightsError
-from contextual_gan.models import dcgan, pix2pix, tensors, weights
-from contextual_gan.models.encoder import encoder
+from contextual_gan.models import dcgan, encoder, pix2pix, tensors, weights
 from contextual_gan.models.locations import pin
 from contextual_gan.models.weights import (
     _dcgan,

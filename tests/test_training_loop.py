@@ -198,7 +198,7 @@ def test_a_checkpoint_that_is_removed_while_it_is_used_stays_readable(tmp_path):
     loop(tmp_path / "run", 4, g_loss=lambda step: 1.0)
     pinned, state = pin(tmp_path / "run"), Tiny()
     shutil.rmtree(tmp_path / "run" / "checkpoints")
-    checkpoints._read(pinned.path, pinned.files, state)
+    checkpoints.read(pinned.path, pinned.files, state)
     assert float(state.weights[0]) == sum(range(4))
 
 
