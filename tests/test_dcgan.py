@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from contextual_gan.models import common, dcgan
+from contextual_gan.models import common
 from contextual_gan.models.dcgan import discriminator, generator
 
 

@@ -22,9 +22,10 @@ from contextual_gan.files.checkpoints import WeightsError, file_sha256
 from contextual_gan.files.images import read_image, write_png
 from contextual_gan.joint import join
 from contextual_gan.models import dcgan, saved_models
-from contextual_gan.models.weights import load_networks
+from contextual_gan.models.weights import load_networks, load_run, load_state, save_weights
 from contextual_gan.training import batches, devices, loop
 from contextual_gan.training import run as joint_training
+from contextual_gan.training.dcgan import build, learning_rate, start_from, update_function
 from contextual_gan.training.run_folder import RunFolder
 
 TRAIN = [sys.executable, str(ROOT / "scripts" / "train.py"), "--config", str(ROOT / "configs" / "smoke.yaml")]
@@ -309,6 +310,109 @@ def test_lower_precision_trains_as_well(joints, whole, tmp_path):
     for ours, exact in zip(stats(tmp_path / "run"), stats(whole), strict=True):
         assert ours["d_loss"] == pytest.approx(exact["d_loss"], rel=0.05)
     assert load_networks(tmp_path / "run")[0].compute_dtype == "float32"
+
+
+# --- halves that belong together --------------------------------------------------------------------------------------
+
+TIED = {"pairs": 1.0, "pair_width": 3, "edges": 2.0, "lr_decay": 0.5}
+
+
+@pytest.fixture(scope="module")
+def tied(joints, tmp_path_factory):
+    """A whole run of 12 steps with P, edges and a learning rate that falls."""
+    run = tmp_path_factory.mktemp("tied") / "run"
+    assert train_here(joints, run, 12, **TIED) == (0, 12)
+    return run
+
+
+def test_what_p_says_is_logged(tied):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    names = {"p_loss", "p_gradient", "P(x)", "P(G(z))", "P(mismatched)", "g_loss_pairs", "g_loss_edges"}
+    names |= {"own_pairs_g", "own_pairs_average"}
+    assert all(names <= set(line) for line in stats(tied))
+    events = EventAccumulator(str(tied))
+    events.Reload()
+    assert names <= set(events.Tags()["tensors"])
+    last = stats(tied)[-1]
+    assert 0 < last["P(x)"] < 1 and -1 <= last["own_pairs_average"] <= 1
+
+
+def test_own_pairs_are_logged_without_p_too_and_warned_of(joints, whole):
+    assert all({"own_pairs_g", "own_pairs_average"} <= set(line) and "p_loss" not in line for line in stats(whole))
+    warned = [line for line in (whole / "log.txt").read_text().splitlines() if "have not belonged together" in line]
+    best = {line["step"]: max(line["own_pairs_g"], line["own_pairs_average"]) for line in stats(whole)}
+    ends = [step for step in best if step // 2.5 > (step - 1) // 2.5]  # of epochs
+    low = [end for end in ends if max(best[step] for step in best if end - 2.5 < step <= end) < 0.5]
+    assert [int(line.split("step ")[1].split(":")[0]) for line in warned] == low and low and len(ends) == 4
+
+
+def test_a_killed_run_with_p_and_decay_continues_bitwise(joints, tied, tmp_path):
+    process = subprocess.Popen(
+        command(joints, tmp_path / "run", "--steps", 12, *(f"--set=train.{k}={v}" for k, v in TIED.items())),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "step-000005").exists():
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    train_here(joints, tmp_path / "run", 12, resume=True, **TIED)
+    assert stats(tmp_path / "run") == stats(tied) and weights(tmp_path / "run", 12) == weights(tied, 12)
+
+
+def test_a_run_goes_on_where_another_stopped(joints, tied, tmp_path):
+    files = batches.joint_files(joints / "train")
+    settings = config.load(tied / "config.yaml", "train", config.Train, [f"train.init_from={tied}"])
+    before, model = load_run(tied), build(settings)
+    start_from(model, settings)
+    for name in ("generator", "average", "discriminator", "pair_discriminator"):
+        for a, b in zip(getattr(before, name).weights, getattr(model, name).weights, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(model.generator.weights[0], model.average.weights[0])
+    batch, step = tf.constant(batches.read_joints(files[:8]) / np.float32(127.5) - 1), tf.constant(0, tf.int64)
+    update_function(model, settings, devices.create("one"), 12)(batch, step)
+    for a, b in zip(before.average.weights, model.average.weights, strict=True):  # it is not warmed up again
+        np.testing.assert_allclose(a, b, atol=2e-3)
+    with pytest.raises(WeightsError, match=r"are not of train\.pair_width 5"):
+        train_here(joints, tmp_path / "run", 13, **TIED | {"pair_width": 5}, init_from=tied)
+    assert not (tmp_path / "run").exists()
+    train_here(joints, tmp_path / "run", 1, init_from=tied)  # without P
+
+
+def test_a_folder_of_weights_and_their_state_is_read(tied, tmp_path):
+    before = load_run(tied)
+    save_weights(tmp_path / "weights.safetensors", before.average, before.discriminator)
+    save_weights(tmp_path / "state.safetensors", before.generator, before.pair_discriminator)
+    for given in (tmp_path, tmp_path / "weights.safetensors"):
+        state = load_state(given)
+        for name in ("generator", "average", "discriminator", "pair_discriminator"):
+            for a, b in zip(getattr(before, name).weights, getattr(state, name).weights, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)  # half precision
+    (tmp_path / "state.safetensors").unlink()
+    state = load_state(tmp_path)
+    assert state.average is None and state.pair_discriminator is None
+    (tmp_path / "state.safetensors").write_bytes(b"nothing")
+    with pytest.raises(WeightsError, match=r"state.safetensors is not a readable"):
+        load_state(tmp_path)
+
+
+def test_the_learning_rate_falls_to_0_over_the_last_share():
+    settings = config.Train(lr=0.1, lr_decay=0.25)
+    rates = [float(learning_rate(settings, tf.constant(step, tf.int64), 8)) for step in range(9)]
+    assert rates == pytest.approx([0.1] * 7 + [0.05, 0])
+    assert learning_rate(config.Train(lr=0.1), tf.constant(5, tf.int64), 8) == 0.1
+
+
+def test_p_learns_which_halves_belong_together(joints):
+    """And its false pairs are others' photos: with these alone, only the pairing tells true from false."""
+    images = tf.constant(batches.read_joints(batches.joint_files(joints / "train")[:8]) / np.float32(127.5) - 1)
+    settings = config.Train(width=2, pair_width=16, batch_size=8, pairs=1.0, mismatched=1.0, lr=2e-3, g_updates=1)
+    model = build(settings)
+    update = update_function(model, settings, devices.create("one"))
+    for step in range(60):
+        found = update(images, tf.constant(step, tf.int64))
+    assert found["P(x)"] > 0.8 and found["P(mismatched)"] < 0.2
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------

@@ -18,7 +18,9 @@ class Conv2D(layers.Conv2D):
     def call(self, inputs, training=None):
         if not training:
             return super().call(inputs)
-        return self.activation(tf.nn.bias_add(_down(inputs, ops.convert_to_tensor(self.kernel)), self.bias))
+        return self.activation(
+            tf.nn.bias_add(_down(inputs, tf.identity(ops.convert_to_tensor(self.kernel))), self.bias)
+        )
 
 
 class Conv2DTranspose(layers.Conv2DTranspose):
@@ -27,7 +29,7 @@ class Conv2DTranspose(layers.Conv2DTranspose):
     def call(self, inputs, training=None):
         if not training:
             return super().call(inputs)
-        return self.activation(tf.nn.bias_add(_up(inputs, ops.convert_to_tensor(self.kernel)), self.bias))
+        return self.activation(tf.nn.bias_add(_up(inputs, tf.identity(ops.convert_to_tensor(self.kernel))), self.bias))
 
 
 @tf.custom_gradient
