@@ -4,79 +4,15 @@ Imports nothing heavy, so that a command can answer `--help` at once.
 """
 
 import difflib
-import json
-import math
-import re
-import reprlib
-from dataclasses import dataclass, field, fields
-from types import UnionType
-from typing import get_args, get_origin
+from dataclasses import dataclass, fields
 
 from contextual_gan import yaml_reader
+from contextual_gan.fields import check, converted, key_of, refusal, setting, shown
 
 KL_DIRECTIONS = (  # KL(input || generated), KL(generated || input)
     "input-generated",
     "generated-input",
 )
-KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-EXPONENT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+")  # YAML 1.1 takes 1e-4 for a text
-
-
-def setting(default, help, *, low=None, high=None, choices=None):
-    """A field of settings: its default, one line of help, and its range (both ends included) or its choices."""
-    return field(default=default, metadata={"help": help, "range": (low, high), "choices": choices})
-
-
-def _check(settings):
-    """The `__post_init__` of settings. Raises ValueError, in one line, for a value out of range or not offered."""
-    for f in fields(settings):
-        value = getattr(settings, f.name)
-        if reason := _refusal(f, value):
-            raise ValueError(f"{_key(f)} is {_shown(value)}, {reason}")
-
-
-def _key(field):
-    """What a field is called in files, flags and messages: `lambda` is a word of Python's."""
-    return field.name.rstrip("_")
-
-
-def _converted(value, kind):
-    """A value that YAML has read, as the type of a field. Raises TypeError saying what it must be."""
-    if get_origin(kind) is UnionType:  # int | None
-        return None if value is None else _converted(value, get_args(kind)[0])
-    if get_origin(kind) is tuple:
-        if not isinstance(value, list):
-            raise TypeError("it must be a list in brackets, such as [a, b]")
-        return tuple(_converted(element, get_args(kind)[0]) for element in value)
-    if kind is float and (type(value) is int or (type(value) is str and EXPONENT.fullmatch(value))):
-        return float(str(value))  # an integer beyond all floats becomes infinite, which is refused
-    if type(value) is not kind:  # not isinstance: true is no number
-        raise TypeError(f"it must be {KINDS[kind]}")
-    return value
-
-
-def _refusal(field, value):
-    """What the value must be instead, or None if a field may have it."""
-    if isinstance(value, tuple):
-        if not value:
-            return "it must not be empty"
-        if len(set(value)) < len(value):
-            return "it must not name anything twice"
-    choices, (low, high) = field.metadata["choices"], field.metadata["range"]
-    for element in value if isinstance(value, tuple) else (value,):
-        if choices and element not in choices:
-            return f"it must be {'made of' if isinstance(value, tuple) else 'one of'} {', '.join(choices)}"
-        if low is not None and element is not None and not low <= element <= high:  # also where it is not a number
-            return f"it must be from {low} to {high}"
-        if isinstance(element, float) and not math.isfinite(element):
-            return "it must be finite"
-    return None
-
-
-def _shown(value):
-    """A value in a message: short, in one line, as YAML writes it."""
-    text = json.dumps(value) if value is None or isinstance(value, bool) else reprlib.repr(value)
-    return text if len(text) <= 80 else text[:80] + "..."
 
 
 @dataclass(frozen=True)
@@ -112,7 +48,7 @@ class Search:
         "non-saturating", "-log D(G(z)), or log(1 - D(G(z))) if saturating", choices=("non-saturating", "saturating")
     )
 
-    __post_init__ = _check
+    __post_init__ = check
 
 
 PRESETS = {
@@ -154,7 +90,26 @@ class Data:
     )
     seed: int = setting(0, "decides which images are test images, and the style of each", low=0, high=2**63 - 1)
 
-    __post_init__ = _check
+    __post_init__ = check
+
+
+SHARED = {  # fields that several trainings have: help, low, high
+    "batch_size": ("joint images per step, on all devices together", 1, 2**16),
+    "epochs": ("passes over the training set", 0, 1e6),
+    "lr": ("learning rate of all Adam optimizers", 0, 10),
+    "beta_1": ("decay of Adam's mean of gradients", 0, 0.9999),
+    "log_every": ("steps between lines of stats.jsonl", 1, 10**9),
+    "sample_every": ("steps between pictures in samples/", 1, 10**9),
+    "save_every": ("steps between checkpoints", 1, 10**9),
+    "keep": ("newest checkpoints that are kept", 1, 1000),
+    "cache_gb": ("memory for decoded joint images; if they do not fit, none is kept", 0, 1e4),
+}
+
+
+def _shared(name, default, low=None):
+    """The field of SHARED with this default, and its own low end where that differs."""
+    help, least, high = SHARED[name]
+    return setting(default, help, low=least if low is None else low, high=high)
 
 
 @dataclass(frozen=True)
@@ -162,11 +117,11 @@ class Train:
     """How networks are trained: `train:` in a configuration. Raises ValueError for a bad value."""
 
     width: int = setting(64, "feature maps of the widest layers: gf and df", low=1, high=1024)
-    batch_size: int = setting(64, "joint images per step, on all devices together", low=2, high=2**16)
-    epochs: float = setting(50.0, "passes over the training set", low=0, high=1e6)
-    lr: float = setting(2e-4, "learning rate of all Adam optimizers", low=0, high=10)
+    batch_size: int = _shared("batch_size", 64, low=2)
+    epochs: float = _shared("epochs", 50.0)
+    lr: float = _shared("lr", 2e-4)
     lr_decay: float = setting(0.0, "last share of the steps, in which the learning rate falls to 0", low=0, high=1)
-    beta_1: float = setting(0.5, "decay of Adam's mean of gradients", low=0, high=0.9999)
+    beta_1: float = _shared("beta_1", 0.5)
     g_updates: int = setting(2, "updates of G per update of D", low=1, high=100)
     pairs: float = setting(0.0, "weight of the pair discriminator in the loss of G; 0: there is none", low=0, high=1e6)
     mismatched: float = setting(
@@ -190,13 +145,13 @@ class Train:
     init_from: str | None = setting(
         None, "weights to start from: a published name or a file; or a run, to go on with all its networks; null: none"
     )
-    log_every: int = setting(20, "steps between lines of stats.jsonl", low=1, high=10**9)
-    sample_every: int = setting(500, "steps between pictures in samples/", low=1, high=10**9)
-    save_every: int = setting(250, "steps between checkpoints", low=1, high=10**9)
-    keep: int = setting(3, "newest checkpoints that are kept", low=1, high=1000)
-    cache_gb: float = setting(6.0, "memory for decoded joint images; if they do not fit, none is kept", low=0, high=1e4)
+    log_every: int = _shared("log_every", 20)
+    sample_every: int = _shared("sample_every", 500)
+    save_every: int = _shared("save_every", 250)
+    keep: int = _shared("keep", 3)
+    cache_gb: float = _shared("cache_gb", 6.0)
 
-    __post_init__ = _check
+    __post_init__ = check
 
 
 @dataclass(frozen=True)
@@ -205,23 +160,23 @@ class Pix2Pix:
 
     direction: str = setting("photo", "half that is drawn from the other", choices=("photo", "sketch"))
     ngf: int = setting(32, "feature maps of the outermost layers of G and D; the original has 64", low=1, high=256)
-    batch_size: int = setting(16, "joint images per step, on all devices together", low=1, high=2**16)
-    epochs: float = setting(8.0, "passes over the training set", low=0, high=1e6)
-    lr: float = setting(2e-4, "learning rate of both Adam optimizers", low=0, high=10)
-    beta_1: float = setting(0.5, "decay of Adam's mean of gradients", low=0, high=0.9999)
+    batch_size: int = _shared("batch_size", 16)
+    epochs: float = _shared("epochs", 8.0)
+    lr: float = _shared("lr", 2e-4)
+    beta_1: float = _shared("beta_1", 0.5)
     l1: float = setting(100.0, "weight of the mean absolute error beside D's opinion", low=0, high=1e6)
     jitter: bool = setting(True, "enlarge to 72 pixels and cut 64 of them out")
     precision: str = setting("float32", "as of train", choices=("float32", "bfloat16"))
     flip: bool = setting(True, "mirror half of the joint images, each half in its place")
     seed: int = setting(0, "of the first weights, the order of images, flips, cuts and dropout", low=0, high=2**63 - 1)
     init_from: str | None = setting(None, "weights of G to start from: a file or a run; null: none")
-    log_every: int = setting(50, "steps between lines of stats.jsonl", low=1, high=10**9)
-    sample_every: int = setting(1000, "steps between pictures in samples/", low=1, high=10**9)
-    save_every: int = setting(500, "steps between checkpoints", low=1, high=10**9)
-    keep: int = setting(3, "newest checkpoints that are kept", low=1, high=1000)
-    cache_gb: float = setting(6.0, "memory for decoded joint images; if they do not fit, none is kept", low=0, high=1e4)
+    log_every: int = _shared("log_every", 50)
+    sample_every: int = _shared("sample_every", 1000)
+    save_every: int = _shared("save_every", 500)
+    keep: int = _shared("keep", 3)
+    cache_gb: float = _shared("cache_gb", 6.0)
 
-    __post_init__ = _check
+    __post_init__ = check
 
 
 @dataclass(frozen=True)
@@ -234,12 +189,12 @@ class Encoder:
     pull: float = setting(0.1, "weight of the squared error of z beside the contextual loss", low=0, high=1e6)
     precision: str = setting("float32", "of the generator's arithmetic", choices=("float32", "bfloat16"))
     seed: int = setting(0, "of the first weights and of z", low=0, high=2**63 - 1)
-    log_every: int = setting(50, "steps between lines of stats.jsonl", low=1, high=10**9)
-    sample_every: int = setting(2000, "steps between pictures in samples/", low=1, high=10**9)
-    save_every: int = setting(500, "steps between checkpoints", low=1, high=10**9)
-    keep: int = setting(2, "newest checkpoints that are kept", low=1, high=1000)
+    log_every: int = _shared("log_every", 50)
+    sample_every: int = _shared("sample_every", 2000)
+    save_every: int = _shared("save_every", 500)
+    keep: int = _shared("keep", 2)
 
-    __post_init__ = _check
+    __post_init__ = check
 
 
 SECTIONS = {"data": Data, "train": Train, "pix2pix": Pix2Pix, "encoder": Encoder}  # of a configuration file
@@ -264,7 +219,7 @@ def trained_section(path):
 
 def resolved(settings):
     """The values of settings as JSON and YAML know them, {key: value} under the keys of the configuration file."""
-    values = {_key(f): getattr(settings, f.name) for f in fields(settings)}
+    values = {key_of(f): getattr(settings, f.name) for f in fields(settings)}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
@@ -281,19 +236,19 @@ def load(path, section, cls, overrides=()):
         if not equals or not value.strip():
             raise ValueError(f"--set {text}: it must be {section}.KEY=VALUE")
         given[key.strip()] = yaml_reader.parse(value, f"--set {text}"), f"--set {text}"
-    known = {f"{section}.{_key(f)}": f for f in fields(cls)}
+    known = {f"{section}.{key_of(f)}": f for f in fields(cls)}
     values = {}
     for key, (value, origin) in given.items():
         if key not in known:
             raise ValueError(f"{origin}: unknown key {key}; {_nearest(key, known)}")
         f = known[key]
         try:
-            values[f.name] = _converted(value, f.type)
-            reason = _refusal(f, values[f.name])
+            values[f.name] = converted(value, f.type)
+            reason = refusal(f, values[f.name])
         except TypeError as error:
-            reason = _refusal(f, value) if f.type is str and f.metadata["choices"] else str(error)
+            reason = refusal(f, value) if f.type is str and f.metadata["choices"] else str(error)
         if reason:
-            raise ValueError(f"{origin}: {key} is {_shown(value)}, {reason}")
+            raise ValueError(f"{origin}: {key} is {shown(value)}, {reason}")
     return cls(**values)
 
 
@@ -311,7 +266,7 @@ def _read_section(path, section):
         raise ValueError(f"{path}: there is no section {section}:, only {', '.join(content)}")
     values = {} if content[section] is None else content[section]
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: {section} is {_shown(values)}, it must hold lines of the form key: value")
+        raise ValueError(f"{path}: {section} is {shown(values)}, it must hold lines of the form key: value")
     return {f"{section}.{key}": value for key, value in values.items()}
 
 
