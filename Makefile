@@ -27,13 +27,13 @@ jpeg = $(BIN)/python -c "from PIL import Image; Image.open('$(1)').save('$(2)', 
 results: figures tables
 
 figures: demo
-	$(BIN)/python scripts/diagrams.py
-	$(BIN)/python scripts/draw_styles.py
+	$(BIN)/python scripts/experiments/diagrams.py
+	$(BIN)/python scripts/experiments/draw_styles.py
 	$(call jpeg,runs/demo/grid.png,results/demo.jpg)
 	$(BIN)/python scripts/compare.py datasets/samples/sketches --out $(RUNS)/compare
 	$(call jpeg,$(RUNS)/compare/compare.png,results/compare.jpg)
 	for name in beginning two_updates one_update cars; do \
-	    $(BIN)/python scripts/plot_training.py results/$${name}_stats.jsonl --out results/$$name --overwrite || exit; done
+	    $(BIN)/python scripts/experiments/plot_training.py results/$${name}_stats.jsonl --out results/$$name --overwrite || exit; done
 
 DATA ?= data/celeba
 RUNS := runs/results
@@ -51,15 +51,15 @@ tables: .venv/installed
 	cp $(RUNS)/fast/table.md results/fast.md
 	$(EVALUATE) --method initialization,contextual,pix2pix --samples 4 --limit 100 --out $(RUNS)/diversity
 	cp $(RUNS)/diversity/table.md results/diversity.md
-	$(BIN)/python scripts/shift.py --data $(DATA)/test --predictions $(RUNS)/photo/pix2pix --out results --overwrite
-	$(BIN)/python scripts/ablate.py --data $(DATA)/test --out $(RUNS)/ablations
+	$(BIN)/python scripts/experiments/shift.py --data $(DATA)/test --predictions $(RUNS)/photo/pix2pix --out results --overwrite
+	$(BIN)/python scripts/experiments/ablate.py --data $(DATA)/test --out $(RUNS)/ablations
 	cp $(RUNS)/ablations/ablations.md results/ablations.md
-	$(BIN)/python scripts/oracle.py --data $(DATA)/test --out $(RUNS)/oracle
+	$(BIN)/python scripts/experiments/oracle.py --data $(DATA)/test --out $(RUNS)/oracle
 	cp $(RUNS)/oracle/oracle.md results/oracle.md
 	for preset in edges coauthor; do $(EVALUATE) --limit 200 --method contextual --identity --preset $$preset \
 	    --out $(RUNS)/$${preset}_200 || exit; cp $(RUNS)/$${preset}_200/table.md results/$${preset}_200.md; done
-	$(BIN)/python scripts/agreement.py $(RUNS)/edges_200 $(RUNS)/coauthor_200 --out results/agreement.md --overwrite
-	$(BIN)/python scripts/benchmark.py search --data $(DATA)/test --limit 192 --metrics --plot results/search.png
+	$(BIN)/python scripts/experiments/agreement.py $(RUNS)/edges_200 $(RUNS)/coauthor_200 --out results/agreement.md --overwrite
+	$(BIN)/python scripts/experiments/benchmark.py search --data $(DATA)/test --limit 192 --metrics --plot results/search.png
 
 lint: .venv/installed
 	$(BIN)/ruff check .

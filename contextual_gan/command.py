@@ -15,7 +15,7 @@ import traceback
 from dataclasses import fields, replace
 from pathlib import Path
 
-from contextual_gan.config import DEFAULT_PRESET, PRESETS, Encoder
+from contextual_gan.config import DEFAULT_PRESET, PRESETS, EncoderSettings
 from contextual_gan.files.sources import printable
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a used up quota, a file beyond the limit
@@ -288,7 +288,7 @@ def add_completion_arguments(parser, samples=1):
 
 
 def add_search_arguments(parser):
-    """Add what completion needs: its networks, what to make, and a flag for every number of `config.Search`."""
+    """Add what completion needs: its networks, what to make, and a flag for every number of `config.SearchSettings`."""
     weights = "published weights, a .safetensors file or a run folder of train.py (default: celeba)"
     parser.add_argument("--weights", default="celeba", help=weights)
     parser.add_argument(
@@ -302,7 +302,7 @@ def add_search_arguments(parser):
 
 
 def search_settings(args):
-    """The `config.Search` of parsed arguments. Raises ValueError for a number out of range, and as `encoder_file`.
+    """The `config.SearchSettings` of parsed arguments. Raises ValueError out of range, and as `encoder_file`.
 
     A preset that starts from an encoder starts from random z where there is none, and this says so.
     """
@@ -319,13 +319,13 @@ def search_settings(args):
 
 
 def add_encoder_arguments(parser):
-    """Add a flag for every number of `config.Encoder`."""
-    _add_fields(parser.add_argument_group("how"), {"default:": Encoder()})
+    """Add a flag for every number of `config.EncoderSettings`."""
+    _add_fields(parser.add_argument_group("how"), {"default:": EncoderSettings()})
 
 
 def encoder_settings(args):
-    """The `config.Encoder` of parsed arguments. Raises ValueError for a number out of range."""
-    return _settings(args, Encoder())
+    """The `config.EncoderSettings` of parsed arguments. Raises ValueError for a number out of range."""
+    return _settings(args, EncoderSettings())
 
 
 def _add_fields(group, presets):

@@ -16,7 +16,7 @@ KL_DIRECTIONS = (  # KL(input || generated), KL(generated || input)
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchSettings:
     """The numbers of refined initialization and of the search for z. Raises ValueError out of range."""
 
     n_init: int = setting(30, "N: candidates that refined initialization chooses from", low=1, high=10**6)
@@ -53,13 +53,13 @@ class Search:
 
 PRESETS = {
     # the numbers of the reproduction README that this project follows
-    "readme": Search(update="momentum", lr=0.01),
+    "readme": SearchSettings(update="momentum", lr=0.01),
     # the numbers of a co-author's code, whose lr 0.001 on 100 KL + 1 adversarial is lr 0.1 on KL + 0.01 adversarial
-    "coauthor": Search(update="nesterov", lr=0.1),
+    "coauthor": SearchSettings(update="nesterov", lr=0.1),
     # ours, found by measurement (results/search.md)
-    "fast": Search(n_init=8, start="encoder", lambda_=0.0, prior=0.2, update="lbfgs", lr=0.3, iterations=50),
+    "fast": SearchSettings(n_init=8, start="encoder", lambda_=0.0, prior=0.2, update="lbfgs", lr=0.3, iterations=50),
     # the same, but the photo must have the strokes of the sketch, too: far better photos (results/README.md)
-    "edges": Search(
+    "edges": SearchSettings(
         n_init=8, start="encoder", lambda_=0.0, prior=0.1, edges=0.5, update="lbfgs", lr=0.3, iterations=50
     ),
 }
@@ -67,7 +67,7 @@ DEFAULT_PRESET = "edges"
 
 
 @dataclass(frozen=True)
-class Data:
+class DataSettings:
     """How photos become joint images: `data:` in a configuration. Raises ValueError for a bad value."""
 
     crop: str = setting(
@@ -113,7 +113,7 @@ def _shared(name, default, low=None):
 
 
 @dataclass(frozen=True)
-class Train:
+class TrainSettings:
     """How networks are trained: `train:` in a configuration. Raises ValueError for a bad value."""
 
     width: int = setting(64, "feature maps of the widest layers: gf and df", low=1, high=1024)
@@ -155,7 +155,7 @@ class Train:
 
 
 @dataclass(frozen=True)
-class Pix2Pix:
+class Pix2PixSettings:
     """How the baseline is trained: `pix2pix:` in a configuration. Raises ValueError for a bad value."""
 
     direction: str = setting("photo", "half that is drawn from the other", choices=("photo", "sketch"))
@@ -180,7 +180,7 @@ class Pix2Pix:
 
 
 @dataclass(frozen=True)
-class Encoder:
+class EncoderSettings:
     """How an encoder is trained. Raises ValueError for a bad value."""
 
     width: int = setting(32, "feature maps of the first convolution", low=1, high=1024)
@@ -197,7 +197,8 @@ class Encoder:
     __post_init__ = check
 
 
-SECTIONS = {"data": Data, "train": Train, "pix2pix": Pix2Pix, "encoder": Encoder}  # of a configuration file
+# the sections of a configuration file
+SECTIONS = {"data": DataSettings, "train": TrainSettings, "pix2pix": Pix2PixSettings, "encoder": EncoderSettings}
 
 
 def section_of(settings):

@@ -22,15 +22,3 @@ def join(sketch, photo):
 def half(joint, name):
     """One half, "sketch" or "photo", of (..., 64, 128, 3) joints -> (..., 64, 64, 3)."""
     return joint[..., HALVES[name], :]
-
-
-def split(joint):
-    """Joints -> (sketch, photo), the inverse of `join`."""
-    return half(joint, "sketch"), half(joint, "photo")
-
-
-def mask(direction):
-    """(64, 128, 1) float32, 1 where the joint is known when `direction` ("photo" or "sketch") is wanted, else 0."""
-    known = np.zeros((SIZE, 2 * SIZE, 1), np.float32)
-    half(known, DIRECTIONS[direction])[:] = 1
-    return known

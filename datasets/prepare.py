@@ -49,7 +49,7 @@ def main(args):
         report = prepare.prepare(
             args.images,
             args.out,
-            config.load(args.config, "data", config.Data, overrides),
+            config.load(args.config, "data", config.DataSettings, overrides),
             split_file=args.split_file,
             celeba_landmarks=args.celeba_landmarks,
             label="preparing",

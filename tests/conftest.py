@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
+# of scikit-image's structural_similarity: as Wang 2004
+WANG = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255, "channel_axis": -1}
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +54,22 @@ def draw_face(seed, size=64):
     return face[..., None].repeat(3, axis=2)
 
 
+def draw_photo(seed, height=64, width=64):
+    """Coloured spots on a coloured page, blurred: (H, W, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    page = np.full((height, width, 3), rng.integers(0, 256, 3), np.uint8)
+    for _ in range(12):
+        centre = int(rng.integers(0, width)), int(rng.integers(0, height))
+        cv2.circle(page, centre, int(rng.integers(3, 20)), rng.integers(0, 256, 3).tolist(), -1, cv2.LINE_AA)
+    return cv2.GaussianBlur(page, (0, 0), 1)
+
+
 @pytest.fixture(scope="session")
 def sketches():
     """(5, 64, 64, 3) uint8 drawn sketches, all different."""
     return np.stack([draw_face(seed) for seed in range(5)])
+
+
+def split(joints):
+    """Joints (..., 64, 128, 3) -> (sketches, photos)."""
+    return joints[..., :64, :], joints[..., 64:, :]

@@ -8,7 +8,15 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from contextual_gan.config import Data, Pix2Pix, Search, Train, _check, load, resolved, setting
+from contextual_gan.config import (
+    DataSettings,
+    Pix2PixSettings,
+    SearchSettings,
+    TrainSettings,
+    load,
+    resolved,
+)
+from contextual_gan.fields import check, setting
 
 
 @dataclass(frozen=True)
@@ -25,14 +33,14 @@ class Everything:
     several: tuple[str, ...] = setting(("a",), "", choices=("a", "b"))
     lambda_: float = setting(0.1, "", low=0, high=1)
 
-    __post_init__ = _check
+    __post_init__ = check
 
 
 @pytest.fixture
 def read(tmp_path):
     """read(text or bytes, overrides..., cls) -> the settings, of a file of this content."""
 
-    def read(content, *overrides, cls=Data):
+    def read(content, *overrides, cls=DataSettings):
         path = tmp_path / "x.yaml"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return load(path, "data", cls, overrides)
@@ -59,7 +67,7 @@ def refusal(read, tmp_path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_configurations_of_the_repository_load_and_explain_themselves(path):
-    load(path, "data", Data)
+    load(path, "data", DataSettings)
     text = path.read_text()
     comments = text[: text.index("\ndata:")]
     assert all(line.startswith("#") or not line for line in comments.splitlines())
@@ -68,14 +76,14 @@ def test_configurations_of_the_repository_load_and_explain_themselves(path):
 
 
 def test_celeba_is_the_default_and_the_others_differ_where_they_say():
-    configs = {path.stem: load(path, "data", Data) for path in (ROOT / "configs").glob("*.yaml")}
+    configs = {path.stem: load(path, "data", DataSettings) for path in (ROOT / "configs").glob("*.yaml")}
     assert set(configs) == {"celeba", "styles", "cars", "birds", "photos", "smoke", "pix2pix"}
     assert configs.pop("pix2pix") == configs["celeba"]
-    assert load(ROOT / "configs/pix2pix.yaml", "pix2pix", Pix2Pix) == Pix2Pix()
-    trained = {name: load(ROOT / f"configs/{name}.yaml", "train", Train) for name in configs}
-    assert trained["celeba"] == Train() and trained["styles"] == Train(init_from="celeba", epochs=10.0)
-    assert configs["celeba"] == Data()
-    assert configs["styles"] == Data(styles=("xdog", "fdog", "photocopy"))
+    assert load(ROOT / "configs/pix2pix.yaml", "pix2pix", Pix2PixSettings) == Pix2PixSettings()
+    trained = {name: load(ROOT / f"configs/{name}.yaml", "train", TrainSettings) for name in configs}
+    assert trained["celeba"] == TrainSettings() and trained["styles"] == TrainSettings(init_from="celeba", epochs=10.0)
+    assert configs["celeba"] == DataSettings()
+    assert configs["styles"] == DataSettings(styles=("xdog", "fdog", "photocopy"))
     assert {name: config.crop for name, config in configs.items()} == {
         "celeba": "align",
         "styles": "align",
@@ -90,10 +98,10 @@ def test_celeba_is_the_default_and_the_others_differ_where_they_say():
 
 
 def test_what_is_given_counts_and_the_rest_is_default(read):
-    assert read("data:\n  test: 5\n  styles: [fdog, xdog]\n") == Data(test=5, styles=("fdog", "xdog"))
-    assert read("data:\n") == read("data: {}") == Data()
-    assert read("data:\n  seed: 3\ntrain:\n  anything: [goes, here]\n") == Data(seed=3)
-    assert read(b"\xef\xbb\xbfdata:\r\n  crop: none\r\n") == Data(crop="none")  # as Windows writes it
+    assert read("data:\n  test: 5\n  styles: [fdog, xdog]\n") == DataSettings(test=5, styles=("fdog", "xdog"))
+    assert read("data:\n") == read("data: {}") == DataSettings()
+    assert read("data:\n  seed: 3\ntrain:\n  anything: [goes, here]\n") == DataSettings(seed=3)
+    assert read(b"\xef\xbb\xbfdata:\r\n  crop: none\r\n") == DataSettings(crop="none")  # as Windows writes it
 
 
 @pytest.mark.parametrize(
@@ -107,8 +115,10 @@ def test_numbers_may_be_written_in_any_way(read, text, value):
 
 def test_overrides_win_over_the_file_and_the_last_one_over_others(read):
     file = "data:\n  test: 5\n  seed: 1\n"
-    assert read(file, "data.test=7", "data.styles=[fdog]", "data.test=8") == Data(test=8, seed=1, styles=("fdog",))
-    assert read(file, " data.test = null ") == Data(test=None, seed=1)
+    assert read(file, "data.test=7", "data.styles=[fdog]", "data.test=8") == DataSettings(
+        test=8, seed=1, styles=("fdog",)
+    )
+    assert read(file, " data.test = null ") == DataSettings(test=None, seed=1)
 
 
 def test_keys_have_no_underscore_at_the_end(read):
@@ -117,10 +127,10 @@ def test_keys_have_no_underscore_at_the_end(read):
 
 
 def test_resolved_settings_can_be_read_again(read):
-    settings = Data(test=12, styles=("photocopy", "xdog"), crop="centre")
+    settings = DataSettings(test=12, styles=("photocopy", "xdog"), crop="centre")
     assert read(yaml.safe_dump({"data": resolved(settings)})) == settings
     assert resolved(settings)["styles"] == ["photocopy", "xdog"]
-    assert list(resolved(Search())) == [
+    assert list(resolved(SearchSettings())) == [
         *("n_init", "lambda", "prior", "edges", "update", "lr", "momentum", "iterations", "start", "spread"),
         *("epsilon", "init_kl", "search_kl", "contextual", "perceptual"),
     ]
@@ -191,11 +201,11 @@ def test_a_value_of_another_kind_or_out_of_range_is_refused(refusal, line, reaso
 
 def test_settings_check_themselves_without_a_file():
     with pytest.raises(ValueError, match=r"^test is -1, it must be from 0 to 1000000000$"):
-        Data(test=-1)
+        DataSettings(test=-1)
     with pytest.raises(ValueError, match=r"^styles is \('xdgo',\), it must be made of xdog, fdog, photocopy$"):
-        Data(styles=("xdgo",))
+        DataSettings(styles=("xdgo",))
     with pytest.raises(ValueError, match=r"^lambda is -1, it must be from 0 to"):
-        Search(lambda_=-1)
+        SearchSettings(lambda_=-1)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +271,7 @@ def test_what_is_no_file_is_refused(tmp_path):
         (tmp_path / ("x" * 300), "File name too long"),
     ):
         with pytest.raises(ValueError, match=reason) as error:
-            load(path, "data", Data)
+            load(path, "data", DataSettings)
         assert str(path) in str(error.value)
 
 

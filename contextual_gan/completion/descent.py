@@ -19,7 +19,7 @@ SHORTER = 0.3  # by which a step that did not is cut
 
 
 def rule(settings, curvature=None):
-    """(begin, step) of a `config.Search`. curvature: of the objective, on average over z (100, 100); for L-BFGS."""
+    """(begin, step) of some settings. curvature: of the objective, on average over z (100, 100); for L-BFGS."""
     if settings.update == "lbfgs":
         return _lbfgs(settings, curvature)
     return _momentum(settings)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from contextual_gan.config import Search
+from contextual_gan.config import SearchSettings
 from contextual_gan.files.images import (
     ImageError,
     centre_square,
@@ -35,7 +35,7 @@ class Task:
     weights: str
     weights_sha256: str
     preset: str
-    search: Search
+    search: SearchSettings
     encoder_sha256: str | None = None
     direction: str = "photo"
     seed: int = 0

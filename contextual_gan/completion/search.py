@@ -65,7 +65,7 @@ def complete(
 
     known: (n, 64, 64, 3) uint8, or float32 in [-1, 1]: the half that `direction` does not ask for.
     encoder: of `weights.load_encoder`, for settings that start from it, as those of "fast" and "edges" do.
-    preset: "readme", "coauthor", "fast" or "edges"; `numbers` override its fields, which are those of `config.Search`.
+    preset: "readme", "coauthor", "fast" or "edges"; `numbers` override its fields, those of `config.SearchSettings`.
     samples: K results for each, from the K best of the n_init initializations.
     batch_size: rows searched at once, rounded down to a power of two. Results do not depend on it, on the order or on
     the other inputs.

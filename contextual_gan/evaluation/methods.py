@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from contextual_gan.completion.folder import undefined
-from contextual_gan.config import Search, resolved
+from contextual_gan.config import SearchSettings, resolved
 from contextual_gan.evaluation.metrics import diversity
 from contextual_gan.evaluation.predictions import decode_joint, joint_sources
 from contextual_gan.files.images import ImageError, to_uint8
@@ -31,7 +31,7 @@ class Task:
     direction: str
     seed: int
     weights: str | Pinned
-    search: Search
+    search: SearchSettings
     train_data: str | None = None
     excluded: str | None = None  # a folder that is not part of train_data
     pix2pix: str = "celeba"  # weights

@@ -115,7 +115,7 @@ def encoder_file(weights, direction):
 
 
 def encoder_sha256(weights, direction, search):
-    """SHA-256 of the encoder's file if a `config.Search` starts from it, else None. Raises FileNotFoundError."""
+    """SHA-256 of the encoder's file if the search starts from it, else None. Raises FileNotFoundError."""
     return file_sha256(encoder_file(weights, direction)) if search.start == "encoder" else None
 
 

@@ -236,7 +236,7 @@ def load_run(weights):
     from contextual_gan.models import dcgan  # late: needs TensorFlow
 
     pinned = pin(weights)
-    settings = config.load(Path(pinned.name) / "config.yaml", "train", config.Train)
+    settings = config.load(Path(pinned.name) / "config.yaml", "train", config.TrainSettings)
 
     def build(width, pair_width=None):
         return dcgan.DCGAN(width=width, ema=settings.ema > 0, pair_width=pair_width)
@@ -249,7 +249,7 @@ def load_pix2pix_run(weights):
     from contextual_gan.models import pix2pix  # late: needs TensorFlow
 
     pinned = pin(weights)
-    settings = config.load(Path(pinned.name) / "config.yaml", "pix2pix", config.Pix2Pix)
+    settings = config.load(Path(pinned.name) / "config.yaml", "pix2pix", config.Pix2PixSettings)
     model = load_checkpoint(pinned, lambda ngf: pix2pix.Pix2Pix(ngf=ngf), settings.ngf)
     return model.generator, settings.direction
 

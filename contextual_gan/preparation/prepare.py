@@ -27,7 +27,7 @@ SUMMARY = "dataset.json"
 def joint_of(photo, *, crop, landmarks, multiple, style, box=None, points=None):
     """A photo, (H, W, 3) uint8 -> (its joint image, (64, 128, 3) uint8, {"ink": density of the sketch}).
 
-    crop, landmarks, multiple: as in `config.Data`. box: (x, y, w, h) in pixels, for the crop "boxes"; points: the five
+    crop, landmarks, multiple: as of `DataSettings`. box: (x, y, w, h) in pixels, for the crop "boxes"; points: the five
     points that CelebA annotates, in pixels, in place of the detection of a face.
     Raises `Skip` where there is no face.
     """
@@ -48,7 +48,7 @@ def joint_of(photo, *, crop, landmarks, multiple, style, box=None, points=None):
 def prepare(location, out, settings, *, split_file=None, celeba_landmarks=None, overwrite=False, **how):
     """Make a data set: `out`/train and `out`/test of joint images, dataset.json, split.csv -> `folders.Report`.
 
-    location: folder or zip archive of photos; settings: a `config.Data`; split_file: see `splits.read_split`;
+    location: folder or zip archive of photos; settings: a `config.DataSettings`; split_file: see `splits.read_split`;
     celeba_landmarks: see `alignment.read_celeba_landmarks`; how: workers, scheduler and label of `apply_to_folder`.
     Raises ValueError and FileNotFoundError for what cannot be used, before anything is written.
     """

@@ -151,7 +151,7 @@ def pictures_function(model, settings, joints, warn):
 def card(pinned, path):
     """What is known of the weights that were exported from a run, as `Pinned`, to a file -> dict."""
     folder = Path(pinned.name)
-    settings = config.load(folder / "config.yaml", "train", config.Train)
+    settings = config.load(folder / "config.yaml", "train", config.TrainSettings)
     step = checkpoints.step_of(pinned.path)
     last = [line for line in checkpoints.read_stats(folder / "stats.jsonl") if line["step"] <= step][-LAST:]
     return {

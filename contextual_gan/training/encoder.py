@@ -110,7 +110,7 @@ def train_encoder(run, weights, direction, steps, resume=False):
     """Train an encoder for the generator of some weights -> (step at the start, step at the end, the `Encoder`).
 
     The `Encoder` is None before the last step.
-    run: a `RunFolder` with settings of `config.Encoder`. Raises as `loop.train` and `load_networks`.
+    run: a `RunFolder` with settings of `config.EncoderSettings`. Raises as `loop.train` and `load_networks`.
     """
     settings = run.settings
     if run.was_about_something_else():

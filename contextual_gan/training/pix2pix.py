@@ -73,7 +73,7 @@ def pictures_function(model, settings, joints, warn):
 def card(pinned):
     """What is known of the weights of a run, as `Pinned`: a dict for `save_pix2pix`."""
     path = Path(pinned.name) / "config.yaml"
-    settings = config.load(path, "pix2pix", config.Pix2Pix)
+    settings = config.load(path, "pix2pix", config.Pix2PixSettings)
     step = checkpoints.step_of(pinned.path)
     data = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
     seen = {"steps": step, "images_seen": step * settings.batch_size}

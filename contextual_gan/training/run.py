@@ -9,7 +9,7 @@ from contextual_gan.training.batches import batches, damage_named, read_joints
 from contextual_gan.training.devices import lost_workers_named, start_as_chief
 from contextual_gan.training.run_folder import warn
 
-NETWORKS = {config.Train: dcgan, config.Pix2Pix: pix2pix}  # what settings are of
+NETWORKS = {config.TrainSettings: dcgan, config.Pix2PixSettings: pix2pix}  # what settings are of
 
 
 def about(folder, files):

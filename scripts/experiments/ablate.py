@@ -1,0 +1,88 @@
+"""What the settings of the search are worth: evaluate.py with others than the default, in one table."""
+
+import sys
+from pathlib import Path
+
+try:
+    from contextual_gan import command
+except ModuleNotFoundError:
+    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
+    sys.exit(2)
+
+EXAMPLES = """\
+  python scripts/experiments/ablate.py --data data/celeba/test --out runs/ablations
+  python scripts/experiments/ablate.py --data data/celeba/test --out runs/ablations --limit 8 --rows lambda
+
+OUT/ROW/ is the run of evaluate.py for each row, OUT/ablations.md the table. It can be interrupted and run again.
+Exit status: 0 done, 1 some images could not be used, 2 wrong usage.
+"""
+ROWS = {  # name: flags of evaluate.py
+    "default": "",
+    **{f"N = {n}": f"--n-init {n}" for n in (1, 10, 30, 100)},
+    "N = 1, random start": "--start random --n-init 1",
+    "N = 30, random start": "--start random --n-init 30",
+    **{f"lambda = {x}": f"--lambda {x}" for x in (0, 0.001, 0.01, 0.1, 1)},
+    "contextual loss: L1": "--contextual l1",
+    "contextual loss: L2": "--contextual l2",
+    "contextual loss: KL(input, generated)": "--search-kl input-generated",
+    **{f"edges = {x}": f"--edges {x}" for x in (0, 0.1, 0.2, 1, 2)},
+    **{f"prior = {x}": f"--prior {x}" for x in (0, 0.2, 0.4, 0.8)},
+    "fast": "--preset fast",
+    "initialization only": "--preset coauthor",
+    "readme, 1000 iterations": "--preset readme",
+    "coauthor, 1000 iterations": "--preset coauthor",
+}
+COLUMNS = ("ssim", "psnr", "consistency", "contextual")
+
+
+def parse():
+    parser = command.ArgumentParser(__doc__, EXAMPLES)
+    parser.add_argument("--data", required=True, metavar="DIR", help="folder of joint images")
+    parser.add_argument("--out", required=True, metavar="OUT", help="folder for the runs and the table")
+    parser.add_argument("--limit", type=command.positive, default=100, metavar="N", help="images (default: 100)")
+    parser.add_argument("--rows", default="", metavar="TEXT", help="only rows whose name begins so")
+    parser.add_argument("--overwrite", action="store_true", help="replace predictions of other settings")
+    args = parser.parse_args()
+    if not any(name.startswith(args.rows) for name in ROWS):
+        parser.error(f"no row begins with {args.rows!r}, there are: {'; '.join(ROWS)}")
+    return args
+
+
+def folder_of(out, name):
+    """The run of a row."""
+    return Path(out) / "".join(c if c.isalnum() or c == "." else "_" for c in name)
+
+
+def main(args):
+    import evaluate  # the script beside this one
+
+    from contextual_gan.evaluation import predictions, scores
+    from contextual_gan.files.images import replace_file
+
+    table = Path(args.out) / "ablations.md"
+    command.check_file(
+        table, args.overwrite or any((folder_of(args.out, name) / "metrics.json").is_file() for name in ROWS)
+    )
+    with command.mistakes():
+        predictions.usable_joints(args.data, excluded=args.out, limit=args.limit)
+    status, rows, images = 0, {}, 0
+    for name, flags in ROWS.items():
+        if not name.startswith(args.rows):
+            continue
+        method = "initialization" if "initialization" in name else "contextual"
+        out = folder_of(args.out, name)
+        print(f"--- {name}: evaluate.py {flags}", flush=True)
+        given = ["--data", args.data, "--limit", args.limit, "--method", method, "--out", out]
+        given += ["--overwrite"] * args.overwrite
+        with command.locked(out):
+            status = max(status, evaluate.main(evaluate.parse([*flags.split(), *map(str, given)])))
+        record = scores.read_json(out, of_folders=False)
+        rows[name], images = record[method], record["settings"]["images"]
+    text = scores.table(rows, f"{images} images", COLUMNS)
+    replace_file(table, text.encode())
+    print(text, end="")
+    return status
+
+
+if __name__ == "__main__":
+    command.run(main, arguments := parse(), out=arguments.out)

@@ -1,0 +1,206 @@
+"""Training: the step beside a matrix product, what the loop around it costs, and the plain loop of the ancestors."""
+
+import math
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from keras import layers
+from PIL import Image
+
+from benchmarks.clocks import matrix_product_rate, print_medians, seconds
+from benchmarks.data import made_photos
+from contextual_gan import command, config, joint
+from contextual_gan.files import images
+from contextual_gan.models.dcgan import LATENT, discriminator, fake_loss, generator, generator_loss, real_loss
+from contextual_gan.preparation import sketches
+from contextual_gan.training import batches as data
+from contextual_gan.training import dcgan, devices
+from contextual_gan.training import loop as training
+from contextual_gan.training.run_folder import RunFolder
+
+PRODUCTS = 5  # of matrices, after every step
+PLAIN_EVERY = 4  # steps; at the end of the same ones comes a line of stats.jsonl
+JOINTS = 300  # made where no data set is given
+NEVER = 10**9
+
+
+def main(args):
+    """Step by step in turn, so that what else the machine does hits all alike; a measurement is log_every steps of all.
+
+    lr 0 is the same arithmetic, but no network learns these few images by heart, which would be warned of. Joints are
+    decoded from PNG in every epoch, as of data sets that memory cannot hold: what is cached costs less.
+    """
+    if args.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    given = {name: getattr(args, name) for name in ("batch_size", "precision", "g_updates")}
+    with command.mistakes():
+        settings = config.TrainSettings(**given, lr=0.0, cache_gb=0.0, sample_every=NEVER, save_every=NEVER)
+    with tempfile.TemporaryDirectory() as work, command.mistakes():
+        if not args.data:
+            make_joints(Path(work) / "train")
+        files = data.joint_files(Path(args.data or work) / "train")
+        gflop = step_flop(generator(), discriminator(), settings.g_updates) / 1e9
+        print(f"a training step is {gflop:.3f} GFLOP per image, multiply-adds counted twice", flush=True)
+        with data.damage_named(files):
+            measured = measure(settings, files, Path(work) / "run", args.repeats * settings.log_every)
+    print_medians(rows(gflop, settings.batch_size, *(np.reshape(values, (args.repeats, -1)) for values in measured)))
+    return 0
+
+
+def rows(gflop, batch_size, loop, step, product, plain):
+    """{name: (repeats,) values} of what `measure` returns, each (repeats, number)."""
+    in_loop = with_log(loop)
+    cost = with_log(loop / step) - 1
+    step, product, plain = (np.median(values, axis=1) for values in (step, product, plain))
+    rate = batch_size / step * gflop
+    return {
+        "images/s of the step alone": batch_size / step,
+        f"GFLOP/s at {gflop:.3f} each": rate,
+        "GFLOP/s of a 2048x2048 product": 1 / product,
+        "ratio": rate * product,
+        "images/s of train.py's loop": batch_size / in_loop,
+        "% for reading data and logging": 100 * cost,
+        "images/s of the plain loop": batch_size / plain,
+        "times the plain loop": plain / in_loop,
+    }
+
+
+def with_log(values):
+    """(repeats, n) -> (repeats,): the mean over steps, most of which are alike, so that their median stands for them.
+
+    The last of n is not: it writes a line of stats.jsonl.
+    """
+    n = values.shape[1]
+    return ((n - 1) * np.median(values[:, :-1], axis=1) + values[:, -1]) / n
+
+
+def make_joints(folder):
+    """Write joints as PNG: one photo with different noise, and its sketch."""
+    for i, photo in enumerate(made_photos(JOINTS)):
+        square = images.centre_square(images.on_background(images.decode_rgba(photo)), joint.SIZE)
+        images.write_png(folder / f"{i:06d}.png", joint.join(sketches.xdog(square), square))
+
+
+# --- arithmetic -------------------------------------------------------------------------------------------------------
+
+
+def layer_flop(layer):
+    """FLOP of a layer per image. So many are done forward, and backward to its input, and backward to its weights."""
+    match layer:
+        case layers.Conv2D():
+            places = math.prod(layer.output.shape[1:3])
+        case layers.Conv2DTranspose():
+            places = math.prod(layer.input.shape[1:3])
+        case layers.Dense():
+            places = 1
+        case _:
+            return 0
+    return 2 * places * math.prod(layer.kernel.shape)
+
+
+def step_flop(generator, discriminator, g_updates):
+    """FLOP per image of `dcgan.train_step`: nothing goes back to z, nor from the update of D to the images."""
+    (g_first, *g), (d_first, *d) = (
+        [flop for layer in network.layers if (flop := layer_flop(layer))] for network in (generator, discriminator)
+    )
+    update_d = 2 * (2 * d_first + 3 * sum(d))  # on real and on generated images, which the first update of G makes
+    update_g = 2 * g_first + 3 * sum(g) + 2 * (d_first + sum(d))
+    return update_d + g_updates * update_g
+
+
+# --- clocks -----------------------------------------------------------------------------------------------------------
+
+
+def measure(settings, files, out, steps):
+    """Seconds per step of `training.train`, per step alone, per GFLOP of matrix products, per step of the plain loop.
+
+    Each is a list, of `steps` values or, of the plain loop, fewer. The others are measured while the loop waits for
+    its next batch. The pipeline has prepared that one long before, in a part of the time of the loop's last step, so
+    that nothing of it is left to be done during the others; a device faster than the pipeline would deceive here.
+    """
+    model = dcgan.build(settings)
+    update = dcgan.update_function(model, settings, devices.create("one"))
+    batches = data.batches(files, batch_size=settings.batch_size, seed=0, cache_bytes=0)
+    batch, plain_step = next(iter(batches)), plain_loop(settings, files)
+    plain_step()  # which compiles
+    loop, alone, products, plain = [], [], [], []
+
+    def others():
+        products.append(1 / matrix_product_rate(products=PRODUCTS))
+        alone.append(seconds(lambda: update(batch, tf.constant(0, tf.int64))["g_gradient"].numpy()))
+        if len(alone) % PLAIN_EVERY == 0:
+            plain.append(seconds(plain_step))
+
+    run = RunFolder(out, settings)
+    run.begin(0)
+    start = settings.log_every - 1  # the first step compiles and logs; the one after the last ends the last's time
+    end = start + 1 + steps + 1
+    turns = in_turn(iter(batches), others, loop)
+    if training.train(run, model, update, turns, start=start, steps=end, pictures=lambda step: {}) < end:
+        raise KeyboardInterrupt
+    return loop, alone, products, plain
+
+
+def in_turn(batches, others, taken):
+    """The batches; from the second on, `taken` gets the seconds until the next is asked for, and others() is called."""
+    yield next(batches)
+    while True:
+        begun = time.perf_counter()
+        yield next(batches)
+        tf.test.experimental.sync_devices()  # GPUs
+        taken.append(time.perf_counter() - begun)
+        others()
+
+
+# --- the plain loop ---------------------------------------------------------------------------------------------------
+
+
+def plain_loop(settings, files):
+    """step(): one of DCGAN-tensorflow's loop, with these networks: images are read when it is their turn, each update
+    makes its own fakes, and at the end the losses are computed once more to be printed.
+    """
+    update_d, update_g, *losses = plain_functions(dcgan.build(replace(settings, ema=0.0)))
+    rng, position = np.random.default_rng(0), 0
+
+    def step():
+        nonlocal position
+        names = [files[(position + i) % len(files)] for i in range(settings.batch_size)]
+        position += settings.batch_size
+        real = np.array([np.asarray(Image.open(name)) for name in names]).astype(np.float32) / 127.5 - 1
+        z = rng.uniform(-1, 1, (settings.batch_size, LATENT)).astype(np.float32)
+        update_d(real, z)
+        for _ in range(settings.g_updates):
+            update_g(real, z)
+        return [float(loss(real, z)) for loss in losses]
+
+    return step
+
+
+def plain_functions(model):
+    """(update of D, update of G, loss of D on fakes, of D on real images, of G): every one a graph of its own."""
+    G, D = model.generator, model.discriminator
+
+    def on_fakes(real, z):
+        return tf.reduce_mean(fake_loss(D(G(z, training=True), training=True)))
+
+    def on_real(real, z):
+        return tf.reduce_mean(real_loss(D(real, training=True)))
+
+    def of_g(real, z):
+        return tf.reduce_mean(generator_loss(D(G(z, training=True), training=True)))
+
+    def update_d(real, z):
+        with tf.GradientTape() as tape:
+            loss = on_real(real, z) + on_fakes(real, z)
+        model.d_optimizer.apply(tape.gradient(loss, D.trainable_variables), D.trainable_variables)
+
+    def update_g(real, z):
+        with tf.GradientTape() as tape:
+            loss = of_g(real, z)
+        model.g_optimizer.apply(tape.gradient(loss, G.trainable_variables), G.trainable_variables)
+
+    return map(tf.function, (update_d, update_g, on_fakes, on_real, of_g))

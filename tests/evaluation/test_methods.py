@@ -1,0 +1,178 @@
+"""The methods that evaluate.py compares beside the completion, and the metrics that are made of whole sets."""
+
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from conftest import ROOT, draw_face, split
+from test_evaluate import evaluate, metrics, tree
+
+from contextual_gan.evaluation import identity, methods, realism
+from contextual_gan.evaluation.metrics import diversity
+from contextual_gan.files.images import read_image, to_uint8, write_png
+from contextual_gan.joint import join
+from contextual_gan.models import pix2pix
+from contextual_gan.models.pix2pix import draw
+from contextual_gan.models.weights import load_pix2pix, save_pix2pix
+
+QUICK = ["--iterations", "2", "--n-init", "4"]
+
+
+@pytest.fixture(scope="module")
+def joints(networks, tmp_path_factory):
+    """Six joints that the generator made."""
+    from contextual_gan.models.inference import generate
+
+    folder = tmp_path_factory.mktemp("joints") / "test"
+    z = np.random.default_rng(3).uniform(-1, 1, (6, 100)).astype(np.float32)
+    for i, joint in enumerate(to_uint8(generate(networks[0], z))):
+        write_png(folder / f"{i}.png", joint)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pixels(joints):
+    return np.stack([read_image(joints / f"{i}.png") for i in range(6)])
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Pix2pix weights of two feature maps whose dropout shows."""
+    keras.utils.set_random_seed(0)
+    generator = pix2pix.unet(2)
+    for variable in generator.trainable_variables:
+        if variable.name == "kernel":
+            variable.assign(10 * variable)
+    path = tmp_path_factory.mktemp("pix2pix") / "tiny.safetensors"
+    save_pix2pix(path, generator, {"direction": "photo"}, "float32")
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(joints, weights, tmp_path_factory):
+    """An evaluation with all that there is."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    arguments = ["--method", "contextual,initialization,pix2pix", "--samples", "3", "--identity", *QUICK]
+    return evaluate("--data", joints, "--pix2pix", weights, "--out", out, *arguments), out
+
+
+def test_the_nearest_sketch_is_that_of_plain_loops(tmp_path, joints, pixels):
+    rng = np.random.default_rng(0)
+    halves = np.stack([draw_face(i) for i in range(9)])
+    known = np.clip(halves[[4, 0, 7]] + rng.normal(0, 20, (3, 64, 64, 3)), 0, 255).astype(np.uint8)
+    plain = [min(range(9), key=lambda j: ((k.astype(int) - halves[j]) ** 2).sum()) for k in known]
+    assert methods.nearest_rows(halves, known, chunk=4).tolist() == plain == [4, 0, 7]
+    for i, photo in enumerate(split(pixels)[1]):  # a training set with the same sketches but other photos
+        write_png(tmp_path / "train" / f"{5 - i}.png", join(split(pixels)[0][i], 255 - photo))
+    arguments = ("--method", "nearest-sketch", "--train-data", tmp_path / "train", "--out", tmp_path / "out")
+    result = evaluate("--data", joints, *arguments)
+    assert result.returncode == 0, result.stderr
+    found = np.stack([read_image(tmp_path / f"out/nearest-sketch/{i}.png") for i in range(6)])
+    assert np.array_equal(found, 255 - split(pixels)[1])
+    assert "nothing to do" in evaluate("--data", joints, *arguments).stdout
+
+
+def test_pix2pix_draws_with_dropout_unless_told_not_to(done, joints, pixels, weights, tmp_path):
+    result, out = done
+    assert result.returncode == 0, result.stderr
+    generator, sketches = load_pix2pix(weights, "photo"), split(pixels)[0]
+    made = np.stack([read_image(out / f"pix2pix/{i}.png") for i in range(6)])
+    assert np.array_equal(made, draw(generator, sketches))
+    ask = ("--data", joints, "--method", "pix2pix", "--pix2pix", weights, "--no-dropout", "--batch-size", "4")
+    assert evaluate(*ask, "--out", tmp_path / "plain").returncode == 0
+    plain = np.stack([read_image(tmp_path / f"plain/pix2pix/{i}.png") for i in range(6)])
+    assert np.array_equal(plain, draw(generator, sketches, dropout=False))
+    other = evaluate(*ask, "--out", out)
+    assert other.returncode == 2 and "dropout" in other.stderr and len(other.stderr.splitlines()) == 1
+    other = evaluate(*ask, "--out", tmp_path / "other", "--direction", "sketch")
+    assert other.returncode == 2 and "draws a photo, not a sketch" in other.stderr
+
+
+def test_diversity_is_that_of_the_samples(done, networks, encoder, pixels):
+    from contextual_gan.completion.search import complete
+
+    found = metrics(done[1])
+    sketches = split(pixels)[0]
+    whole = complete(*networks, sketches, encoder=encoder, preset="edges", iterations=2, n_init=4, samples=3)
+    expected = diversity(split(to_uint8(whole.joints).reshape(-1, 64, 128, 3))[1].reshape(6, 3, 64, 64, 3))
+    np.testing.assert_allclose([image["diversity"] for image in found["contextual"]["images"]], expected)
+    assert found["pix2pix"]["diversity"]["mean"] > 0 and found["initialization"]["diversity"]["mean"] > 0
+    assert "| diversity" in done[0].stdout
+
+
+def test_identity_and_realism_are_those_of_the_predictions(done, pixels):
+    _, out = done
+    found, photos = metrics(out), split(pixels)[1]
+    for method in ("contextual", "pix2pix"):
+        made = np.stack([read_image(out / method / f"{i}.png") for i in range(6)])
+        faces, true = identity.embeddings(made), identity.embeddings(photos)
+        values = [image["identity"] for image in found[method]["images"]]
+        np.testing.assert_allclose(values, identity.distances(faces, true))
+        accuracy = identity.verification(faces, true)
+        assert found[method]["verification"]["mean"] == pytest.approx(accuracy["correct"].mean())
+        distance = realism.kernel_summary(realism.hog_features(made), realism.hog_features(photos))["mean"]
+        assert found[method]["hog_distance"]["mean"] == pytest.approx(distance)
+        assert found[method]["hog_distance"]["low"] < distance < found[method]["hog_distance"]["high"]
+
+
+def test_numbers_depend_neither_on_the_batch_nor_on_an_interruption(done, joints, weights, tmp_path):
+    _, out = done
+    arguments = ["--data", str(joints), "--pix2pix", str(weights), "--samples", "3", "--identity", *QUICK]
+    arguments += ["--method", "contextual,initialization,pix2pix", "--batch-size", "2"]
+    first = evaluate(*arguments, "--limit", "2", "--out", tmp_path / "out")
+    assert first.returncode == 0, first.stderr
+    assert evaluate(*arguments, "--out", tmp_path / "out").returncode == 0
+    for method in ("contextual", "initialization", "pix2pix"):
+        pictures = [tree(folder / method) for folder in (out, tmp_path / "out")]
+        names = [name for name in pictures[0] if name.endswith(".png")]
+        assert names and all(pictures[0][name] == pictures[1][name] for name in names)
+        whole, parts = (metrics(folder)[method] for folder in (out, tmp_path / "out"))
+        for metric in ("ssim", "psnr", "consistency", "identity", "verification", "hog_distance", "diversity"):
+            assert whole[metric] == parts[metric], (method, metric)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--method", "nearest-sketch"], "--train-data"),
+        (["--method", "pix2pix", "--pix2pix", "nowhere"], "nowhere"),
+        (["--method", "contextual", "--samples", "9"], "n_init is 8"),
+        (["--method", "initialization", "--identity", "--direction", "sketch"], "--identity is for photos"),
+        (["--method", "contextual", "--inception", "nowhere.h5", *QUICK], "nowhere.h5 does not hold"),
+    ],
+)
+def test_mistakes_are_one_line(joints, tmp_path, flags, message):
+    result = evaluate("--data", joints, "--limit", "2", "--out", tmp_path / "out", *flags)
+    assert result.returncode == 2 and message in result.stderr and len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_compare_shows_what_complete_makes_beside_pix2pix(weights, tmp_path):
+    for i in range(2):
+        write_png(tmp_path / "in" / f"{i}.png", draw_face(i))
+    (tmp_path / "in/bad.png").write_bytes(b"no image")
+    command = [
+        sys.executable,
+        str(ROOT / "scripts/compare.py"),
+        *QUICK,
+        "--pix2pix",
+        str(weights),
+        str(tmp_path / "in"),
+    ]
+    command += ["--out", str(tmp_path / "out"), "--samples", "2"]
+    options = {"capture_output": True, "text": True, "timeout": 180, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
+    result = subprocess.run(command, **options)
+    assert result.returncode == 1 and "bad.png" in result.stderr and "Traceback" not in result.stderr
+    assert len(json.loads((tmp_path / "out/results.json").read_text())["results"]) == 2
+    figure = read_image(tmp_path / "out/compare.png")
+    assert figure.shape[1] == 4 * (128 + 6) + 6
+    again = subprocess.run(command, **options)
+    assert "0 completed, 2 were done before" in again.stdout and np.array_equal(
+        read_image(tmp_path / "out/compare.png"), figure
+    )
+    missing = subprocess.run([*command, "--pix2pix", "nowhere"], **options)
+    assert missing.returncode == 2 and "nowhere" in missing.stderr and len(missing.stderr.splitlines()) == 1

@@ -1,0 +1,173 @@
+"""The encoder: its training on what a tiny generator draws, its file, and the commands that start from it."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import ROOT, draw_face
+
+from contextual_gan import joint
+from contextual_gan.completion import search
+from contextual_gan.completion.losses import distribution, kl_divergence
+from contextual_gan.config import EncoderSettings
+from contextual_gan.files.checkpoints import WeightsError, file_sha256
+from contextual_gan.files.images import read_image, write_png
+from contextual_gan.joint import half
+from contextual_gan.models import dcgan, inference
+from contextual_gan.models.locations import encoder_file
+from contextual_gan.models.weights import load_encoder, save_weights
+from contextual_gan.training import encoder
+
+TINY = ["--width", "2", "--batch-size", "4", "--log-every", "2", "--save-every", "4"]
+STEPS = 12
+
+
+def run(script, *arguments):
+    command = [sys.executable, str(ROOT / "scripts" / script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=180)
+
+
+def train(weights, out, *more):
+    return run("train_encoder.py", "--weights", weights, "--out", out, "--steps", STEPS, *TINY, *more)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Tiny weights, and the result of training their encoder."""
+    folder = tmp_path_factory.mktemp("encoder")
+    save_weights(folder / "tiny.safetensors", dcgan.generator(2), dcgan.discriminator(2))
+    return folder / "tiny.safetensors", train(folder / "tiny.safetensors", folder / "run")
+
+
+def test_training_lowers_both_losses():
+    keras.utils.set_random_seed(0)
+    generator, settings = dcgan.generator(4), EncoderSettings(width=8, batch_size=16, lr=5e-3, pull=0.0)
+    for variable in generator.trainable_variables:
+        if variable.name == "kernel":
+            variable.assign(8 * variable)  # so that z shows in the images
+    state = encoder.Training(settings, 80)
+    update = encoder.update_function(state, generator, settings, "photo")
+    values = [update(None, tf.constant(step, tf.int64)) for step in range(80)]
+    for name in ("contextual", "z_error"):
+        first, last = (np.mean([float(value[name]) for value in part]) for part in (values[:10], values[-10:]))
+        assert last < 0.85 * first, name
+
+
+def test_what_is_disturbed_stays_in_range_and_is_a_function_of_the_seed(sketches):
+    given = sketches.astype(np.float32) / 127.5 - 1
+    seed = tf.constant([0, 1], tf.int64)
+    found = encoder.disturbed(given, seed).numpy()
+    assert np.abs(found).max() <= 1 and 0.01 < np.abs(found - given).mean() < 0.5
+    assert np.array_equal(found, encoder.disturbed(given, seed))
+    assert not np.array_equal(found, encoder.disturbed(given, seed + 1))
+
+
+def test_the_command_writes_an_encoder_beside_the_weights(trained):
+    weights, result = trained
+    assert result.returncode == 0, result.stderr
+    path = weights.with_name("tiny_encoder_photo.safetensors")
+    assert str(path) in result.stdout
+    model = load_encoder(weights, "photo")
+    known = np.random.default_rng(0).uniform(-1, 1, (3, 64, 64, 3)).astype(np.float32)
+    z = inference.encode(model.network, known)
+    assert z.shape == (3, 100) and np.abs(z).max() <= 1
+    assert np.array_equal(inference.encode(model.network, known[1:2])[0], z[1])
+    assert read_image(weights.parent / "run/samples/step-000012_encoded.png").ndim == 3
+
+
+def test_a_second_run_has_nothing_to_do_and_a_resumed_one_gives_the_same_encoder(trained, tmp_path):
+    weights, _ = trained
+    again = train(weights, weights.parent / "run", "--resume")
+    assert again.returncode == 0 and "nothing to do" in again.stdout
+    written = weights.with_name("tiny_encoder_photo.safetensors")
+    whole = written.read_bytes()
+    written.unlink()
+    run = weights.parent / "run"
+    subprocess.run(["cp", "-r", run, tmp_path / "cut"], check=True)
+    subprocess.run(["rm", "-r", tmp_path / "cut/checkpoints/step-000012"], check=True)
+    resumed = train(weights, tmp_path / "cut", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert written.read_bytes() == whole
+    other = train(weights, tmp_path / "cut", "--resume", "--direction", "sketch")
+    assert other.returncode == 2 and len(other.stderr.splitlines()) == 1
+
+
+def test_an_encoder_of_another_generator_or_a_damaged_one_is_one_line(trained, tmp_path):
+    weights, _ = trained
+    other = tmp_path / "other.safetensors"
+    save_weights(other, dcgan.generator(2), dcgan.discriminator(2))
+    path = encoder_file(other, "photo")
+    path.write_bytes(encoder_file(weights, "photo").read_bytes())
+    renamed = encoder_file(weights, "sketch")
+    renamed.write_bytes(path.read_bytes())
+    with pytest.raises(WeightsError, match="another direction than sketch"):
+        load_encoder(weights, "sketch")
+    renamed.unlink()
+    write_png(tmp_path / "face.png", draw_face(0))
+    ask = ("complete.py", tmp_path / "face.png", "--out", tmp_path / "run", "--weights", other, "--preset", "fast")
+    result = run(*ask)
+    assert result.returncode == 2 and "other weights" in result.stderr and len(result.stderr.splitlines()) == 1
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1000])
+    result = run(*ask)
+    assert result.returncode == 2 and "not a readable" in result.stderr and len(result.stderr.splitlines()) == 1
+    path.write_bytes(whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:])
+    with pytest.raises(WeightsError, match="damaged"):
+        load_encoder(other, "photo")
+    assert not list((tmp_path / "run").rglob("*.png"))
+
+
+def test_without_an_encoder_the_search_starts_from_random_z_and_says_so(trained, tmp_path):
+    weights, _ = trained
+    write_png(tmp_path / "face.png", draw_face(0))
+    ask = ("complete.py", tmp_path / "face.png", "--weights", weights, "--direction", "sketch", "--iterations", 2)
+    result = run(*ask, "--preset", "fast", "--out", tmp_path / "run")
+    assert result.returncode == 0 and "no encoder at" in result.stderr and "random" in result.stderr
+    settings = json.loads((tmp_path / "run/results.json").read_text())["settings"]
+    assert settings["start"] == "random" and settings["n_init"] == 30 and settings["encoder_sha256"] is None
+    result = run(*ask, "--start", "encoder", "--out", tmp_path / "other")
+    assert result.returncode == 2 and "train_encoder.py" in result.stderr
+
+
+def test_the_search_with_an_encoder_records_it(trained, tmp_path):
+    weights, _ = trained
+    write_png(tmp_path / "face.png", draw_face(0))
+    ask = ("complete.py", tmp_path / "face.png", "--weights", weights, "--preset", "fast", "--iterations", 2)
+    result = run(*ask, "--out", tmp_path / "run", "--show-initializations")
+    assert result.returncode == 0, result.stderr
+    settings = json.loads((tmp_path / "run/results.json").read_text())["settings"]
+    assert settings["start"] == "encoder"
+    assert settings["encoder_sha256"] == file_sha256(encoder_file(weights, "photo"))
+
+
+def test_curvature_is_that_of_the_divergence():
+    generator = dcgan.generator(4)
+    for variable in generator.trainable_variables:
+        if variable.name == "kernel":
+            variable.assign(8 * variable)
+    z = np.random.default_rng(0).uniform(-1, 1, (1, 1, 100)).astype(np.float32)[0]  # the only point for points=1
+    fisher = encoder.curvature(generator, "photo", points=1)
+    move = np.random.default_rng(1).normal(size=(1, 100)).astype(np.float32)
+
+    def pixels(z):
+        return distribution(half(inference.forward(generator, z), "sketch"))
+
+    for direction in (move, np.linalg.eigh(fisher)[1][:, -1:].T):
+        step = 0.02 * direction / np.linalg.norm(direction)
+        divergence = float(kl_divergence(pixels(z + step.astype(np.float32)), pixels(z))[0])
+        assert divergence == pytest.approx((step @ fisher @ step.T).item() / 2, rel=0.1)
+
+
+@pytest.mark.parametrize("direction", ["photo", "sketch"])
+def test_the_published_encoders_begin_nearer_than_random_z(networks, direction):
+    z = np.random.default_rng(5).uniform(-1, 1, (4, 100)).astype(np.float32)
+    known = half(inference.generate(networks[0], z), joint.DIRECTIONS[direction])
+    found = [
+        search.initialize(networks[0], known, direction=direction, n_init=n, encoder=start)[1].min(axis=1)
+        for n, start in ((1, load_encoder("celeba", direction)), (30, None))
+    ]
+    assert (found[0] < 0.5 * found[1]).all()

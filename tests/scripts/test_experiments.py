@@ -1,0 +1,104 @@
+"""`oracle.py`, `shift.py` and `agreement.py` in scripts/experiments/: the experiments of results/README.md."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT, draw_face, draw_photo
+
+from contextual_gan.evaluation.metrics import psnr, ssim
+from contextual_gan.files.images import read_image, to_uint8, write_png
+from contextual_gan.joint import half, join
+from contextual_gan.models.inference import generate
+
+
+def run(script, *arguments):
+    words = [sys.executable, str(ROOT / "scripts" / "experiments" / script), *map(str, arguments)]
+    return subprocess.run(
+        words, capture_output=True, text=True, timeout=240, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, networks):
+    """Two joint images that the generator draws, so that a perfect z exists, and one file that is none."""
+    folder = tmp_path_factory.mktemp("joints")
+    z = np.random.default_rng(5).uniform(-1, 1, (2, 100)).astype(np.float32)
+    for i, image in enumerate(to_uint8(generate(networks[0], z))):
+        write_png(folder / f"{i}.png", image)
+    (folder / "bad.png").write_bytes(b"no image")
+    return folder
+
+
+def test_the_oracle_finds_what_it_sees(data, tmp_path):
+    ask = ("oracle.py", "--data", data, "--out", tmp_path / "out", "--iterations", "30")
+    done = run(*ask)
+    assert done.returncode == 1 and "failed: bad.png" in done.stderr and "Traceback" not in done.stderr, done.stderr
+    true = np.stack([read_image(data / f"{i}.png") for i in range(2)])
+
+    def made(row):
+        return np.stack([read_image(tmp_path / "out" / row / f"{i}.png") for i in range(2)])
+
+    def likeness(row, name):
+        return psnr(half(made(row), name), half(true, name)).mean()
+
+    assert likeness("the_photo", "photo") > likeness("the_sketch", "photo") + 3
+    assert likeness("the_sketch", "sketch") > likeness("nothing__random_z", "sketch") + 3
+    assert likeness("the_sketch_and_10_x_the_photo", "photo") > likeness("the_sketch", "photo") + 3
+    table = (tmp_path / "out/oracle.md").read_text()
+    assert (
+        table in done.stdout and f"{ssim(half(made('the_photo'), 'photo'), half(true, 'photo')).mean():.3f} (" in table
+    )
+    again = run(*ask)
+    assert again.stdout.startswith("nothing to do") and table in again.stdout
+
+
+def test_shifted_photos_score_what_the_formula_says(data, tmp_path):
+    for i in range(2):
+        write_png(tmp_path / "made" / f"{i}.png", half(read_image(data / f"{i}.png"), "photo"))
+    done = run("shift.py", "--data", data, "--predictions", tmp_path / "made", "--out", tmp_path / "out")
+    assert done.returncode == 1 and "failed: bad.png" in done.stderr
+    rows = dict(line.split("|")[1:4:2] for line in done.stdout.splitlines()[2:])
+    rows = {name.strip(): value.split()[0].rstrip(",") for name, value in rows.items()}
+    photos = np.stack([half(read_image(data / f"{i}.png"), "photo") for i in range(2)])
+    darker = np.clip(photos.astype(int) - 90, 0, 255).astype(np.uint8)
+    assert rows["true photos, as they are"] == rows["made, as they are"] == "inf"
+    assert rows["made, 90 levels darker"] == f"{psnr(darker, photos).mean():.2f}"
+    (tmp_path / "made/1.png").unlink()
+    lost = run("shift.py", "--data", data, "--predictions", tmp_path / "made")
+    assert lost.returncode == 2 and "made/1.png" in lost.stderr.splitlines()[-1]
+
+
+def test_agreement_is_of_the_images_that_both_have(tmp_path):
+    values = np.random.default_rng(0).normal(size=9)
+    for name, shift in (("a", 0.0), ("b", 0.5)):
+        images = [{"name": f"{i}.png", "ssim": v + shift, "psnr": "inf"} for i, v in enumerate(values)]
+        (tmp_path / name).mkdir()
+        record = {"contextual": {"images": images if name == "a" else images[:5]}, "settings": {}}
+        (tmp_path / name / "metrics.json").write_text(json.dumps(record))
+    done = run("agreement.py", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "t.md")
+    assert done.returncode == 0 and done.stdout == (tmp_path / "t.md").read_text()
+    head, _, row = done.stdout.splitlines()
+    assert head.startswith("| 5 images | a | b |") and "| +0.500 (+0.500 to +0.500) | 1.00 |" in row
+    wrong = run("agreement.py", tmp_path / "a", tmp_path / "b", "--method", "pix2pix")
+    assert wrong.returncode == 2 and "there is no method pix2pix" in wrong.stderr
+
+
+@pytest.mark.parametrize("script", ["shift.py", "oracle.py"])
+def test_without_one_usable_image_it_is_one_line(script, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/bad.png").write_bytes(b"no image")
+    write_png(tmp_path / "in/small.png", join(draw_face(0), draw_photo(0))[:32])
+    done = run(script, "--data", tmp_path / "in", "--out", tmp_path / "out")
+    assert done.returncode == 2 and "none of the 2 images" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_diagrams_of_the_repository_are_those_of_the_networks(tmp_path):
+    done = run("diagrams.py", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    for name in ("generator.svg", "discriminator.svg", "method.svg"):
+        assert (tmp_path / name).read_bytes() == (ROOT / "results" / name).read_bytes(), name
