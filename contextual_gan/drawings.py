@@ -5,14 +5,16 @@ half of a joint image. Throughout, `ink` is a float32 map with 0 for paper and 1
 cropping and padding need no care for the background. Arrays in, arrays out: files are opened elsewhere.
 """
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
-from contextual_gan.framing import find_face, resize_longer
+from contextual_gan.framing import FACE_MARGIN, FACE_SCORE, Face, find_faces, look_at, rated, resize_longer
+from contextual_gan.ink import FAINTEST, WORKING_SIDE, fitted_surface, read_ink, without_specks
 from contextual_gan.joint import SIZE
+from contextual_gan.paper import find_sheet, flatten_sheet
 
-WORKING_SIDE = 1024  # larger drawings are reduced to this before anything else
-FAINTEST = 0.15  # ink that counts as a stroke: light pencil beside black pupils
 CANVAS = 512  # strokes are thickened at 8 times the final resolution, where half a pixel can be drawn
 STROKE_RADIUS = 7.0  # on the canvas: strokes of sketches.xdog() are just under 2 pixels wide at 64
 MOST_COVER = 0.5  # of a neighbourhood that thickened strokes may cover; more would make scribbled hair a blob
@@ -53,18 +55,21 @@ def prepare(image, *, crop="auto"):
     rgb = _lay_on_paper(image)
     if crop != "ink" and _is_sketch(rgb):
         return rgb
+    if crop in ("auto", "ink") and (sheet := find_sheet(rgb)):
+        rgb = flatten_sheet(rgb, sheet[0])
     if _is_light_on_dark(rgb):
         rgb = 255 - rgb
         if crop != "ink" and _is_sketch(rgb):
             return rgb
-    ink = _ink(_reduce(rgb))
+    ink = read_ink(_reduce(rgb))
     if crop == "none":
-        box = _square(0, 0, *ink.shape[::-1])
-    elif crop == "ink":
-        box = _ink_box(ink, margin=0.03)
-    else:
-        box = _auto_box(ink)
-    return _draw(_window(ink, *box))
+        return _draw(_window(ink, *_square(0, 0, *ink.shape[::-1])))
+    if crop == "ink":
+        return _draw(_window(ink, *_ink_box(ink, margin=0.03)))
+    faces = _faces(ink)
+    if faces:
+        return _draw(look_at(ink, faces[0].with_brows().view(CANVAS), CANVAS))
+    return _draw(_window(ink, *_whole_box(ink)))
 
 
 # --- reading: from any picture to ink ---------------------------------------------------------------------------------
@@ -107,7 +112,7 @@ def _is_sketch(rgb):
 def _is_light_on_dark(rgb):
     """Whether most of the picture is on the dark side, after the light's gradient has been taken out."""
     grey = cv2.cvtColor(resize_longer(rgb, min(128, max(rgb.shape[:2]))), cv2.COLOR_RGB2GRAY).astype(np.float32)
-    flat = grey - _fitted_surface(grey, scales=[np.inf])
+    flat = grey - fitted_surface(grey, scales=[np.inf])
     darkest, brightest = np.percentile(flat, (0.5, 99.5))
     return (flat < (darkest + brightest) / 2).mean() > 0.52
 
@@ -123,63 +128,6 @@ def _reduce(rgb):
     return resize_longer(grey, WORKING_SIDE)
 
 
-def _ink(grey):
-    """(h, w) uint8, dark strokes on unevenly lit paper -> (h, w) float32 ink. ValueError if there is none."""
-    grey = grey.astype(np.float32)
-    paper = cv2.dilate(resize_longer(grey, min(96, max(grey.shape))), np.ones((5, 5)))
-    # Closing in on the paper step by step finds it even where half of the page is black.
-    paper = _fitted_surface(paper, scales=np.geomspace(64, 8, 10))
-    paper = cv2.resize(paper, grey.shape[::-1])
-    tone = (grey + 16) / (np.maximum(paper, 0) + 16)  # in the dark, a ratio would be nothing but noise
-    centre, noise = _paper_level(tone)
-    if noise > 0.01:
-        tone = cv2.GaussianBlur(tone, (0, 0), max(grey.shape) / WORKING_SIDE)
-        centre, noise = _paper_level(tone)
-    contrast = np.maximum(centre - max(0.06, 5 * noise) - tone, 0)
-    strongest = np.percentile(contrast[contrast > 0], 75) if contrast.any() else 1
-    ink = _without_specks(np.minimum(contrast / np.clip(strongest, 0.1, 0.8), 1), 0.01)
-    if not ink.any():
-        raise ValueError("no strokes found in the drawing: the page looks blank")
-    return ink
-
-
-def _paper_level(tone):
-    """Median and standard deviation of the paper, judged by what is bright: no stroke is brighter than paper."""
-    bright = tone[tone > 0.8]
-    if not bright.size:
-        return 1.0, 0.0
-    centre = np.median(bright)
-    return centre, 1.4826 * np.median(bright[bright >= centre] - centre)
-
-
-def _without_specks(ink, share):
-    """Erase what is smaller, in width and in height, than this share of the page."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((ink > FAINTEST).astype(np.uint8), connectivity=8)
-    side = max(ink.shape)
-    large = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1) >= max(share * side, min(side / 20, 2))
-    large[0] = False  # the paper
-    return ink * cv2.dilate(large[labels].astype(np.uint8), np.ones((3, 3), np.uint8))  # with their soft edges
-
-
-def _fitted_surface(values, scales):
-    """The polynomial of degree 2 in x and y that fits an (h, w) array by least squares, ignoring what is far below.
-
-    Refitted once per scale: values that much below the surface before count half, and much lower ones not at all.
-    So few degrees of freedom follow a lamp, not a head of black hair; a slight ridge keeps the surface flat where no
-    paper is seen.
-    """
-    height, width = values.shape
-    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
-    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6)
-    ridge = np.diag([0.0, *[0.0005 * values.size] * 5])
-    target = values.ravel()
-    surface = target.max()
-    for scale in scales:
-        weighted = terms / (1 + (np.minimum(target - surface, 0) / scale) ** 8)[:, None]
-        surface = terms @ np.linalg.solve(weighted.T @ terms + ridge, weighted.T @ target)
-    return surface.reshape(height, width).astype(np.float32)
-
-
 # --- framing ----------------------------------------------------------------------------------------------------------
 
 
@@ -191,19 +139,26 @@ def _square(x, y, w, h):
 
 def _ink_box(ink, margin):
     """The square around all strokes that are no specks, wider by this share on each side."""
-    strokes = _without_specks(ink, 0.03)
+    strokes = without_specks(ink, 0.03)
     x, y, w, h = cv2.boundingRect(((strokes if strokes.any() else ink) > FAINTEST).astype(np.uint8))
     extra = round(margin * max(w, h))
     return _square(x - extra, y - extra, w + 2 * extra, h + 2 * extra)
 
 
-def _auto_box(ink):
-    """The square of the training framing, as far as it can be told; the whole picture when in doubt."""
+def _faces(ink):
+    """The faces that are to be cut out of a drawing, the best first; none if it is one face as it is."""
     x, y, size = _ink_box(ink, margin=0)
-    face = find_face(_window(ink, x, y, size))
-    if face:
-        return x + face[0], y + face[1], face[2]
-    if size < PAPER_MARGIN * max(ink.shape):
+    top, left = max(y, 0), max(x, 0)
+    inside = ink[top : y + size, left : x + size]
+    found = [replace(face, x=face.x + left, y=face.y + top) for face in find_faces(inside)]
+    whole = rated(ink, Face(x + size / 2 - 0.5, y + size / 2 - 0.5, size)).score
+    margin = FACE_MARGIN if whole > FACE_SCORE else 0.1
+    return found if found and found[0].value() > whole + margin else []
+
+
+def _whole_box(ink):
+    """The whole drawing, without a wide margin of empty paper."""
+    if _ink_box(ink, margin=0)[2] < PAPER_MARGIN * max(ink.shape):
         return _ink_box(ink, margin=0.02)
     return _square(0, 0, *ink.shape[::-1])
 
