@@ -14,8 +14,8 @@ TILTS = (-24, -12, 12, 24)  # degrees
 STRETCHES = (0.55, 0.74, 1.35, 1.82)  # height by width of the drawing, by that of a face
 FACE_SCORE = 0.46  # a correlation below is no face: on measured photos always hopeless, never good
 GOOD_SCORE = 0.62  # of an upright face: no other turns are tried
-FACE_MARGIN = 0.25  # better than the uncut drawing by this much: measured 0.35 to 0.58 on drawn heads, 0.2 on framed
 TURN_COST, TILT_COST, STRETCH_COST = 0.08, 0.04, 0.06  # of likeness: most people hold their drawings upright
+COVER_GAIN = 0.3  # a face is most of a drawing: an eye may look like a small one
 CANDIDATES = 8  # of the coarse search that are looked at closely
 BROW_ROOM = 0.04  # of a face, added above it
 
@@ -25,7 +25,8 @@ class Face:
     """A place in a drawing that looks like a face.
 
     x, y: the middle, in pixels; width: of the square of the training framing, in pixels; stretch: its height by its
-    width; angle: how far the face is turned clockwise, in degrees; score: its likeness to the template, at most 1.
+    width; angle: how far the face is turned clockwise, in degrees; score: its likeness to the template, at most 1; cover:
+    the share of the drawing's strokes that it takes.
     """
 
     x: float
@@ -34,6 +35,7 @@ class Face:
     stretch: float = 1.0
     angle: float = 0.0
     score: float = 0.0
+    cover: float = 0.0
 
     def view(self, side):
         """The (2, 3) affine map from pixels of the drawing to a (side, side) picture of the face alone."""
@@ -53,11 +55,16 @@ class Face:
         )
 
     def value(self):
-        """Its score, less what its turn, tilt and stretch make unlikely."""
+        """Its score, less what its turn, tilt and stretch make unlikely, more where it is most of the drawing."""
         quarter = round(self.angle / 90)
         tilt = abs(self.angle - 90 * quarter) / 20
         bent = abs(np.log2(self.stretch))
-        return self.score - TURN_COST * (quarter % 4 != 0) - TILT_COST * tilt - STRETCH_COST * bent
+        cost = TURN_COST * (quarter % 4 != 0) + TILT_COST * tilt + STRETCH_COST * bent
+        return self.score + COVER_GAIN * self.cover - cost
+
+    def is_bent(self):
+        """Whether it is turned, tilted or stretched so much that no crop would make it a face of the training data."""
+        return abs(self.angle) > 5 or abs(np.log2(self.stretch)) > 0.25
 
 
 def find_faces(ink):
@@ -69,11 +76,33 @@ def find_faces(ink):
     The likeness is the normalised correlation with a face drawn at the mean positions of the training data, over
     blurred maps of stroke directions: it ignores how thick the strokes are and forgives what is drawn badly.
     """
-    found = _distinct(_scan(ink, FACE_SIDE, [_face_template()]))
-    if not found or found[0].score < GOOD_SCORE:
-        found = _distinct(found + _search_turned(ink))
-    found = [_refined(ink, face) for face in found[:CANDIDATES]]
+    lengths = stroke_lengths(ink)
+    found = _distinct(_covering(_scan(ink, FACE_SIDE, [_face_template()]), lengths))
+    if not found or found[0].score < GOOD_SCORE or found[0].cover < 0.25:
+        found = _distinct(found + _covering(_search_turned(ink), lengths))
+    found = [_refined(ink, face, lengths) for face in found[:CANDIDATES]]
     return _distinct([face for face in found if face.score >= FACE_SCORE])
+
+
+def stroke_lengths(ink):
+    """Integral image, (h + 1, w + 1), of the outlines of strokes: how much is drawn, however thick."""
+    mask = (ink > 0.15).astype(np.uint8)
+    return cv2.integral(cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))
+
+
+def _covering(faces, lengths):
+    """The faces with the share of all strokes in the upright box around each."""
+    height, width = np.array(lengths.shape) - 1
+    total, found = max(int(lengths[-1, -1]), 1), []
+    for face in faces:
+        wide, tall = face.width, face.width * face.stretch
+        if round(face.angle / 90) % 2:
+            wide, tall = tall, wide
+        left, right = (round(np.clip(face.x + d * wide / 2, 0, width)) for d in (-1.04, 1.04))
+        top, bottom = (round(np.clip(face.y + d * tall / 2, 0, height)) for d in (-1.04, 1.04))
+        inside = lengths[bottom, right] - lengths[top, right] - lengths[bottom, left] + lengths[top, left]
+        found.append(replace(face, cover=inside / total))
+    return found
 
 
 def _search_turned(ink):
@@ -145,14 +174,14 @@ def _distinct(faces):
     return kept
 
 
-def _refined(ink, face):
+def _refined(ink, face, lengths):
     """Climb from a face to a better one nearby: moved, sized, tilted, stretched a little."""
-    best = rated(ink, face)
+    best = rated(ink, face, lengths)
     for step in (1.0, 0.5, 0.25):
         for _ in range(3):
             grow = 1 + 0.08 * step
             trials = [
-                rated(ink, replace(best, **change))
+                rated(ink, replace(best, **change), lengths)
                 for change in (
                     {"width": best.width * grow},
                     {"width": best.width / grow},
@@ -170,7 +199,7 @@ def _refined(ink, face):
     return best
 
 
-def rated(ink, face):
+def rated(ink, face, lengths):
     """The face with its score, moved to where it is highest nearby."""
     side, pad = FACE_SIDE, 4
     view = face.view(side)
@@ -180,7 +209,8 @@ def rated(ink, face):
     _, score, _, (x, y) = cv2.minMaxLoc(likeness)
     back = np.linalg.inv(view[:, :2])
     move = back @ (x - pad, y - pad)
-    return replace(face, x=face.x + move[0], y=face.y + move[1], score=float(score))
+    moved = replace(face, x=face.x + move[0], y=face.y + move[1], score=float(score))
+    return _covering([moved], lengths)[0]
 
 
 def look_at(ink, view, side):

@@ -16,7 +16,8 @@ LINE_SIDE = 512  # ruling is looked for in a picture of this size
 FOLD_SIDE = 128  # and folds, which are wide, in one of this size
 LINE_BLOCK = 8  # pixels along a line that are summed up first
 STEEPEST = np.tan(np.deg2rad(15))
-LINE_SUPPORT = 0.75  # of its length, from one border of the page to the other, along which a line is seen
+LINE_SUPPORT = 0.8  # of its length, from one border of the page to the other, along which a line is seen
+LINE_WOBBLE = 0.5  # pixels that a line leaves its curve by: ruling is straight, hair is not
 MOST_LINES = 120  # in one direction
 
 
@@ -153,9 +154,14 @@ def _find_lines(tone, side):
         values = ridge[rows.clip(0, height - 1), np.arange(count)[:, None]]
         strength, at = values.max(axis=1), values.argmax(axis=1)
         usual = np.median(strength[inside])
-        seen = inside & (strength > max(0.35 * usual, 1.5 * chance))
+        seen = inside & (strength > max(0.45 * usual, 1.5 * chance))
         columns = np.flatnonzero(inside)
-        if usual < 3 * chance + 0.01 or seen.sum() < LINE_SUPPORT * inside.sum() or taken[rows[columns, 2], columns].mean() > 0.3:
+        if usual < 3 * chance + 0.01 or seen.sum() < LINE_SUPPORT * inside.sum():
+            continue
+        if taken[rows[columns, 2], columns].mean() > 0.3:
+            continue
+        path = np.polyfit(x[seen], rows[seen, at[seen]], 2)
+        if np.median(np.abs(np.polyval(path, x[seen]) - rows[seen, at[seen]])) > LINE_WOBBLE:
             continue
         for o in (-2, -1, 0, 1, 2):
             taken[(rows[columns, 2] + o).clip(0, height - 1), columns] = True
@@ -191,6 +197,7 @@ def _divide_out(tone, lines, radius):
         own = np.stack([np.median(strip[:, part], axis=1) for part in parts], axis=1)
         edge = np.maximum(own[[0, 1, -2, -1]].max(axis=0), 0.05)
         own = np.minimum(own / edge, 1)
+        own = np.maximum(own, np.median(own, axis=1, keepdims=True) - 0.08)  # where a stroke covers the line
         own = np.stack([np.interp(x, [p.mean() for p in parts], row) for row in own])
         new = strip / np.maximum(own, 0.1)
         new[(own < 0.97) & (new > 1 - 0.6 * (1 - own))] = 1
