@@ -10,16 +10,17 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from contextual_gan.framing import FACE_SCORE, Face, find_faces, look_at, rated, resize_longer, stroke_lengths
-from contextual_gan.ink import FAINTEST, WORKING_SIDE, fitted_surface, read_ink, without_specks
+from contextual_gan.framing import FACE_SCORE, Face, face_score, find_faces, look_at, rated, resize_longer, stroke_lengths
+from contextual_gan.ink import FAINTEST, WORKING_SIDE, read_ink, without_specks
 from contextual_gan.joint import SIZE
-from contextual_gan.paper import find_sheet, flatten_sheet
+from contextual_gan.paper import find_sheet, fitted_surface, flatten_sheet
 
 CANVAS = 512  # strokes are thickened at 8 times the final resolution, where half a pixel can be drawn
 STROKE_RADIUS = 7.0  # on the canvas: strokes of sketches.xdog() are just under 2 pixels wide at 64
 MOST_COVER = 0.5  # of a neighbourhood that thickened strokes may cover; more would make scribbled hair a blob
 FACE_MARGIN = 0.25  # better than the uncut drawing by this much: measured 0.35 to 0.58 on drawn heads, 0.2 on framed
 BENT_MARGIN = 0.05  # by this much a turned, tilted or stretched face must be better than the uncut drawing
+SECOND_SCORE = 0.55  # a second face is only believed with a good one
 PAPER_MARGIN = 0.85  # ink that spans less than this of the page leaves a margin worth cutting
 
 
@@ -38,14 +39,21 @@ def parse_crop(text):
 
 
 def prepare(image, *, crop="auto"):
+    """The first sketch of `read_faces`: the largest face of a drawing, or all of it -> (64, 64, 3) uint8."""
+    return read_faces(image, crop=crop)[0][0]
+
+
+def read_faces(image, *, crop="auto"):
     """Turn a drawing of a face as people make them into a sketch as the networks know them.
 
     image: (H, W, 3) or (H, W, 4) uint8, RGB or RGBA, of any size: strokes dark on light or light on dark, grey or
-    coloured, on unevenly lit paper, on transparency. Returns (64, 64, 3) uint8 with equal channels: dark strokes,
-    about 2 pixels wide or wider, on white. A drawing that already is such a sketch comes back unchanged.
+    coloured, on unevenly lit or ruled paper, on a sheet on a desk, on a board or a screen, on transparency.
+    Returns [(sketch, score)], one for each face, the largest first, and one at least: (64, 64, 3) uint8 with equal
+    channels, dark strokes about 2 pixels wide or wider on white, and its likeness to a face (see `framing.face_score`;
+    below FACE_SCORE it is none). A drawing that already is such a sketch comes back unchanged.
     crop: "none" keeps the whole picture, padded to a square; "ink" cuts to the strokes; (x, y, w, h) cuts to that box
-    in pixels of `image`; "auto" cuts a drawing of a whole head to the framing of the training data (brow to chin, see
-    find_face), cuts away a wide margin of empty paper, and otherwise keeps the whole picture.
+    in pixels of `image`; "auto" finds the sheet and the faces on it (see `find_faces`), upright and cut to the framing
+    of the training data, brow to chin; where there is none, it cuts away a wide margin of empty paper.
     Raises ValueError if the image is of another kind, has no strokes, or the box does not lie inside it.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (3, 4) or image.size == 0:
@@ -55,23 +63,38 @@ def prepare(image, *, crop="auto"):
     elif crop not in ("auto", "none", "ink"):
         raise ValueError(f"crop must be auto, none, ink or (x, y, w, h), not {crop!r}")
     rgb = _lay_on_paper(image)
-    if crop != "ink" and _is_sketch(rgb):
-        return rgb
-    if crop in ("auto", "ink") and (sheet := find_sheet(rgb)):
-        rgb = flatten_sheet(rgb, sheet[0])
-    if _is_light_on_dark(rgb):
-        rgb = 255 - rgb
-        if crop != "ink" and _is_sketch(rgb):
-            return rgb
-    ink = read_ink(_reduce(rgb))
+    if rgb.shape[:2] == (SIZE, SIZE) and crop != "ink":
+        for sketch in (rgb, 255 - rgb) if _is_light_on_dark(rgb) else (rgb,):
+            if _is_sketch(sketch):
+                return [(sketch, face_score(sketch))]
+    sheet = find_sheet(rgb) if crop != "none" and max(rgb.shape) > 2 * SIZE else None
+    first = None
+    for corners in (sheet, None) if sheet is not None else (None,):
+        page = (rgb, None) if corners is None else _bounding_box(rgb, corners)
+        try:
+            sketches = _read_page(_reduce(*page), crop)
+        except ValueError:  # a blank sheet: what is on the desk is shown
+            if corners is None and first is None:
+                raise
+            continue
+        if max(score for _, score in sketches) > (FACE_SCORE if first is None else FACE_SCORE + 0.05) or crop != "auto":
+            return sketches
+        first = first or sketches
+    return first
+
+
+def _read_page(grey, crop):
+    """(h, w) uint8 in which strokes are dark -> what `read_faces` returns."""
+    ink = read_ink(grey)
     if crop == "none":
-        return _draw(_window(ink, *_square(0, 0, *ink.shape[::-1])))
-    if crop == "ink":
-        return _draw(_window(ink, *_ink_box(ink, margin=0.03)))
-    faces = _faces(ink)
-    if faces:
-        return _draw(look_at(ink, faces[0].with_brows().view(CANVAS), CANVAS))
-    return _draw(_window(ink, *_whole_box(ink)))
+        sketches = [_draw(_window(ink, *_square(0, 0, *ink.shape[::-1])))]
+    elif crop == "ink":
+        sketches = [_draw(_window(ink, *_ink_box(ink, margin=0.03)))]
+    elif faces := _faces(ink):
+        sketches = [_draw(look_at(ink, face.with_brows().view(CANVAS), CANVAS)) for face in faces]
+    else:
+        sketches = [_draw(_window(ink, *_whole_box(ink)))]
+    return [(sketch, face_score(sketch)) for sketch in sketches]
 
 
 # --- reading: from any picture to ink ---------------------------------------------------------------------------------
@@ -94,10 +117,13 @@ def _lay_on_paper(image):
     """Lay transparency on white, or on black if on white nothing could be seen. Returns RGB."""
     if image.shape[2] == 3:
         return image.copy()
-    rgb, alpha = image[..., :3], _grey_to_rgb(image[..., 3])
-    strokes = cv2.multiply(np.ascontiguousarray(rgb), alpha, scale=1 / 255)
+    rgb = cv2.cvtColor(image, cv2.COLOR_RGBA2RGB)
+    if image[..., 3].min() == 255:
+        return rgb
+    alpha = _grey_to_rgb(image[..., 3])
+    strokes = cv2.multiply(rgb, alpha, scale=1 / 255)
     on_white = strokes + (255 - alpha)
-    return strokes if alpha.min() < 255 and on_white.min() > 230 else on_white
+    return strokes if on_white.min() > 230 else on_white
 
 
 def _is_sketch(rgb):
@@ -112,22 +138,46 @@ def _is_sketch(rgb):
 
 
 def _is_light_on_dark(rgb):
-    """Whether most of the picture is on the dark side, after the light's gradient has been taken out."""
+    """Whether strokes are lighter than the page: most of it is on the dark side, and what is narrow is light.
+
+    The light's gradient is taken out before. The second condition is for pictures with dark borders.
+    """
     grey = cv2.cvtColor(resize_longer(rgb, min(128, max(rgb.shape[:2]))), cv2.COLOR_RGB2GRAY).astype(np.float32)
     flat = grey - fitted_surface(grey, scales=[np.inf])
     darkest, brightest = np.percentile(flat, (0.5, 99.5))
-    return (flat < (darkest + brightest) / 2).mean() > 0.52
+    if (flat < (darkest + brightest) / 2).mean() <= 0.52:
+        return False
+    kernel = np.ones((max(grey.shape) // 8 + 1,) * 2, np.uint8)
+    light, dark = (cv2.morphologyEx(grey, kind, kernel).mean() for kind in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT))
+    return light > dark
 
 
-def _reduce(rgb):
-    """One channel, at most WORKING_SIDE pixels: the darkest channel, because yellow on white is a stroke too."""
-    grey = cv2.min(cv2.min(rgb[..., 0], rgb[..., 1]), rgb[..., 2])
-    factor = max(grey.shape) / WORKING_SIDE
-    if factor <= 1:
-        return grey
+def _bounding_box(rgb, corners):
+    """The part of the image around the corners of a sheet, and the corners in it."""
+    low = np.floor(corners.min(axis=0)).clip(0).astype(int)
+    high = np.ceil(corners.max(axis=0)).astype(int) + 1
+    return rgb[low[1] : high[1], low[0] : high[0]], corners - low.astype(np.float32)
+
+
+def _reduce(rgb, corners=None):
+    """One channel, at most WORKING_SIDE pixels, strokes dark: the darkest channel, as yellow on white is a stroke too.
+
+    corners: of the sheet, which is then looked at from straight above.
+    """
+    factor = max(rgb.shape[:2]) / WORKING_SIDE
+    few = np.ascontiguousarray(rgb[:: max(1, int(factor)), :: max(1, int(factor))])
+    light = _is_light_on_dark(few if corners is None else flatten_sheet(few, corners / max(1, int(factor))))
+    grey = _darkest(255 - rgb if light else np.ascontiguousarray(rgb))
     if factor >= 2:  # averaging would turn thin lines into grey dust
         grey = cv2.erode(grey, np.ones((int(factor), int(factor)), np.uint8))
-    return resize_longer(grey, WORKING_SIDE)
+    if factor > 1:
+        grey = resize_longer(grey, WORKING_SIDE)
+    return grey if corners is None else flatten_sheet(grey, np.float32(corners / max(1, factor)))
+
+
+def _darkest(rgb):
+    """The smallest of the three channels; faster than numpy's."""
+    return cv2.min(cv2.min(*cv2.split(rgb)[:2]), cv2.extractChannel(rgb, 2))
 
 
 # --- framing ----------------------------------------------------------------------------------------------------------
@@ -158,6 +208,8 @@ def _faces(ink):
     if not found:
         return []
     best = found[0]
+    others = [face for face in found[1:] if face.score > max(SECOND_SCORE, best.score - 0.2) and face.cover > 0.1]
+    found = sorted([best, *others], key=lambda face: -face.width * face.width * face.stretch)
     if best.is_bent():
         better = best.value() > whole.value() + BENT_MARGIN
     else:

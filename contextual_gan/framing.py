@@ -135,6 +135,7 @@ def _scan(ink, side, templates):
     """Slide templates, one for each quarter turn, over the ink at all sizes: [Face] where the likeness is highest."""
     found, pad = [], side // 6  # the chin may be cut off by the border
     longest = max(ink.shape)
+    ink = resize_longer(ink, min(longest, 2 * round(side / SMALLEST)))
     for scale in np.geomspace(1, SMALLEST, round(np.log(1 / SMALLEST) / np.log(STEP)) + 1):
         reduced = resize_longer(ink, round(side / scale))
         factor = longest / max(reduced.shape)

@@ -24,24 +24,31 @@ MOST_LINES = 120  # in one direction
 def find_sheet(image):
     """The four corners of the sheet, board or screen in a photo or screenshot, where one is seen.
 
-    image: (H, W, 3) uint8 RGB. Returns ((4, 2) float32 corners in pixels, clockwise from the top left, whether it is
-    darker than what is around it), or None.
+    image: (H, W, 3) uint8 RGB. Returns (4, 2) float32 corners in pixels, clockwise from the top left, or None.
     A sheet is a quadrangle that is brighter than everything just outside of it, or darker (a board).
     """
-    small = resize_longer(image, min(SHEET_SIDE, max(image.shape[:2])))
+    step = max(1, max(image.shape[:2]) // (2 * SHEET_SIDE))
+    small = resize_longer(np.ascontiguousarray(image[::step, ::step]), min(SHEET_SIDE, max(image.shape[:2])))
     best, found = 0, None
-    for dark, level in enumerate((small.min(axis=2), 255 - small.max(axis=2))):
-        level = np.ascontiguousarray(level)
+    bright, dark = small.min(axis=2), 255 - small.max(axis=2)
+    for level in (bright, _evenly_lit(bright), dark):
         closed = cv2.morphologyEx(level, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
         low, high = np.percentile(closed, (1, 99))
         for threshold in np.linspace(low, high, SHEET_LEVELS + 2)[1:-1]:
             for corners, area in _quadrangles(closed > threshold):
                 if area > best and _stands_out(level, corners):
-                    best, found = area, (corners, bool(dark))
+                    best, found = area, corners
     if found is None:
         return None
     scale = np.array(image.shape[1::-1]) / small.shape[1::-1]
-    return np.float32((found[0] + 0.5) * scale - 0.5), found[1]
+    return np.float32((found + 0.5) * scale - 0.5)
+
+
+def _evenly_lit(level):
+    """The light of a lamp taken out: page and desk part at one brightness everywhere."""
+    few = resize_longer(level, 64).astype(np.float32)
+    surface = cv2.resize(fitted_surface(few, scales=np.geomspace(96, 24, 6)), level.shape[::-1])
+    return np.clip(200 * (level + 8.0) / (surface.clip(8) + 8), 0, 255).astype(np.uint8)
 
 
 def _quadrangles(mask):
@@ -102,6 +109,25 @@ def flatten_sheet(image, corners):
     target = np.float32([(0, 0), (width - 1, 0), (width - 1, height - 1), (0, height - 1)])
     view = cv2.getPerspectiveTransform(corners, target)
     return cv2.warpPerspective(image, view, (width, height), borderMode=cv2.BORDER_REPLICATE)
+
+
+def fitted_surface(values, scales):
+    """The polynomial of degree 2 in x and y that fits an (h, w) array by least squares, ignoring what is far below.
+
+    Refitted once per scale: values that much below the surface before count half, and much lower ones not at all.
+    So few degrees of freedom follow a lamp, not a head of black hair; a slight ridge keeps the surface flat where no
+    paper is seen.
+    """
+    height, width = values.shape
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6)
+    ridge = np.diag([0.0, *[0.0005 * values.size] * 5])
+    target = values.ravel()
+    surface = target.max()
+    for scale in scales:
+        weighted = terms / (1 + (np.minimum(target - surface, 0) / scale) ** 8)[:, None]
+        surface = terms @ np.linalg.solve(weighted.T @ terms + ridge, weighted.T @ target)
+    return surface.reshape(height, width).astype(np.float32)
 
 
 # --- ruling, squares, folds -------------------------------------------------------------------------------------------
