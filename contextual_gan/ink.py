@@ -11,12 +11,16 @@ FAINTEST = 0.15  # ink that counts as a stroke: light pencil beside black pupils
 LIGHT_SIDE = 160  # the light on the paper is judged in a picture of this size
 WIDEST_STROKE = 0.1  # of the page; what is dark over more than that is an area: a fill, a shadow, a desk
 AREA = 0.85  # an area is darker than this share of the paper
+GRAINS = 150  # specks on a page that make it shaded
+GRAIN_SIDE = 512  # lines are told from grains in a page of this size
+LINE_EVIDENCE = 0.14  # darker by this than both sides, on average along a short line
 AREA_TONE = 0.15  # a fill is as dark as strokes, give or take this much
 
 
 def read_ink(grey):
     """(h, w) uint8, dark strokes on unevenly lit paper -> (h, w) float32 ink. ValueError if there is none."""
     tone = _even_light(grey.astype(np.float32))
+    tone = _without_grain(tone)
     for page, least in ((without_lines(tone), 0.06), (tone, 0.06), (tone, 0.025)):  # the last: hardly seen pencil
         if (ink := _strokes(page, least)).any():
             return ink
@@ -31,6 +35,33 @@ def _strokes(tone, least):
     contrast = np.maximum(centre - max(least, 5 * noise) - tone, 0)
     strongest = np.percentile(contrast[contrast > 0], 75) if contrast.any() else 1
     return without_specks(np.minimum(contrast / np.clip(strongest, least / 0.6, 0.8), 1), 0.01)
+
+
+def _without_grain(tone):
+    """Take the grains of pencil shading out of a tone, and leave lines: what is dark along a direction.
+
+    A page without shading comes back unchanged.
+    """
+    _, _, stats, _ = cv2.connectedComponentsWithStats((tone < 0.8).astype(np.uint8), connectivity=8)
+    if (stats[1:, cv2.CC_STAT_AREA] < 2e-5 * tone.size + 4).sum() < GRAINS:
+        return tone
+    small = resize_longer(np.clip(1 - tone, 0, 0.6), min(GRAIN_SIDE, max(tone.shape)))
+    reach, beside = 9, 5
+    evidence = np.zeros_like(small)
+    for angle in np.arange(0, np.pi, np.pi / 12):
+        c, s = np.cos(angle), np.sin(angle)
+        kernel = np.zeros((2 * reach + 1,) * 2, np.float32)
+        ends = [(round(16 * (reach + d * reach * c)), round(16 * (reach + d * reach * s))) for d in (-0.9, 0.9)]
+        cv2.line(kernel, *ends, 1, 2, cv2.LINE_AA, 4)
+        along = cv2.filter2D(small, -1, kernel / kernel.sum())
+        sides = [
+            cv2.warpAffine(along, np.float32([[1, 0, d * s], [0, 1, -d * c]]), small.shape[::-1])
+            for d in (-beside, beside)
+        ]
+        evidence = np.maximum(evidence, along - np.maximum(*sides))
+    lines = cv2.dilate((evidence > LINE_EVIDENCE).astype(np.uint8), np.ones((3, 3), np.uint8))
+    lines = cv2.resize(lines, tone.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return np.where(lines > 0, tone, 1).astype(np.float32)
 
 
 def _paper_level(tone):

@@ -157,44 +157,77 @@ def _find_lines(tone, side):
     height, width = small.shape
     count = width // LINE_BLOCK
     dark = np.clip(1 - small[:, : count * LINE_BLOCK], 0, 0.5)
-    blocks = dark.reshape(height, count, LINE_BLOCK).mean(axis=2)
-    d = 4
-    padded = np.pad(blocks, ((d, d), (0, 0)), mode="edge")
-    ridge = np.maximum(blocks - np.maximum(padded[: -2 * d], padded[2 * d :]), 0)
-    ridge = np.minimum(ridge, 3 * np.median(ridge[ridge > 0.01]) if (ridge > 0.01).any() else 1)
+    ridge = _ridges(dark.reshape(height, count, LINE_BLOCK).mean(axis=2))
     x = (np.arange(count) + 0.5) * LINE_BLOCK - 0.5
     slopes = np.arange(-STEEPEST, STEEPEST, 1.2 / width)
     likely = _sums_along(ridge, x - width / 2, slopes)
-    noise = 1.4826 * np.median(np.abs(likely - np.median(likely))) + 0.002
-    chance = np.median(cv2.dilate(ridge, np.ones((5, 1))))  # what is seen where there is no line
-    lines = []
-    peaks = (likely == cv2.dilate(likely, np.ones((5, 7), np.float32))) & (likely > np.median(likely) + 5 * noise)
+    usual, noise = np.median(likely), 1.4826 * np.median(np.abs(likely - np.median(likely))) + 0.002
+    peaks = (likely == cv2.dilate(likely, np.ones((5, 7), np.float32))) & (likely > usual + 5 * noise)
     order = np.argsort(-likely[peaks], kind="stable")[: 2 * MOST_LINES]
-    taken = np.zeros((height, count), bool)
-    for k, offset in np.argwhere(peaks)[order]:
-        y = offset + slopes[k] * (x - width / 2)
-        inside = (y >= 0) & (y <= height - 1)
-        if inside.mean() < 0.6:
-            continue
-        rows = np.round(y).astype(int)[:, None] + np.arange(-2, 3)
-        values = ridge[rows.clip(0, height - 1), np.arange(count)[:, None]]
-        strength, at = values.max(axis=1), values.argmax(axis=1)
-        usual = np.median(strength[inside])
-        seen = inside & (strength > max(0.45 * usual, 1.5 * chance))
-        columns = np.flatnonzero(inside)
-        if usual < 3 * chance + 0.01 or seen.sum() < LINE_SUPPORT * inside.sum():
-            continue
-        if taken[rows[columns, 2], columns].mean() > 0.3:
-            continue
-        path = np.polyfit(x[seen], rows[seen, at[seen]], 2)
-        if np.median(np.abs(np.polyval(path, x[seen]) - rows[seen, at[seen]])) > LINE_WOBBLE:
-            continue
-        for o in (-2, -1, 0, 1, 2):
-            taken[(rows[columns, 2] + o).clip(0, height - 1), columns] = True
-        lines.append(np.polyfit((x[seen] + 0.5) * scale - 0.5, (rows[seen, at[seen]] + 0.5) * scale - 0.5, 2))
-        if len(lines) == MOST_LINES:
-            break
-    return lines
+    chance = np.median(cv2.dilate(ridge, np.ones((5, 1))))  # what is seen where there is no line
+    found, taken = {}, np.zeros((height, count), bool)
+
+    def follow(support, wobble):
+        for k, offset in np.argwhere(peaks)[order]:
+            line = _follow(ridge, x, offset + slopes[k] * (x - width / 2), taken, chance, support, wobble)
+            if line is not None and len(found) < MOST_LINES:
+                found[int(offset)] = line
+
+    follow(LINE_SUPPORT, LINE_WOBBLE)
+    if _is_regular(found):
+        follow(0.5 * LINE_SUPPORT, 2 * LINE_WOBBLE)
+    else:  # a fold or a margin is fainter than strokes: hair may be straight
+        strokes = dark[dark > 0.06]
+        strongest = np.percentile(strokes, 80) if strokes.size else 1
+        found = {offset: line for offset, line in found.items() if _darkness(dark, *line) < 0.6 * strongest}
+    return [np.polyfit((x[seen] + 0.5) * scale - 0.5, (rows + 0.5) * scale - 0.5, 2) for seen, rows in found.values()]
+
+
+def _ridges(blocks):
+    """How much darker each block is than what is above and below it, (h, blocks), the darkest cut off."""
+    d = 4
+    padded = np.pad(blocks, ((d, d), (0, 0)), mode="edge")
+    ridge = np.maximum(blocks - np.maximum(padded[: -2 * d], padded[2 * d :]), 0)
+    return np.minimum(ridge, 3 * np.median(ridge[ridge > 0.01]) if (ridge > 0.01).any() else 1)
+
+
+def _follow(ridge, x, y, taken, chance, support, wobble):
+    """Follow a likely line y(x) -> (bool where it is seen, its rows there), or None if it is none, or taken."""
+    height, count = ridge.shape
+    inside = (y >= 0) & (y <= height - 1)
+    if inside.mean() < 0.6:
+        return None
+    rows = np.round(y).astype(int)[:, None] + np.arange(-2, 3)
+    columns = np.flatnonzero(inside)
+    if taken[rows[columns, 2], columns].mean() > 0.3:
+        return None
+    values = ridge[rows.clip(0, height - 1), np.arange(count)[:, None]]
+    strength, at = values.max(axis=1), values.argmax(axis=1)
+    usual = np.median(strength[inside])
+    seen = inside & (strength > max(0.45 * usual, 1.5 * chance))
+    if usual < 3 * chance + 0.01 or seen.sum() < support * inside.sum() or seen.sum() < 4:
+        return None
+    path = rows[seen, at[seen]]
+    if np.median(np.abs(np.polyval(np.polyfit(x[seen], path, 2), x[seen]) - path)) > wobble:
+        return None
+    for o in (-2, -1, 0, 1, 2):
+        taken[(rows[columns, 2] + o).clip(0, height - 1), columns] = True
+    return seen, path
+
+
+def _is_regular(offsets):
+    """Whether lines at these offsets are ruling: five or more, at multiples of one distance."""
+    if len(offsets) < 5:
+        return False
+    gaps = np.diff(sorted(offsets))
+    multiples = gaps / np.median(gaps)
+    return np.mean(np.abs(multiples - np.round(multiples)) < 0.15 * np.maximum(multiples, 1)) > 0.65
+
+
+def _darkness(dark, seen, rows):
+    """The median darkness along a line that `_follow` found."""
+    columns = np.flatnonzero(seen) * LINE_BLOCK
+    return np.median([dark[max(y - 1, 0) : y + 2, x : x + LINE_BLOCK].max() for y, x in zip(rows, columns, strict=True)])
 
 
 def _sums_along(ridge, x, slopes):
