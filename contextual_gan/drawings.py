@@ -5,7 +5,7 @@ half of a joint image. Throughout, `ink` is a float32 map with 0 for paper and 1
 cropping and padding need no care for the background. Arrays in, arrays out: files are opened elsewhere.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -21,6 +21,7 @@ MOST_COVER = 0.5  # of a neighbourhood that thickened strokes may cover; more wo
 FACE_MARGIN = 0.25  # better than the uncut drawing by this much: measured 0.35 to 0.58 on drawn heads, 0.2 on framed
 BENT_MARGIN = 0.05  # by this much a turned, tilted or stretched face must be better than the uncut drawing
 SECOND_SCORE = 0.55  # a second face is only believed with a good one
+SKETCH_SCORE = 0.2  # below, a sketch that needs no reading is no face: 0.3% of those that xdog() draws of photos
 PAPER_MARGIN = 0.85  # ink that spans less than this of the page leaves a margin worth cutting
 
 
@@ -38,9 +39,18 @@ def parse_crop(text):
     return x, y, w, h
 
 
+@dataclass(frozen=True)
+class Sketch:
+    """What was read of a drawing: `image`, (64, 64, 3) uint8, its likeness to a face, and whether that is enough."""
+
+    image: np.ndarray
+    score: float
+    is_face: bool
+
+
 def prepare(image, *, crop="auto"):
     """The first sketch of `read_faces`: the largest face of a drawing, or all of it -> (64, 64, 3) uint8."""
-    return read_faces(image, crop=crop)[0][0]
+    return read_faces(image, crop=crop)[0].image
 
 
 def read_faces(image, *, crop="auto"):
@@ -48,9 +58,9 @@ def read_faces(image, *, crop="auto"):
 
     image: (H, W, 3) or (H, W, 4) uint8, RGB or RGBA, of any size: strokes dark on light or light on dark, grey or
     coloured, on unevenly lit or ruled paper, on a sheet on a desk, on a board or a screen, on transparency.
-    Returns [(sketch, score)], one for each face, the largest first, and one at least: (64, 64, 3) uint8 with equal
-    channels, dark strokes about 2 pixels wide or wider on white, and its likeness to a face (see `framing.face_score`;
-    below FACE_SCORE it is none). A drawing that already is such a sketch comes back unchanged.
+    Returns [Sketch], one for each face, the largest first, and one at least: (64, 64, 3) uint8 with equal channels,
+    dark strokes about 2 pixels wide or wider on white, and how much it looks like a face (see `framing.face_score`).
+    A drawing that already is such a sketch comes back unchanged.
     crop: "none" keeps the whole picture, padded to a square; "ink" cuts to the strokes; (x, y, w, h) cuts to that box
     in pixels of `image`; "auto" finds the sheet and the faces on it (see `find_faces`), upright and cut to the framing
     of the training data, brow to chin; where there is none, it cuts away a wide margin of empty paper.
@@ -66,7 +76,7 @@ def read_faces(image, *, crop="auto"):
     if rgb.shape[:2] == (SIZE, SIZE) and crop != "ink":
         for sketch in (rgb, 255 - rgb) if _is_light_on_dark(rgb) else (rgb,):
             if _is_sketch(sketch):
-                return [(sketch, face_score(sketch))]
+                return [_judged(sketch, SKETCH_SCORE)]
     sheet = find_sheet(rgb) if crop != "none" and max(rgb.shape) > 2 * SIZE else None
     first = None
     for corners in (sheet, None) if sheet is not None else (None,):
@@ -77,7 +87,7 @@ def read_faces(image, *, crop="auto"):
             if corners is None and first is None:
                 raise
             continue
-        if max(score for _, score in sketches) > (FACE_SCORE if first is None else FACE_SCORE + 0.05) or crop != "auto":
+        if crop != "auto" or any(sketch.is_face for sketch in sketches):
             return sketches
         first = first or sketches
     return first
@@ -90,11 +100,17 @@ def _read_page(grey, crop):
         sketches = [_draw(_window(ink, *_square(0, 0, *ink.shape[::-1])))]
     elif crop == "ink":
         sketches = [_draw(_window(ink, *_ink_box(ink, margin=0.03)))]
-    elif faces := _faces(ink):
-        sketches = [_draw(look_at(ink, face.with_brows().view(CANVAS), CANVAS)) for face in faces]
     else:
+        sketches = [_draw(look_at(ink, face.with_brows().view(CANVAS), CANVAS)) for face in _faces(ink)]
+        if faces := [sketch for sketch in map(_judged, sketches) if sketch.is_face]:
+            return faces
         sketches = [_draw(_window(ink, *_whole_box(ink)))]
-    return [(sketch, face_score(sketch)) for sketch in sketches]
+    return [_judged(sketch) for sketch in sketches]
+
+
+def _judged(sketch, least=FACE_SCORE):
+    score = face_score(sketch)
+    return Sketch(sketch, score, score >= least)
 
 
 # --- reading: from any picture to ink ---------------------------------------------------------------------------------

@@ -20,8 +20,8 @@ AREA_TONE = 0.15  # a fill is as dark as strokes, give or take this much
 def read_ink(grey):
     """(h, w) uint8, dark strokes on unevenly lit paper -> (h, w) float32 ink. ValueError if there is none."""
     tone = _even_light(grey.astype(np.float32))
-    tone = _without_grain(tone)
-    for page, least in ((without_lines(tone), 0.06), (tone, 0.06), (tone, 0.025)):  # the last: hardly seen pencil
+    unruled = _without_grain(without_lines(tone))
+    for page, least in ((unruled, 0.06), (tone, 0.06), (tone, 0.025)):  # the last: hardly seen pencil
         if (ink := _strokes(page, least)).any():
             return ink
     raise ValueError("no strokes found in the drawing: the page looks blank")
@@ -42,8 +42,9 @@ def _without_grain(tone):
 
     A page without shading comes back unchanged.
     """
-    _, _, stats, _ = cv2.connectedComponentsWithStats((tone < 0.8).astype(np.uint8), connectivity=8)
-    if (stats[1:, cv2.CC_STAT_AREA] < 2e-5 * tone.size + 4).sum() < GRAINS:
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((tone < 0.8).astype(np.uint8), connectivity=8)
+    grains = stats[:, cv2.CC_STAT_AREA] < 2e-5 * tone.size + 4
+    if grains.sum() < GRAINS:
         return tone
     small = resize_longer(np.clip(1 - tone, 0, 0.6), min(GRAIN_SIDE, max(tone.shape)))
     reach, beside = 9, 5
@@ -59,7 +60,10 @@ def _without_grain(tone):
             for d in (-beside, beside)
         ]
         evidence = np.maximum(evidence, along - np.maximum(*sides))
-    lines = cv2.dilate((evidence > LINE_EVIDENCE).astype(np.uint8), np.ones((3, 3), np.uint8))
+    solid = cv2.GaussianBlur(small, (0, 0), 1.5) > 0.75 * np.percentile(small[small > 0.1], 95)  # pupils
+    lines = cv2.dilate(((evidence > LINE_EVIDENCE) | solid).astype(np.uint8), np.ones((3, 3), np.uint8))
+    shaded = cv2.boxFilter(resize_longer(grains[labels].astype(np.float32), max(small.shape)), -1, (61, 61)) > 0.003
+    lines[~shaded] = 1
     lines = cv2.resize(lines, tone.shape[::-1], interpolation=cv2.INTER_NEAREST)
     return np.where(lines > 0, tone, 1).astype(np.float32)
 
