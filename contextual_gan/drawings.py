@@ -145,12 +145,12 @@ def _lay_on_paper(image):
 def _is_sketch(rgb):
     """Whether this could be the work of sketches.xdog(): the range is used fully, and no more than half is dark.
 
-    The darkest of 26,185 training and test sketches is 51.8% dark; the one with least white has 8.9%.
+    The darkest of 26,147 training and test sketches is 52.9% dark; the one with least white has 8.9%.
     """
     grey = rgb[..., 0]
     if rgb.shape != (SIZE, SIZE, 3) or (rgb != grey[..., None]).any():
         return False
-    return grey.min() <= 5 and grey.max() == 255 and (grey >= 250).mean() > 0.05 and (grey < 128).mean() < 0.52
+    return grey.min() <= 5 and grey.max() == 255 and (grey >= 250).mean() > 0.05 and (grey < 128).mean() < 0.54
 
 
 def _is_light_on_dark(rgb):

@@ -15,7 +15,7 @@ STRETCHES = (0.55, 0.74, 1.35, 1.82)  # height by width of the drawing, by that 
 FACE_SCORE = 0.46  # a correlation below is no face: on measured photos always hopeless, never good
 GOOD_SCORE = 0.62  # of an upright face: no other turns are tried
 TURN_COST, TILT_COST, STRETCH_COST = 0.08, 0.04, 0.06  # of likeness: most people hold their drawings upright
-COVER_GAIN = 0.3  # a face is most of a drawing: an eye may look like a small one
+COVER_GAIN = 0.2  # a face is much of a drawing: an eye may look like a small one
 CANDIDATES = 8  # of the coarse search that are looked at closely
 PARTS = (np.s_[0:9, 3:15], np.s_[0:9, 17:29], np.s_[6:18, 10:22], np.s_[16:27, 7:25])  # eyes, nose, mouth
 LEAST_DARK = 0.12  # of a drawn face: measured 0.13 to 0.35; of a house or a circle 0.1
@@ -62,7 +62,7 @@ class Face:
         tilt = abs(self.angle - 90 * quarter) / 20
         bent = abs(np.log2(self.stretch))
         cost = TURN_COST * (quarter % 4 != 0) + TILT_COST * tilt + STRETCH_COST * bent
-        return self.score + COVER_GAIN * self.cover - cost
+        return self.score + COVER_GAIN * np.sqrt(min(self.cover, 0.5)) - cost
 
     def is_bent(self):
         """Whether it is turned, tilted or stretched so much that no crop would make it a face of the training data."""
@@ -208,11 +208,10 @@ def rated(ink, face, lengths):
     view = face.view(side)
     view[:, 2] += pad
     seen = look_at(ink, view, side + 2 * pad)
-    likeness = cv2.matchTemplate(_directions(seen), _face_template(), cv2.TM_CCOEFF_NORMED)
-    _, score, _, (x, y) = cv2.minMaxLoc(likeness)
+    score, (x, y) = _likeness(_directions(seen))
     back = np.linalg.inv(view[:, :2])
     move = back @ (x - pad, y - pad)
-    moved = replace(face, x=face.x + move[0], y=face.y + move[1], score=float(score))
+    moved = replace(face, x=face.x + move[0], y=face.y + move[1], score=score)
     return _covering([moved], lengths)[0]
 
 
@@ -230,19 +229,27 @@ def look_at(ink, view, side):
 def face_score(sketch):
     """How much a (64, 64, 3) uint8 sketch as the network sees it looks like a framed face: at most 1.
 
-    The likeness of `find_faces`, less where an eye, the nose or the mouth is missing, where hardly anything is drawn,
-    and where most is dark.
+    The likeness of `find_faces`, less where hardly anything is drawn, and where most is dark.
     """
     ink = 1 - sketch[..., 0].astype(np.float32) / 255
-    pad, template = FACE_SIDE // 6, _face_template()
+    pad = FACE_SIDE // 6
     reduced = cv2.copyMakeBorder(resize_longer(ink, FACE_SIDE), *[pad] * 4, cv2.BORDER_CONSTANT, value=0)
-    maps = _directions(reduced)
+    likeness, _ = _likeness(_directions(reduced))
+    dark = (sketch[..., 0] < 128).mean()
+    return float(likeness * min(1, (dark / LEAST_DARK) ** 2) * min(1, (1 - dark) / 0.5))
+
+
+def _likeness(maps):
+    """The best correlation of maps of directions with the template -> (likeness, (x, y) of its corner).
+
+    It counts less where an eye, the nose or the mouth is missing.
+    """
+    template = _face_template()
     _, likeness, _, (x, y) = cv2.minMaxLoc(cv2.matchTemplate(maps, template, cv2.TM_CCOEFF_NORMED))
     seen = maps[y : y + FACE_SIDE, x : x + FACE_SIDE]
     shares = [np.linalg.norm(seen[part]) / np.linalg.norm(template[part]) for part in PARTS]
     weakest = min(shares) * np.linalg.norm(template) / max(np.linalg.norm(seen), 1e-6)
-    dark = (sketch[..., 0] < 128).mean()
-    return float(likeness * min(1, weakest / 0.5) * min(1, (dark / LEAST_DARK) ** 2) * min(1, (1 - dark) / 0.5))
+    return float(likeness * min(1, weakest / 0.5)), (x, y)
 
 
 def resize_longer(image, side):

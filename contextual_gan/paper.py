@@ -92,10 +92,13 @@ def _stands_out(level, corners):
         if (outside < 0).any() or (outside > (width - 1, height - 1)).any():
             continue
         sides += 1
-        x, y = (np.round(points[:, axis, None] + normal[axis] * np.array((5, -4))).astype(int) for axis in (0, 1))
-        inner, outer = level[y.clip(0, height - 1), x.clip(0, width - 1)].T
-        inner = np.maximum(inner.astype(float), 1)
+        x, y = (np.round(points[:, axis, None] + normal[axis] * np.array((5, -4, -12))).astype(int) for axis in (0, 1))
+        seen = level[y.clip(0, height - 1), x.clip(0, width - 1)].astype(float)
+        inner, outer, far = np.maximum(seen, 1).T
         if np.percentile((inner - outer) / inner.clip(40), 15) < SHEET_EDGE:
+            return False
+        within = (x[:, 2] >= 0) & (x[:, 2] < width) & (y[:, 2] >= 0) & (y[:, 2] < height)
+        if within.any() and np.percentile(((inner - far) / inner.clip(40))[within], 30) < SHEET_EDGE:  # a fold
             return False
     return sides >= 2
 
@@ -164,23 +167,54 @@ def _find_lines(tone, side):
     usual, noise = np.median(likely), 1.4826 * np.median(np.abs(likely - np.median(likely))) + 0.002
     peaks = (likely == cv2.dilate(likely, np.ones((5, 7), np.float32))) & (likely > usual + 5 * noise)
     order = np.argsort(-likely[peaks], kind="stable")[: 2 * MOST_LINES]
-    chance = np.median(cv2.dilate(ridge, np.ones((5, 1))))  # what is seen where there is no line
+    chance = np.percentile(cv2.dilate(ridge, np.ones((5, 1))), 20)  # what is seen where there is no line
     found, taken = {}, np.zeros((height, count), bool)
-
-    def follow(support, wobble):
-        for k, offset in np.argwhere(peaks)[order]:
-            line = _follow(ridge, x, offset + slopes[k] * (x - width / 2), taken, chance, support, wobble)
-            if line is not None and len(found) < MOST_LINES:
-                found[int(offset)] = line
-
-    follow(LINE_SUPPORT, LINE_WOBBLE)
+    for k, offset in np.argwhere(peaks)[order]:
+        y = offset + slopes[k] * (x - width / 2)
+        if len(found) < MOST_LINES and (line := _follow(ridge, x, y, taken, chance)) is not None:
+            found[int(offset)] = np.polyfit(x[line[0]], line[1], 2), _darkness(dark, *line)
     if _is_regular(found):
-        follow(0.5 * LINE_SUPPORT, 2 * LINE_WOBBLE)
+        paths = _completed(ridge, x, {offset: path for offset, (path, _) in found.items()})
     else:  # a fold or a margin is fainter than strokes: hair may be straight
         strokes = dark[dark > 0.06]
-        strongest = np.percentile(strokes, 80) if strokes.size else 1
-        found = {offset: line for offset, line in found.items() if _darkness(dark, *line) < 0.6 * strongest}
-    return [np.polyfit((x[seen] + 0.5) * scale - 0.5, (rows + 0.5) * scale - 0.5, 2) for seen, rows in found.values()]
+        strongest = np.percentile(strokes, 95) if strokes.size else 1
+        paths = [path for path, darkness in found.values() if darkness < 0.6 * strongest]
+    return [_scaled(path, scale) for path in paths]
+
+
+def _scaled(path, scale):
+    """The coefficients of y(x) for a picture that is larger by `scale`."""
+    a, b, c = path
+    shift = 0.5 / scale - 0.5  # x of the small picture is x / scale + shift
+    square, linear, constant = a / scale**2, (2 * a * shift + b) / scale, a * shift * shift + b * shift + c
+    return scale * np.array([square, linear, constant + 0.5]) - (0, 0, 0.5)
+
+
+def _completed(ridge, x, paths):
+    """Ruling from border to border: the lines found, and those between and beyond them that strokes hide.
+
+    paths: {offset: coefficients}. What is no line after all has no tone of its own, and dividing it out does nothing.
+    """
+    offsets = np.array(sorted(paths))
+    pitch = np.median(np.diff(offsets))
+    numbers = np.concatenate([[0], np.cumsum(np.maximum(1, np.round(np.diff(offsets) / pitch)))])
+    known = np.array([paths[offset] for offset in offsets])
+    degree = 2 if len(offsets) >= 8 else 1
+    fits = [np.polyfit(numbers, known[:, k], degree) for k in range(3)]
+    beyond = int(len(ridge) / pitch) + 1
+    lines = [known[i] for i in range(len(known))]
+    for number in range(-beyond, int(numbers[-1]) + beyond + 1):
+        if number in numbers:
+            continue
+        path = np.array([np.polyval(fit, number) for fit in fits])
+        y = np.polyval(path, x)
+        if not 0 <= np.median(y) < len(ridge):
+            continue
+        rows = np.round(y).astype(int).clip(0, len(ridge) - 1)
+        means = [ridge[(rows + d).clip(0, len(ridge) - 1), np.arange(len(x))].mean() for d in (-2, -1, 0, 1, 2)]
+        path[2] += int(np.argmax(means)) - 2
+        lines.append(path)
+    return lines
 
 
 def _ridges(blocks):
@@ -191,7 +225,7 @@ def _ridges(blocks):
     return np.minimum(ridge, 3 * np.median(ridge[ridge > 0.01]) if (ridge > 0.01).any() else 1)
 
 
-def _follow(ridge, x, y, taken, chance, support, wobble):
+def _follow(ridge, x, y, taken, chance):
     """Follow a likely line y(x) -> (bool where it is seen, its rows there), or None if it is none, or taken."""
     height, count = ridge.shape
     inside = (y >= 0) & (y <= height - 1)
@@ -205,10 +239,10 @@ def _follow(ridge, x, y, taken, chance, support, wobble):
     strength, at = values.max(axis=1), values.argmax(axis=1)
     usual = np.median(strength[inside])
     seen = inside & (strength > max(0.45 * usual, 1.5 * chance))
-    if usual < 3 * chance + 0.01 or seen.sum() < support * inside.sum() or seen.sum() < 4:
+    if usual < 3 * chance + 0.01 or seen.sum() < LINE_SUPPORT * inside.sum() or seen.sum() < 4:
         return None
     path = rows[seen, at[seen]]
-    if np.median(np.abs(np.polyval(np.polyfit(x[seen], path, 2), x[seen]) - path)) > wobble:
+    if np.median(np.abs(np.polyval(np.polyfit(x[seen], path, 2), x[seen]) - path)) > LINE_WOBBLE:
         return None
     for o in (-2, -1, 0, 1, 2):
         taken[(rows[columns, 2] + o).clip(0, height - 1), columns] = True
