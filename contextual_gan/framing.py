@@ -9,14 +9,14 @@ import numpy as np
 FACE_SIDE = 32  # pixels of the template that find_faces() slides over the drawing
 COARSE_SIDE = 16  # and of the one that it slides over turned and stretched drawings first
 SMALLEST = 0.1  # the face's share of the drawing
-STEP = 1.09  # from one size to the next
+STEP, COARSE_STEP = 1.09, 1.14  # from one size to the next
 TILTS = (-24, -12, 12, 24)  # degrees
 STRETCHES = (0.55, 0.74, 1.35, 1.82)  # height by width of the drawing, by that of a face
 FACE_SCORE = 0.46  # a correlation below is no face: on measured photos always hopeless, never good
-GOOD_SCORE = 0.62  # of an upright face: no other turns are tried
+GOOD_SCORE = 0.7  # of an upright face: no other turns are tried
 TURN_COST, TILT_COST, STRETCH_COST = 0.08, 0.04, 0.06  # of likeness: most people hold their drawings upright
 COVER_GAIN = 0.2  # a face is much of a drawing: an eye may look like a small one
-CANDIDATES = 8  # of the coarse search that are looked at closely
+RATED, CANDIDATES = 60, 10  # of the coarse search that are compared, and looked at closely
 PARTS = (np.s_[0:9, 3:15], np.s_[0:9, 17:29], np.s_[6:18, 10:22], np.s_[16:27, 7:25])  # eyes, nose, mouth
 LEAST_DARK = 0.12  # of a drawn face: measured 0.13 to 0.35; of a house or a circle 0.1
 BROW_ROOM = 0.04  # of a face, added above it
@@ -79,9 +79,11 @@ def find_faces(ink):
     blurred maps of stroke directions: it ignores how thick the strokes are and forgives what is drawn badly.
     """
     lengths = stroke_lengths(ink)
-    found = _distinct(_covering(_scan(ink, FACE_SIDE, [_face_template()]), lengths))
+    found = _distinct(_covering(_scan(ink, FACE_SIDE, STEP, [_face_template()]), lengths))
     if not found or found[0].score < GOOD_SCORE or found[0].cover < 0.25:
-        found = _distinct(found + _covering(_search_turned(ink), lengths))
+        turned = _distinct(_covering(_search_turned(ink), lengths), turned=True)
+        found += [rated(ink, face, lengths) for face in turned]
+    found.sort(key=Face.value, reverse=True)
     found = [_refined(ink, face, lengths) for face in found[:CANDIDATES]]
     return _distinct([face for face in found if face.score >= FACE_SCORE])
 
@@ -123,7 +125,7 @@ def _search_turned(ink):
         view = np.c_[linear, (size - 1) / 2 - linear @ middle]
         turned = cv2.warpAffine(small, view, size.tolist(), flags=cv2.INTER_AREA)
         back = np.linalg.inv(np.vstack([view, (0, 0, 1)]))[:2]
-        for face in _scan(turned, COARSE_SIDE, templates):
+        for face in _scan(turned, COARSE_SIDE, COARSE_STEP, templates):
             x, y = (back @ (face.x, face.y, 1) + 0.5) * factor - 0.5
             quarter = round(face.angle / 90)
             # a face lying on its side is stretched the other way
@@ -133,12 +135,12 @@ def _search_turned(ink):
     return found
 
 
-def _scan(ink, side, templates):
+def _scan(ink, side, step, templates):
     """Slide templates, one for each quarter turn, over the ink at all sizes: [Face] where the likeness is highest."""
     found, pad = [], side // 6  # the chin may be cut off by the border
     longest = max(ink.shape)
     ink = resize_longer(ink, min(longest, 2 * round(side / SMALLEST)))
-    for scale in np.geomspace(1, SMALLEST, round(np.log(1 / SMALLEST) / np.log(STEP)) + 1):
+    for scale in np.geomspace(1, SMALLEST, round(np.log(1 / SMALLEST) / np.log(step)) + 1):
         reduced = resize_longer(ink, round(side / scale))
         factor = longest / max(reduced.shape)
         top, left = (pad + max(0, side - 2 * pad - length + 1) // 2 for length in reduced.shape)
@@ -160,19 +162,21 @@ def _scan(ink, side, templates):
     return found
 
 
-def _distinct(faces):
-    """The best of the faces, of each place one."""
+def _distinct(faces, turned=False):
+    """The best of the faces, of each place one; with `turned`, of each place one for each quarter turn."""
     kept = []
     for face in sorted(faces, key=Face.value, reverse=True):
         size = face.width * np.sqrt(face.stretch)
         for other in kept:
+            if turned and round(face.angle / 90) != round(other.angle / 90):
+                continue
             least = min(size, other.width * np.sqrt(other.stretch))
             most = max(size, other.width * np.sqrt(other.stretch))
             if max(abs(face.x - other.x), abs(face.y - other.y)) < 0.5 * (most if least > 0.5 * most else most):
                 break
         else:
             kept.append(face)
-        if len(kept) == 3 * CANDIDATES:
+        if len(kept) == RATED:
             break
     return kept
 

@@ -13,7 +13,7 @@ SHEET_EDGE = 0.1  # by this share of its own brightness a sheet is brighter than
 SHEET_INSET = 0.012  # of its side, cut off with the sheet's own shadow and rounded corners
 
 LINE_SIDE = 512  # ruling is looked for in a picture of this size
-FOLD_SIDE = 128  # and folds, which are wide, in one of this size
+FOLD_SIDES = (256, 128)  # and folds, which are wide, in pictures of these sizes
 LINE_BLOCK = 8  # pixels along a line that are summed up first
 STEEPEST = np.tan(np.deg2rad(15))
 LINE_SUPPORT = 0.8  # of its length, from one border of the page to the other, along which a line is seen
@@ -141,7 +141,7 @@ def without_lines(tone):
 
     Ruling and squares are thin, folds are wide. A line is divided out by its own tone, so that strokes on it stay.
     """
-    for side in (LINE_SIDE, FOLD_SIDE):
+    for side in (LINE_SIDE, *FOLD_SIDES):
         if min(tone.shape) * side / max(tone.shape) < 8 * LINE_BLOCK:
             continue
         for turned in (False, True):
