@@ -10,7 +10,16 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from contextual_gan.framing import FACE_SCORE, Face, face_score, find_faces, look_at, rated, resize_longer, stroke_lengths
+from contextual_gan.framing import (
+    FACE_SCORE,
+    Face,
+    face_score,
+    find_faces,
+    look_at,
+    rated,
+    resize_longer,
+    stroke_lengths,
+)
 from contextual_gan.ink import FAINTEST, WORKING_SIDE, read_ink, without_specks
 from contextual_gan.joint import SIZE
 from contextual_gan.paper import find_sheet, fitted_surface, flatten_sheet

@@ -19,17 +19,15 @@ import numpy as np
 from contextual_gan.config import Search
 from contextual_gan.images import (
     ImageError,
-    centre_square,
-    decode_rgba,
-    on_background,
     read_bytes,
     replace_file,
     to_uint8,
     write_png,
 )
-from contextual_gan.joint import SIZE, half
+from contextual_gan.joint import half
+from contextual_gan.known import read_known
 from contextual_gan.manifest import check_folder
-from contextual_gan.sketches import parse_crop, prepare
+from contextual_gan.sketches import parse_crop
 
 LONGEST_NAME = 255 - len("._initializations.png.part")  # what file systems allow, less what results add
 
@@ -48,6 +46,7 @@ class Task:
     samples: int = 1
     crop: str = "auto"
     joint: str = "auto"
+    faces: str = "largest"
 
     def __post_init__(self):
         """Raises ValueError, one line, for what does not go together."""
@@ -59,6 +58,8 @@ class Task:
             raise ValueError(f"seed is {self.seed}, it must not be negative")
         if self.direction == "sketch" and self.crop != "auto":
             raise ValueError("crop is for sketches; photos are squared about their centre")
+        if self.direction == "sketch" and self.faces != "largest":
+            raise ValueError("faces is for sketches; photos are squared about their centre")
         parse_crop(self.crop)
 
     def evaluations(self):
@@ -71,27 +72,6 @@ class Task:
         return {k: v for k, v in asdict(self).items() if k != "search"} | numbers
 
 
-def read_known(data, task):
-    """Bytes of an image file -> (the known half, the other half or None), (64, 64, 3) uint8 each.
-
-    A joint is recognised by its size of 128 x 64 pixels unless `task.joint` says "always" or "never".
-    Raises `ImageError` or another ValueError with the reason.
-    """
-    image, other = decode_rgba(data), None
-    height, width = image.shape[:2]
-    joint = task.joint == "always" or (task.joint == "auto" and (height, width) == (SIZE, 2 * SIZE))
-    if joint:
-        if width != 2 * height:
-            raise ImageError(f"{width} x {height} pixels is no joint image, which is twice as wide as high")
-        image, other = image[:, :height], image[:, height:]
-        if task.direction == "sketch":
-            image, other = other, image
-        other = centre_square(on_background(other), SIZE)
-    if task.direction == "sketch":
-        return centre_square(on_background(image), SIZE), other
-    return prepare(image, crop="none" if joint else parse_crop(task.crop)), other
-
-
 class Run:
     """The files of a run folder: results, failures and z of everything completed there so far."""
 
@@ -101,6 +81,8 @@ class Run:
         self.out, self.settings = Path(out), task.settings()
         self.results, self.failed, self.z, self.initial_z = {}, {}, {}, {}
         self.outdated = []  # results to be replaced: removed before the first new ones are made
+        self.notes = []  # (input, what to tell the user about it)
+        self.taken = set()  # stems of inputs, which no further face of a drawing may have
         record = self.out / "results.json"
         if not record.exists():
             return
@@ -150,6 +132,7 @@ class Run:
 
 def _differences(old, new):
     """The settings that differ, in words; names of weights and presets do not matter if their content is the same."""
+    old = {"faces": "largest"} | old  # results of before there was a choice
     keys = [key for key in {**new, **old} if key not in ("weights", "preset")]
     return ", ".join(f"{k}: {old.get(k)} there, {new.get(k)} now" for k in keys if old.get(k) != new.get(k))
 
@@ -179,11 +162,16 @@ def plan(run, stems):
     stems: from `sources.output_stems`. Done is what has the same content as when it was completed.
     Raises ValueError if the folder holds the result of another input under the same name.
     """
-    todo = []
+    todo, run.taken = [], set(stems)
     current = {source.name: stem for stem, source in stems.items()}
     for entry in list(run.results.values()):
-        if current.get(entry["input"], entry["stem"]) != entry["stem"]:  # a new neighbour has changed its name
+        first = entry.get("of", entry["stem"])
+        if current.get(entry["input"], first) != first:  # a new neighbour has changed its name
             run.outdated.append(entry)
+        elif "of" in entry and (entry["stem"] in stems or first not in run.results):  # or wants its name
+            run.outdated += _all_faces(run, first)
+            for face in _all_faces(run, first):
+                run.results.pop(face["stem"])
     for stem, source in stems.items():
         run.failed.pop(source.name, None)
         old = run.results.get(stem)
@@ -193,17 +181,35 @@ def plan(run, stems):
                 raise ImageError(f"its name is too long for results named after it (over {LONGEST_NAME} bytes)")
         except ImageError as error:
             run.failed[source.name], sha256 = str(error), None
-        if old and old["sha256"] == sha256:
+        if old and old["sha256"] == sha256 and _has_all_faces(run, stem, old):
             continue
         if old and old["input"] != source.name:
             raise ValueError(
                 f"{run.out} holds the result of {old['input']} as {stem}, give {source.name} another --out"
             )
-        if old:  # the file has changed
-            run.outdated.append(old)
+        if old:  # the file has changed, or a face is missing
+            run.outdated += _all_faces(run, stem)
         if sha256:
             todo.append((stem, source, sha256))
     return todo
+
+
+def _all_faces(run, stem):
+    """The entries of all faces of the input with this stem."""
+    return [entry for entry in run.results.values() if stem in (entry["stem"], entry.get("of"))]
+
+
+def _has_all_faces(run, stem, entry):
+    return run.settings["faces"] == "largest" or len(_all_faces(run, stem)) == entry.get("faces", 1)
+
+
+def _face_stem(run, stem, number):
+    """What the results of a further face are called: `b_2`, or `b_face_2` where that is another input."""
+    name = f"{stem}_{number}"
+    while name in run.taken or name in run.results:
+        name = f"{stem}_face{name.removeprefix(stem)}"
+    run.taken.add(name)
+    return name
 
 
 def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, progress=None):
@@ -216,8 +222,8 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
     from contextual_gan.completion import complete  # late: a finished run needs no TensorFlow
 
     def advance(n, contextual):
-        if progress:
-            progress(n, f"contextual loss {contextual:.3f}")
+        if progress:  # the total counts inputs, not faces
+            progress(n * inputs // len(batch), f"contextual loss {contextual:.3f}")
 
     def skip():
         if progress:
@@ -230,9 +236,10 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
     run.save()
     for batch in _read_batches(run, task, todo, max(1, batch_size // task.samples), skip):
         start = time.monotonic()
+        inputs = sum(of is None for _, of, *_ in batch)
         found = complete(
             *networks,
-            np.stack([known for *_, known, _ in batch]),
+            np.stack([known.image for *_, known in batch]),
             encoder=encoder,
             direction=task.direction,
             preset=task.preset,
@@ -243,8 +250,8 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
             **asdict(task.search),
         )
         seconds = (time.monotonic() - start) / len(batch)
-        for i, (stem, source, sha256, known, other) in enumerate(batch):
-            pictures = _pictures(task, known, other, to_uint8(found.joints[i]))
+        for i, (stem, of, source, sha256, known) in enumerate(batch):
+            pictures = _pictures(task, known.image, known.other, to_uint8(found.joints[i]))
             for suffix, picture in pictures.items():
                 write_png(run.out / f"{stem}{suffix}", picture)
             run.z[stem], run.initial_z[stem] = found.z[i], found.initial_z[i]
@@ -253,23 +260,40 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
                 "stem": stem,
                 "sha256": sha256,
                 "outputs": [stem + suffix for suffix in pictures],
+                **_seen(known, of),
                 **_losses(found.contextual[i, 0], found.total[i, 0]),
                 "seconds": round(seconds, 3),
             }
+            if known.note:
+                run.notes.append((source.name, known.note.format(stem=stem)))
         run.save()
     run.save()  # files that failed after the last batch
 
 
+def _seen(known, of):
+    """What results.json says of the faces of a drawing; of: the stem of the first face, for a further one."""
+    if known.face is None:
+        return {}
+    return {"face": known.face, "faces": known.faces} | ({"of": of} if of else {})
+
+
 def _read_batches(run, task, todo, size, skip):
-    """Lists of `size` tuples (stem, source, sha256, known, other half); calls skip() for each failed input."""
+    """Lists of `size` tuples (stem, stem of the first face or None, source, sha256, known), or some more faces.
+
+    Calls skip() for each failed input.
+    """
     batch = []
     for stem, source, sha256 in todo:
         try:
-            batch.append((stem, source, sha256, *read_known(read_bytes(source.path), task)))
+            first, *others = read_known(read_bytes(source.path), task)
         except ValueError as error:
             run.failed[source.name] = str(error)
             skip()
-        if len(batch) == size:
+        else:
+            batch.append((stem, None, source, sha256, first))
+            for number, known in enumerate(others, start=2):
+                batch.append((_face_stem(run, stem, number), stem, source, sha256, known))
+        if len(batch) >= size:
             yield batch
             batch = []
     if batch:

@@ -27,8 +27,8 @@ class Face:
     """A place in a drawing that looks like a face.
 
     x, y: the middle, in pixels; width: of the square of the training framing, in pixels; stretch: its height by its
-    width; angle: how far the face is turned clockwise, in degrees; score: its likeness to the template, at most 1; cover:
-    the share of the drawing's strokes that it takes.
+    width; angle: how far the face is turned clockwise, in degrees; score: its likeness to the template, at most 1;
+    cover: the share of the drawing's strokes that it takes.
     """
 
     x: float
@@ -111,7 +111,6 @@ def _covering(faces, lengths):
 
 def _search_turned(ink):
     """Candidates of all quarter turns, tilts and stretches, found with the coarse template."""
-    height, width = ink.shape
     found = []
     templates = [np.ascontiguousarray(_turned(_face_template(COARSE_SIDE), quarter)) for quarter in range(4)]
     small = resize_longer(ink, min(max(ink.shape), round(COARSE_SIDE / SMALLEST)))
@@ -170,9 +169,8 @@ def _distinct(faces, turned=False):
         for other in kept:
             if turned and round(face.angle / 90) != round(other.angle / 90):
                 continue
-            least = min(size, other.width * np.sqrt(other.stretch))
-            most = max(size, other.width * np.sqrt(other.stretch))
-            if max(abs(face.x - other.x), abs(face.y - other.y)) < 0.5 * (most if least > 0.5 * most else most):
+            larger = max(size, other.width * np.sqrt(other.stretch))
+            if max(abs(face.x - other.x), abs(face.y - other.y)) < 0.5 * larger:
                 break
         else:
             kept.append(face)

@@ -116,7 +116,7 @@ def _fills(grey, near, surface):
     tone, local = (grey + 16) / (np.maximum(surface, 0) + 16), (grey + 16) / (near + 16)
     areas = ((near + 16) / (np.maximum(surface, 0) + 16) < AREA).astype(np.uint8)
     strokes = local < 0.9
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(areas, connectivity=4)
+    count, labels = cv2.connectedComponents(areas, connectivity=4)
     fills = np.zeros(grey.shape, bool)
     outside = strokes & (cv2.dilate(areas, np.ones((5, 5), np.uint8)) == 0)
     darkness = np.percentile(tone[outside], 30) if outside.any() else 1

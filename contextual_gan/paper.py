@@ -261,7 +261,9 @@ def _is_regular(offsets):
 def _darkness(dark, seen, rows):
     """The median darkness along a line that `_follow` found."""
     columns = np.flatnonzero(seen) * LINE_BLOCK
-    return np.median([dark[max(y - 1, 0) : y + 2, x : x + LINE_BLOCK].max() for y, x in zip(rows, columns, strict=True)])
+    return np.median(
+        [dark[max(y - 1, 0) : y + 2, x : x + LINE_BLOCK].max() for y, x in zip(rows, columns, strict=True)]
+    )
 
 
 def _sums_along(ridge, x, slopes):

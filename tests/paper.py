@@ -1,7 +1,7 @@
 """Put a drawing on paper, a board or a screen, in the light, as a phone or a screenshot would show it.
 
-`KINDS` names the conditions; each is a function (ink, rng) -> (H, W, 3) uint8 RGB. `ink` is a float map in [0, 1], 1 for
-a stroke, as `ink_of` makes it from a clean drawing.
+`KINDS` names the conditions; each is a function (ink, rng) -> (H, W, 3) uint8 RGB. `ink` is a float map in [0, 1], 1
+for a stroke, as `ink_of` makes it from a clean drawing.
 """
 
 import cv2
