@@ -28,6 +28,7 @@ CANVAS = 512  # strokes are thickened at 8 times the final resolution, where hal
 STROKE_RADIUS = 7.0  # on the canvas: strokes of sketches.xdog() are just under 2 pixels wide at 64
 MOST_COVER = 0.5  # of a neighbourhood that thickened strokes may cover; more would make scribbled hair a blob
 FACE_MARGIN = 0.25  # better than the uncut drawing by this much: measured 0.35 to 0.58 on drawn heads, 0.2 on framed
+FRAMED, WIDE_MARGIN = 0.75, 0.35  # a face of this share of the drawing may be all of it, drawn a little off
 BENT_MARGIN = 0.05  # by this much a turned, tilted or stretched face must be better than the uncut drawing
 SECOND_SCORE = 0.55  # a second face is only believed with a good one
 SKETCH_SCORE = 0.2  # below, a sketch that needs no reading is no face: 0.3% of those that xdog() draws of photos
@@ -237,6 +238,8 @@ def _faces(ink):
     found = sorted([best, *others], key=lambda face: -face.width * face.width * face.stretch)
     if best.is_bent():
         better = best.value() > whole.value() + BENT_MARGIN
+    elif best.width > FRAMED * size:
+        better = best.score > whole.score + WIDE_MARGIN
     else:
         better = best.score > whole.score + (FACE_MARGIN if whole.score > FACE_SCORE else 0.1)
     return [replace(face, x=face.x + left, y=face.y + top) for face in found] if better else []

@@ -142,7 +142,7 @@ def without_lines(tone):
     Ruling and squares are thin, folds are wide. A line is divided out by its own tone, so that strokes on it stay.
     """
     for side in (LINE_SIDE, *FOLD_SIDES):
-        if min(tone.shape) * side / max(tone.shape) < 8 * LINE_BLOCK:
+        if min(tone.shape) * min(1, side / max(tone.shape)) < 8 * LINE_BLOCK:
             continue
         for turned in (False, True):
             page = np.ascontiguousarray(tone.T) if turned else tone
@@ -172,14 +172,14 @@ def _find_lines(tone, side):
     for k, offset in np.argwhere(peaks)[order]:
         y = offset + slopes[k] * (x - width / 2)
         if len(found) < MOST_LINES and (line := _follow(ridge, x, y, taken, chance)) is not None:
-            found[int(offset)] = np.polyfit(x[line[0]], line[1], 2), _darkness(dark, *line)
+            found[int(offset)] = np.polyfit(x[line[0]], line[1], 2)
     if _is_regular(found):
-        paths = _completed(ridge, x, {offset: path for offset, (path, _) in found.items()})
-    else:  # a fold or a margin is fainter than strokes: hair may be straight
-        strokes = dark[dark > 0.06]
-        strongest = np.percentile(strokes, 95) if strokes.size else 1
-        paths = [path for path, darkness in found.values() if darkness < 0.6 * strongest]
-    return [_scaled(path, scale) for path in paths]
+        return [_scaled(path, scale) for path in _completed(ridge, x, found)]
+    # A fold or a margin is fainter than strokes: hair may be straight.
+    strokes = np.clip(1 - tone[::2, ::2], 0, 0.5)
+    strongest = np.percentile(strokes[strokes > 0.06], 95) if (strokes > 0.06).any() else 1
+    lines = [_scaled(path, scale) for path in found.values()]
+    return [line for line in lines if _darkness(tone, line, 2 * scale) < 0.6 * strongest]
 
 
 def _scaled(path, scale):
@@ -258,12 +258,12 @@ def _is_regular(offsets):
     return np.mean(np.abs(multiples - np.round(multiples)) < 0.15 * np.maximum(multiples, 1)) > 0.65
 
 
-def _darkness(dark, seen, rows):
-    """The median darkness along a line that `_follow` found."""
-    columns = np.flatnonzero(seen) * LINE_BLOCK
-    return np.median(
-        [dark[max(y - 1, 0) : y + 2, x : x + LINE_BLOCK].max() for y, x in zip(rows, columns, strict=True)]
-    )
+def _darkness(tone, line, reach):
+    """The median along a line of how dark it is in its darkest row, at most `reach` pixels from the middle."""
+    height, width = tone.shape
+    x = np.arange(0, width, 4)
+    rows = np.round(np.polyval(line, x)).astype(int) + np.arange(-round(reach), round(reach) + 1)[:, None]
+    return np.median(np.clip(1 - tone[rows.clip(0, height - 1), x], 0, 0.5).max(axis=0))
 
 
 def _sums_along(ridge, x, slopes):
