@@ -255,7 +255,8 @@ def _is_regular(offsets):
         return False
     gaps = np.diff(sorted(offsets))
     multiples = gaps / np.median(gaps)
-    return np.mean(np.abs(multiples - np.round(multiples)) < 0.15 * np.maximum(multiples, 1)) > 0.65
+    near = multiples[multiples < 3.5]  # of greater ones any is near a multiple
+    return len(near) >= 4 and np.mean(np.abs(near - np.round(near)) < 0.15 * np.maximum(near, 1)) > 0.75
 
 
 def _darkness(tone, line, reach):

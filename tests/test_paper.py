@@ -5,6 +5,7 @@ With `python tests/test_paper.py`, a table of how many of the twelve samples are
 
 import json
 import sys
+from functools import cache
 from zlib import crc32
 
 import cv2
@@ -27,6 +28,7 @@ def photographed(kind, sample):
     return KINDS[kind](ink_of(read_image(sample)), rng)
 
 
+@cache
 def clean_score(sample):
     page = 255 * (1 - _place(ink_of(read_image(sample))))
     return read_faces(np.repeat(page.astype(np.uint8)[..., None], 3, axis=2))[0].score
@@ -41,9 +43,7 @@ def recognised(kind, samples):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_drawing_is_read_under_any_condition(kind):
-    number = list(KINDS).index(kind)
-    good, _ = recognised(kind, [SAMPLES[number % 12], SAMPLES[(number + 5) % 12]])
-    assert good >= 1
+    assert recognised(kind, [SAMPLES[list(KINDS).index(kind) % 4]])[0] == 1
 
 
 @pytest.mark.full
