@@ -66,7 +66,7 @@ class Face:
 
     def is_bent(self):
         """Whether it is turned, tilted or stretched so much that no crop would make it a face of the training data."""
-        return abs(self.angle) > 5 or abs(np.log2(self.stretch)) > 0.35
+        return abs(self.angle) > 5 or abs(np.log2(self.stretch)) > 0.25
 
 
 def find_faces(ink):
