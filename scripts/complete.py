@@ -74,7 +74,8 @@ def main(args):
     command.report_notes(run.notes)
     failed = sorted(run.failed.keys() & {source.name for source in found})
     command.report_failed([(name, run.failed[name]) for name in failed])
-    new = run.results.keys() & {stem for stem, *_ in todo}
+    begun = {stem for stem, *_ in todo}
+    new = [stem for stem, entry in run.results.items() if entry.get("of", stem) in begun]
     print(f"{len(new)} completed, {len(run.results) - len(new)} were done before, {len(failed)} failed")
     losses = [entry["contextual"] for entry in run.results.values() if entry["contextual"]["best"] is not None]
     if losses:
