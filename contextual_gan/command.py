@@ -186,6 +186,12 @@ def check_file(path, overwrite=False):
         raise UserError(f"{path} is there already: give another name, or --overwrite")
 
 
+def report_notes(notes):
+    """Print a line on stderr for each (name, what is to be said about it)."""
+    for name, note in notes:
+        print(f"{printable(name)}: {note}", file=sys.stderr)
+
+
 def add_folder_arguments(parser):
     """Add the flags of every command that applies a function to a folder of images."""
     group = parser.add_argument_group("how")
@@ -274,13 +280,19 @@ def add_completion_arguments(parser, samples=1):
     parser.add_argument(
         "--crop",
         default="auto",
-        help="cut sketches: auto (whole heads to brow-to-chin), none, ink, or x,y,w,h in pixels (default: auto)",
+        help="cut sketches: auto (to the face, brow to chin), none, ink, or x,y,w,h in pixels (default: auto)",
     )
     parser.add_argument(
         "--joint",
         choices=("auto", "always", "never"),
         default="auto",
         help="take inputs as joint images, whose other half is the ground truth; auto: those of 128x64 pixels",
+    )
+    parser.add_argument(
+        "--faces",
+        choices=("largest", "all"),
+        default="largest",
+        help="which to complete of several faces on a sheet; further ones are called NAME_2, ... (default: largest)",
     )
     different = f"different results per input (default: {samples})"
     parser.add_argument("--samples", type=int, default=samples, metavar="K", help=different)

@@ -13,6 +13,7 @@ EXAMPLES = """\
   python scripts/complete.py my_sketches/ --out runs/mine
   python scripts/complete.py face.png --out runs/face --samples 4 --show-initializations
   python scripts/complete.py photos/ --out runs/drawn --direction sketch
+  python scripts/complete.py page.jpg --out runs/page --faces all
   python scripts/complete.py face.png --out runs/quick --preset fast --iterations 25
 
 Running it again continues, adds new files and tries failed ones again.
@@ -50,6 +51,7 @@ def main(args):
             samples=args.samples,
             crop=args.crop,
             joint=args.joint,
+            faces=args.faces,
         )
         found, ignored = sources.find_images(args.input, excluded=args.out)
         run = record.Run(args.out, task, args.overwrite)
@@ -80,9 +82,11 @@ def main(args):
     else:
         run.save()
         print("nothing to do: all inputs that can be completed are done")
+    command.report_notes(run.notes)
     failed = sorted(run.failed.keys() & {source.name for source in found})
     command.report_failed([(name, run.failed[name]) for name in failed])
-    new = run.results.keys() & {stem for stem, *_ in todo}
+    begun = {stem for stem, *_ in todo}
+    new = [stem for stem, entry in run.results.items() if entry.get("of", stem) in begun]
     print(f"{len(new)} completed, {len(run.results) - len(new)} were done before, {len(failed)} failed")
     losses = [entry["contextual"] for entry in run.results.values() if entry["contextual"]["best"] is not None]
     if losses:

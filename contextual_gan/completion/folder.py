@@ -11,18 +11,12 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from contextual_gan.completion.record import ends
 from contextual_gan.config import SearchSettings
-from contextual_gan.files.images import (
-    ImageError,
-    centre_square,
-    decode_rgba,
-    on_background,
-    read_bytes,
-    to_uint8,
-    write_png,
-)
-from contextual_gan.joint import SIZE, half
-from contextual_gan.preparation.sketches import parse_crop, prepare
+from contextual_gan.files.images import ImageError, read_bytes, to_uint8, write_png
+from contextual_gan.joint import half
+from contextual_gan.preparation.known import read_known
+from contextual_gan.preparation.sketches import parse_crop
 
 LONGEST_NAME = 255 - len("._initializations.png.part")  # what file systems allow, less what results add
 LONGEST_PATH = 4095 - len("._initializations.png.part")
@@ -42,6 +36,7 @@ class Task:
     samples: int = 1
     crop: str = "auto"
     joint: str = "auto"
+    faces: str = "largest"
 
     def __post_init__(self):
         """Raises ValueError, one line, for what does not go together."""
@@ -53,6 +48,8 @@ class Task:
             raise ValueError(f"seed is {self.seed}, it must not be negative")
         if self.direction == "sketch" and self.crop != "auto":
             raise ValueError("crop is for sketches; photos are squared about their centre")
+        if self.direction == "sketch" and self.faces != "largest":
+            raise ValueError("faces is for sketches; photos are squared about their centre")
         parse_crop(self.crop)
 
     def evaluations(self):
@@ -65,38 +62,22 @@ class Task:
         return {k: v for k, v in asdict(self).items() if k != "search"} | numbers
 
 
-def read_known(data, task):
-    """Bytes of an image file -> (the known half, the other half or None), (64, 64, 3) uint8 each.
-
-    A joint is recognised by its size of 128 x 64 pixels unless `task.joint` says "always" or "never".
-    Raises `ImageError` or another ValueError with the reason.
-    """
-    image, other = decode_rgba(data), None
-    height, width = image.shape[:2]
-    joint = task.joint == "always" or (task.joint == "auto" and (height, width) == (SIZE, 2 * SIZE))
-    if joint:
-        if width != 2 * height:
-            raise ImageError(f"{width} x {height} pixels is no joint image, which is twice as wide as high")
-        image, other = image[:, :height], image[:, height:]
-        if task.direction == "sketch":
-            image, other = other, image
-        other = centre_square(on_background(other), SIZE)
-    if task.direction == "sketch":
-        return centre_square(on_background(image), SIZE), other
-    return prepare(image, crop="none" if joint else parse_crop(task.crop)), other
-
-
 def plan(run, stems):
     """What is to be done -> [(stem, `Source`, SHA-256 of the file)]; files that cannot be read go to `run.failed`.
 
     stems: from `sources.output_stems`. Done is what has the same content as when it was completed.
     Raises ValueError if the folder holds the result of another input under the same name.
     """
-    todo = []
+    todo, run.taken = [], set(stems)
     current = {source.name: stem for stem, source in stems.items()}
     for entry in list(run.results.values()):
-        if current.get(entry["input"], entry["stem"]) != entry["stem"]:  # a new neighbour has changed its name
+        first = entry.get("of", entry["stem"])
+        if current.get(entry["input"], first) != first:  # a new neighbour has changed its name
             run.outdated.append(entry)
+        elif "of" in entry and (entry["stem"] in stems or first not in run.results):  # or wants its name
+            run.outdated += _all_faces(run, first)
+            for face in _all_faces(run, first):
+                run.results.pop(face["stem"])
     for stem, source in stems.items():
         run.failed.pop(source.name, None)
         old = run.results.get(stem)
@@ -108,7 +89,7 @@ def plan(run, stems):
                 raise ImageError(f"its path is too long for results named after it (over {LONGEST_PATH} bytes)")
         except ImageError as error:
             run.failed[source.name], sha256 = str(error), None
-        if old and old["sha256"] == sha256:
+        if old and old["sha256"] == sha256 and _has_all_faces(run, stem, old):
             continue
         if old and not run.overwrite:
             if old["input"] != source.name:
@@ -120,8 +101,8 @@ def plan(run, stems):
                     f"{run.out} holds the result of another {source.name} ({old['path']}, seen from there); give "
                     "this one another --out, or --overwrite"
                 )
-        if old:  # the file has changed
-            run.outdated.append(old)
+        if old:  # the file has changed, or a face is missing
+            run.outdated += _all_faces(run, stem)
         if sha256:
             todo.append((stem, source, sha256))
     return todo
@@ -138,6 +119,24 @@ def batches(stems, todo, size):
     return [[(*item, left.get(item[0])) for item in batch] for batch in cut if any(stem in left for stem, _ in batch)]
 
 
+def _all_faces(run, stem):
+    """The entries of all faces of the input with this stem."""
+    return [entry for entry in run.results.values() if stem in (entry["stem"], entry.get("of"))]
+
+
+def _has_all_faces(run, stem, entry):
+    return run.settings["faces"] == "largest" or len(_all_faces(run, stem)) == entry.get("faces", 1)
+
+
+def _face_stem(run, stem, number):
+    """What the results of a further face are called: `b_2`, or `b_face_2` where others have that name."""
+    name = f"{stem}_{number}"
+    while name in run.taken or name in run.results or run.holds_foreign(name):
+        name = f"{stem}_face{name.removeprefix(stem)}"
+    run.taken.add(name)
+    return name
+
+
 def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, progress=None):
     """Complete the `batches` that are to be done into the run folder.
 
@@ -148,8 +147,8 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
     from contextual_gan.completion.search import complete  # late: a finished run needs no TensorFlow
 
     def advance(n, contextual):
-        if progress:
-            progress(n, f"contextual loss {contextual:.3f}")
+        if progress:  # the total counts inputs, not faces
+            progress(n * len(inputs) // len(batch), f"contextual loss {contextual:.3f}")
 
     def skip():
         if progress:
@@ -164,10 +163,11 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
         batch = _read(run, task, inputs, skip)
         if not batch:
             continue
+        run.save()  # the record lists further faces before they are written
         start = time.monotonic()
         found = complete(
             *networks,
-            np.stack([known for *_, known, _ in batch]),
+            np.stack([known.image for *_, known in batch]),
             encoder=encoder,
             direction=task.direction,
             preset=task.preset,
@@ -178,13 +178,13 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
             **asdict(task.search),
         )
         seconds, failed = (time.monotonic() - start) / len(batch), undefined(found)
-        for i, (stem, source, sha256, known, other) in enumerate(batch):
+        for i, (stem, of, source, sha256, known) in enumerate(batch):
             if sha256 is None:  # done before
                 continue
             if failed[i]:
                 run.failed[source.name] = f"no loss of its search was finite: the weights {task.weights} are damaged"
                 continue
-            pictures = _pictures(task, known, other, to_uint8(found.joints[i]))
+            pictures = _pictures(task, known.image, known.other, to_uint8(found.joints[i]))
             for suffix, picture in pictures.items():
                 write_png(run.out / f"{stem}{suffix}", picture)
             run.z[stem], run.initial_z[stem] = found.z[i], found.initial_z[i]
@@ -194,9 +194,12 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
                 "stem": stem,
                 "sha256": sha256,
                 "outputs": [stem + suffix for suffix in pictures],
+                **_seen(known, of),
                 **_losses(found.contextual[i, 0], found.total[i, 0]),
                 "seconds": round(seconds, 3),
             }
+            if known.note:
+                run.notes.append((source.name, known.note.format(stem=stem)))
         run.save()
     run.save()  # files that failed after the last batch
 
@@ -207,15 +210,31 @@ def undefined(found):
     return ~(is_finite & np.isfinite(found.joints).all(axis=(1, 2, 3, 4)))
 
 
+def _seen(known, of):
+    """What results.json says of the faces of a drawing; of: the stem of the first face, for a further one."""
+    if known.face is None:
+        return {}
+    return {"face": known.face, "faces": known.faces} | ({"of": of} if of else {})
+
+
 def _read(run, task, inputs, skip):
-    """A batch as tuples (stem, source, sha256, known, other half); calls skip() for each input that cannot be used."""
+    """A batch as tuples (stem, stem of the first face or None, source, sha256, known), one for each face.
+
+    Calls skip() for each input that cannot be used.
+    """
     batch = []
     for stem, source, sha256 in inputs:
         try:
-            batch.append((stem, source, sha256, *read_known(read_bytes(source.path), task)))
+            first, *others = read_known(read_bytes(source.path), task)
         except ValueError as error:
             run.failed[source.name] = str(error)
             skip()
+            continue
+        batch.append((stem, None, source, sha256, first))
+        for number, known in enumerate(others if sha256 else (), start=2):
+            face = _face_stem(run, stem, number)
+            run.planned[face] = source.name, [face + end for end in ends(task)]
+            batch.append((face, stem, source, sha256, known))
     return batch
 
 

@@ -34,6 +34,8 @@ class Run:
         self.results, self.failed, self.z, self.initial_z = {}, {}, {}, {}
         self.outdated = []  # results to be replaced: removed before the first new ones are made
         self.planned = {}  # {stem: (input, names of its pictures)} of what is to be made
+        self.notes = []  # (input, what to tell the user about it)
+        self.taken = set()  # stems of inputs, which no further face of a drawing may have
         self.figures = []  # names of figures by other commands
         self.own, self.own_pages = set(), []  # files that are the run's own
         self.is_begun = False
@@ -72,10 +74,8 @@ class Run:
         todo: from `plan`; figure: (stem, rows per page) of a figure by another command.
         Raises ValueError if one of them is there, but not the run's own, unless `overwrite`.
         """
-        samples = (f"_{task.direction}_{k}.png" for k in range(2, task.samples + 1))
-        ends = ["_input.png", f"_{task.direction}.png", "_joint.png", *samples]
-        ends += ["_truth.png"] * (task.joint != "never") + ["_initializations.png"] * initializations
-        self.planned = {stem: (source.name, [stem + end for end in ends]) for stem, source, _ in todo}
+        made = ends(task, initializations)
+        self.planned = {stem: (source.name, [stem + end for end in made]) for stem, source, _ in todo}
         if initializations:
             made = {stem: [f"{stem}_initializations.png"] for stem in self.results.keys() - self.planned.keys()}
             self.planned |= {stem: (self.results[stem]["input"], names) for stem, names in made.items()}
@@ -89,6 +89,11 @@ class Run:
                     f"{self.out / name} is there, but this run has not made it; give another --out, or --overwrite"
                 )
         self.figures = sorted({*self.figures, *figures})
+
+    def holds_foreign(self, stem):
+        """Whether a file is there that is called like a result of this stem, but is not the run's own."""
+        path = self.out / f"{stem}_input.png"
+        return os.path.lexists(path) and path.name not in self.own
 
     def remove(self, entry):
         """Forget a result and delete its pictures."""
@@ -141,6 +146,13 @@ class Run:
         return Path(os.path.relpath(path, self.out.resolve())).as_posix()
 
 
+def ends(task, initializations=False):
+    """How the names of the pictures of an input may end, after its stem."""
+    samples = (f"_{task.direction}_{k}.png" for k in range(2, task.samples + 1))
+    found = ["_input.png", f"_{task.direction}.png", "_joint.png", *samples]
+    return found + ["_truth.png"] * (task.joint != "never") + ["_initializations.png"] * initializations
+
+
 def page_names(number, stem="grid", per_page=ROWS_PER_PAGE):
     """The names of the pages of a figure of so many rows: STEM.png, STEM_2.png, ..."""
     return [f"{stem}{f'_{page}' if page > 1 else ''}.png" for page in range(1, -(-number // per_page) + 1)]
@@ -171,7 +183,8 @@ def _is_entry(entry):
     losses = [entry[name][when] for name in ("contextual", "total") for when in ("initial", "best", "final")]
     return (
         all(isinstance(entry[key], str) for key in ("input", "stem", "sha256"))
-        and isinstance(entry.get("path", ""), str)
+        and all(isinstance(entry.get(key, ""), str) for key in ("path", "of"))
+        and all(is_number(entry.get(key)) for key in ("face", "faces"))
         and isinstance(entry["outputs"], list)
         and all(name.startswith(f"{entry['stem']}_") and is_safe(name) for name in entry["outputs"])
         and is_safe(entry["stem"])
@@ -181,6 +194,7 @@ def _is_entry(entry):
 
 def _deciding(settings):
     """The settings that decide the results: names of weights and presets do not, their content does."""
+    settings = {"faces": "largest"} | settings  # results of before there was a choice
     return {key: value for key, value in settings.items() if key not in ("weights", "preset")}
 
 

@@ -150,6 +150,11 @@ def _detector():
     return _thread.detector
 
 
+def detect_faces(grey):
+    """The boxes of upright faces of at least 80 pixels in an (h, w) uint8 picture, as dlib's rectangles."""
+    return list(_detector()(grey, 0))
+
+
 def _face(photo, multiple):
     """The box (left, top, width, height) of the face, in pixels of the photo. Raises Skip."""
     detector = _detector()

@@ -12,7 +12,7 @@ import inspect
 import cv2
 import numpy as np
 
-from contextual_gan.preparation.drawings import parse_crop, prepare
+from contextual_gan.preparation.drawings import parse_crop, prepare, read_faces
 
 __all__ = [
     "CHOICES",
@@ -27,6 +27,7 @@ __all__ = [
     "parse_crop",
     "photocopy",
     "prepare",
+    "read_faces",
     "xdog",
 ]
 

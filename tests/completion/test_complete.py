@@ -279,3 +279,36 @@ def test_the_default_preset_is_edges_and_starts_from_the_published_encoder(tmp_p
     settings, (entry,) = record(tmp_path / "run")["settings"], record(tmp_path / "run")["results"]
     assert settings["preset"] == "edges" and settings["start"] == "encoder" and settings["encoder_sha256"]
     assert entry["contextual"]["best"] < 0.7 * entry["contextual"]["initial"]
+
+
+def test_faces_are_counted_named_and_missed(tmp_path):
+    from test_paper import HOUSE, drawn, two_faces
+
+    write_png(tmp_path / "in" / "b.png", two_faces())
+    write_png(tmp_path / "in" / "b_2.png", draw_face(1))
+    write_png(tmp_path / "in" / "house.png", drawn(HOUSE))
+    result = complete(tmp_path / "in", "--out", tmp_path / "one", *QUICK)
+    lines = [line for line in result.stderr.splitlines() if ".png: " in line]
+    assert result.returncode == 0 and len(lines) == 2
+    assert "b.png: 2 faces in this drawing" in lines[0] and "--faces all" in lines[0]
+    assert "house.png: no face recognised in this drawing; see house_input.png, or give --crop x,y,w,h" in lines[1]
+    scores = {entry["stem"]: entry["face"] for entry in record(tmp_path / "one")["results"]}
+    assert scores["b"] > 0.46 > scores["house"] and scores.keys() == {"b", "b_2", "house"}
+    for again in ("4 completed", "nothing to do"):
+        result = complete(tmp_path / "in", "--out", tmp_path / "all", *QUICK, "--faces", "all")
+        assert result.returncode == 0 and again in result.stdout
+    found = {entry["stem"]: entry for entry in record(tmp_path / "all")["results"]}
+    assert found.keys() == {"b", "b_2", "b_face_2", "house"} and found["b_face_2"]["of"] == "b"
+    (tmp_path / "all" / "b_face_2_photo.png").unlink()
+    result = complete(tmp_path / "in", "--out", tmp_path / "all", *QUICK, "--faces", "all")
+    assert result.returncode == 0 and "2 completed" in result.stdout  # both faces of the sheet again
+    result = complete(tmp_path / "in" / "b.png", "--out", tmp_path / "alone", *QUICK, "--faces", "all")
+    assert {path.name for path in (tmp_path / "alone").glob("*_photo.png")} == {"b_photo.png", "b_2_photo.png"}
+
+
+def test_a_sketch_given_as_a_photo_is_named(tmp_path):
+    write_png(tmp_path / "face.png", draw_face(3, size=300))
+    result = complete(tmp_path / "face.png", "--out", tmp_path / "out", *QUICK, "--direction", "sketch")
+    assert result.returncode == 0 and "face.png: this looks like a drawing; --direction photo" in result.stderr
+    result = complete(tmp_path / "face.png", "--out", tmp_path / "o", "--direction", "sketch", "--faces", "all")
+    assert result.returncode == 2 and "faces is for sketches" in result.stderr

@@ -26,7 +26,8 @@ def test_no_photo_whose_loss_was_never_finite_counts_as_completed(broken, tmp_pa
     task = folder.Task("broken", "0", "readme", SearchSettings(n_init=2, iterations=2))
     run = record.Run(tmp_path / "out", task)
     found, _ = sources.find_images([tmp_path / "face.png"], excluded=tmp_path / "out")
-    folder.complete_folder(run, task, folder.plan(run, sources.output_stems(found)), broken)
+    stems = sources.output_stems(found)
+    folder.complete_folder(run, task, folder.batches(stems, folder.plan(run, stems), 64), broken)
     assert not run.results and "no loss of its search was finite" in run.failed[str(tmp_path / "face.png")]
     assert not list((tmp_path / "out").rglob("*.png"))
 

@@ -218,7 +218,7 @@ def test_long_text_in_a_png_does_no_harm_and_a_text_bomb_is_refused():
 def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path):
     pipe = tmp_path / "pipe.png"
     os.mkfifo(pipe)
-    program = "import sys; from contextual_gan.images import read_image; read_image(sys.argv[1])"
+    program = "import sys; from contextual_gan.files.images import read_image; read_image(sys.argv[1])"
     process = subprocess.run([sys.executable, "-c", program, pipe], capture_output=True, text=True, timeout=30)
     assert process.stderr.endswith("ImageError: not a regular file\n")
 
@@ -411,7 +411,7 @@ def test_a_failing_replace_leaves_everything_as_it_was(tmp_path, monkeypatch, fa
 FULL_DISK = """
 import resource, sys
 import numpy as np
-from contextual_gan.images import write_png
+from contextual_gan.files.images import write_png
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 for name in sys.argv[1:]:
     try:

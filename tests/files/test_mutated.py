@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, draw_face
 from PIL import Image
 
-from contextual_gan.preparation.framing import find_face
+from contextual_gan.preparation.framing import find_faces
 from contextual_gan.preparation.sketches import prepare
 
 SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "WEBP": ".webp"}
@@ -152,4 +152,4 @@ def test_any_array_is_prepared_or_refused_in_one_line(height, width):
 )
 def test_no_face_is_found_where_nothing_is_drawn(y, slope, thickness):
     ink = cv2.line(np.zeros((81, 81), np.float32), (0, y), (80, y + slope), 1.0, thickness)
-    assert find_face(ink) is None
+    assert find_faces(ink) == []

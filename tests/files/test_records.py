@@ -12,7 +12,8 @@ import pytest
 from conftest import draw_face
 
 from contextual_gan import config
-from contextual_gan.completion.folder import Run, Task, complete_folder, plan
+from contextual_gan.completion.folder import Task, batches, complete_folder, plan
+from contextual_gan.completion.record import Run
 from contextual_gan.evaluation import predictions
 from contextual_gan.evaluation.scores import read_scores, score, table, truth, write
 from contextual_gan.files import sources
@@ -95,7 +96,7 @@ def completed(tmp_path_factory, networks):
     run = Run(folder / "out", TASK)
     todo = plan(run, stems)
     run.announce(todo, TASK)
-    complete_folder(run, TASK, todo, networks)
+    complete_folder(run, TASK, batches(stems, todo, 64), networks)
     return folder, stems
 
 

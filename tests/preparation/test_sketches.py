@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from contextual_gan.preparation.framing import find_face
+from contextual_gan.preparation.framing import find_faces
 from contextual_gan.preparation.sketches import parse_crop, prepare, xdog
 
 DATA = Path(os.environ.get("CONTEXTUAL_GAN_DATA", ""))
@@ -26,7 +26,7 @@ def rgb(grey):
 
 
 def draw_face(side, thickness):
-    """A face in the training framing, dark on white, (side, side) uint8. Not the one that find_face() looks for."""
+    """A face in the training framing, dark on white, (side, side) uint8. Not the one that find_faces() looks for."""
     page = np.full((side, side), 255, np.uint8)
 
     def stroke(*points):
@@ -274,9 +274,9 @@ def test_a_head_is_cut_to_the_face(thickness, box):
     x, y, size = box
     page = draw_head(512, thickness, x, y, size)
     for image, centre in ((page, x + size / 2), (page[:, ::-1], 1 - x - size / 2)):
-        found = np.array(find_face(1 - image.astype(np.float32) / 255)) / 512
-        assert np.abs(found[:2] + found[2] / 2 - (centre, y + size / 2)).max() < 0.1 * size
-        assert 0.85 < found[2] / size < 1.2
+        face = find_faces(1 - image.astype(np.float32) / 255)[0]
+        assert abs(face.x / 512 - centre) < 0.1 * size and abs(face.y / 512 - y - size / 2) < 0.1 * size
+        assert 0.85 < face.width / 512 / size < 1.2 and not face.is_bent()
     box = tuple(round(v * 512) for v in (x, y, size, size))
     assert (
         like(prepare(rgb(page)), prepare(rgb(page), crop=box))

@@ -78,7 +78,7 @@ import sys
 import numpy as np
 from conftest import draw_face
 from contextual_gan import checkpoints, completion, inference, joint
-from contextual_gan.images import to_float
+from contextual_gan.files.images import to_float
 from contextual_gan.pix2pix_training import draw
 
 preset, iterations = sys.argv[1], int(sys.argv[2])
