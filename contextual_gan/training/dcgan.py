@@ -84,9 +84,12 @@ def update_function(model, settings, strategy, steps=None):
 
 
 def learning_rate(settings, step, steps):
-    """Of a step (a scalar tensor): settings.lr, which falls linearly to 0 over the last share `lr_decay` of the run."""
+    """Of a step (a scalar tensor): settings.lr, which falls linearly to 0 over the last share `lr_decay` of the run.
+
+    None, which is the optimizers' own, if it does not fall.
+    """
     if not settings.lr_decay or steps is None:
-        return settings.lr
+        return None
     left = tf.cast(steps - step, tf.float32) / (settings.lr_decay * steps)
     return settings.lr * tf.minimum(left, 1.0)
 

@@ -38,6 +38,12 @@ def compare():
     optimizers = ("g_optimizer", "d_optimizer")
     found["gradients"] = [difference(*(getattr(model, name)._momentums for model in models)) for name in optimizers]
     found["stats"] = stats
+    original_pair, dcgan.pair_discriminator = dcgan.pair_discriminator, smooth_pair_discriminator
+    settings = {"lr": 0.0, "beta_1": 0.0, "pairs": 1.0, "edges": 1.0}
+    models, found["tied stats"] = zip(*(trained(strategy, 1, **settings) for strategy in (one, two)), strict=True)
+    optimizers = ("g_optimizer", "d_optimizer", "p_optimizer")
+    found["tied"] = [difference(*(getattr(model, name)._momentums for model in models)) for name in optimizers]
+    dcgan.pair_discriminator = original_pair
     begun, *models = (
         weights(trained(strategy, steps, sgd=0.5)[0]) for strategy, steps in ((one, 0), (one, 3), (two, 3))
     )
@@ -83,11 +89,19 @@ def smooth_generator(width):
 
 
 def smooth_discriminator(width):
+    return smooth_judge((64, 128, 3), width, "discriminator")
+
+
+def smooth_pair_discriminator(width):
+    return smooth_judge((64, 64, 4), width, "pair")
+
+
+def smooth_judge(shape, width, name):
     from keras import Input, Model, layers
 
-    joint = Input((64, 128, 3))
-    x = layers.Conv2D(width, 8, 8, activation="tanh")(joint)
-    return Model(joint, layers.Dense(1)(layers.Flatten()(x)), name="discriminator")
+    images = Input(shape)
+    x = layers.Conv2D(width, 8, 8, activation="tanh")(images)
+    return Model(images, layers.Dense(1)(layers.Flatten()(x)), name=name)
 
 
 def trained(strategy, steps, *, sgd=None, part=slice(None), **settings):
@@ -143,6 +157,13 @@ def compared():
 
 def test_two_devices_give_the_gradients_of_one(compared):
     assert max(compared["gradients"]) < 1e-6
+
+
+def test_two_devices_give_the_gradients_of_one_with_pairs_and_edges(compared):
+    """Strangers are chosen in the whole batch: the last sketch of a share is beside a photo of the other share."""
+    assert max(compared["tied"]) < 1e-6
+    one, two = compared["tied stats"]
+    assert two == pytest.approx(one, rel=1e-5) and {"P(mismatched)", "g_loss_edges"} < set(one)
 
 
 def test_two_devices_give_the_weights_of_one_after_three_steps(compared):

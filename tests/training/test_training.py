@@ -407,7 +407,7 @@ def test_the_learning_rate_falls_to_0_over_the_last_share():
     settings = config.TrainSettings(lr=0.1, lr_decay=0.25)
     rates = [float(learning_rate(settings, tf.constant(step, tf.int64), 8)) for step in range(9)]
     assert rates == pytest.approx([0.1] * 7 + [0.05, 0])
-    assert learning_rate(config.TrainSettings(lr=0.1), tf.constant(5, tf.int64), 8) == 0.1
+    assert learning_rate(config.TrainSettings(lr=0.1), tf.constant(5, tf.int64), 8) is None
 
 
 def test_p_learns_which_halves_belong_together(joints):
