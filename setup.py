@@ -1,13 +1,13 @@
 """Install with `pip install -e ".[align,plots,test]"`; `make demo` and `make test` do that in .venv by themselves."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 setup(
     name="contextual_gan",
     version="0.1.0",
     description="Sketch to photo by latent search: contextual GAN (arXiv 1711.08972) in TensorFlow 2 and Keras 3",
     license="MIT",  # the code; the weights have contextual_gan/pretrained/LICENSE
-    packages=["contextual_gan", "contextual_gan.pretrained"],
+    packages=find_packages(include=["contextual_gan*"]),
     package_data={"contextual_gan.pretrained": ["*.safetensors", "*.json", "LICENSE"]},
     python_requires=">=3.11,<3.14",  # Keras 3.14 needs 3.11; TensorFlow has no wheels for 3.14 yet
     install_requires=[

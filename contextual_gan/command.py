@@ -1,4 +1,4 @@
-"""What all commands have in common: one-line errors, exit statuses, shared flags.
+"""What all commands have in common: one-line errors, exit statuses, streams.
 
 Exit status: 0 done; 1 done in part, or the machine failed; 2 the user's mistake, nothing written. Nothing heavy is
 imported here, so that `--help` and usage errors answer at once.
@@ -12,15 +12,12 @@ import shutil
 import sys
 import tempfile
 import traceback
-from dataclasses import fields, replace
 from pathlib import Path
 
-from contextual_gan.config import DEFAULT_PRESET, PRESETS, EncoderSettings
 from contextual_gan.files.sources import printable
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a used up quota, a file beyond the limit
 MOST_NAMES = 20  # printed of those skipped for the same reason, and of reasons
-BATCH_SIZE = "searched at once, in powers of two: 100 is 64 + 32 + 4, and 7 is filled up to 8 (default: 64)"
 # what would command a terminal; the end of a line, a tabulator and the carriage return of a progress bar stay
 CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if chr(c) not in "\n\r\t"}
 
@@ -271,89 +268,3 @@ def import_tensorflow():
 
         tf.config.list_physical_devices("GPU")
     return tf
-
-
-def add_completion_arguments(parser, samples=1):
-    """Add what complete.py is given beside the numbers of the search; samples: the default."""
-    parser.add_argument("input", nargs="+", help="image files, and folders of them (recursive)")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
-    parser.add_argument(
-        "--crop",
-        default="auto",
-        help="cut sketches: auto (to the face, brow to chin), none, ink, or x,y,w,h in pixels (default: auto)",
-    )
-    parser.add_argument(
-        "--joint",
-        choices=("auto", "always", "never"),
-        default="auto",
-        help="take inputs as joint images, whose other half is the ground truth; auto: those of 128x64 pixels",
-    )
-    parser.add_argument(
-        "--faces",
-        choices=("largest", "all"),
-        default="largest",
-        help="which to complete of several faces on a sheet; further ones are called NAME_2, ... (default: largest)",
-    )
-    different = f"different results per input (default: {samples})"
-    parser.add_argument("--samples", type=int, default=samples, metavar="K", help=different)
-    parser.add_argument("--overwrite", action="store_true", help="replace what DIR holds of other settings")
-
-
-def add_search_arguments(parser):
-    """Add what completion needs: its networks, what to make, and a flag for every number of `config.SearchSettings`."""
-    weights = "published weights, a .safetensors file or a run folder of train.py (default: celeba)"
-    parser.add_argument("--weights", default="celeba", help=weights)
-    parser.add_argument(
-        "--direction", choices=("photo", "sketch"), default="photo", help="what to make (default: photo)"
-    )
-    parser.add_argument("--seed", type=not_negative, default=0, help="of the random z (default: 0)")
-    parser.add_argument("--batch-size", type=positive, default=64, metavar="B", help=BATCH_SIZE)
-    group = parser.add_argument_group("search", "numbers that are not given come from the preset")
-    group.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET, help="default: %(default)s")
-    _add_fields(group, PRESETS)
-
-
-def search_settings(args):
-    """The `config.SearchSettings` of parsed arguments. Raises ValueError out of range, and as `encoder_file`.
-
-    A preset that starts from an encoder starts from random z where there is none, and this says so.
-    """
-    from contextual_gan.models.locations import encoder_file
-
-    settings = _settings(args, PRESETS[args.preset])
-    if settings.start == "random" or (path := encoder_file(args.weights, args.direction)).is_file():
-        return settings
-    if args.start:
-        raise ValueError(f"there is no encoder to start from, {path}: train_encoder.py makes one")
-    settings = replace(settings, start="random", n_init=args.n_init or PRESETS["coauthor"].n_init)
-    print(f"no encoder at {path} (train_encoder.py makes one): random starts, {settings.n_init} each", file=sys.stderr)
-    return settings
-
-
-def add_encoder_arguments(parser):
-    """Add a flag for every number of `config.EncoderSettings`."""
-    _add_fields(parser.add_argument_group("how"), {"default:": EncoderSettings()})
-
-
-def encoder_settings(args):
-    """The `config.EncoderSettings` of parsed arguments. Raises ValueError for a number out of range."""
-    return _settings(args, EncoderSettings())
-
-
-def _add_fields(group, presets):
-    """Add a flag for every field of settings; the help names its values in {name: settings}."""
-    for field in fields(next(iter(presets.values()))):
-        values = ", ".join(f"{preset} {getattr(numbers, field.name)}" for preset, numbers in presets.items())
-        group.add_argument(
-            "--" + field.name.rstrip("_").replace("_", "-"),
-            dest=field.name,
-            type=field.type,
-            choices=field.metadata["choices"],
-            metavar=None if field.metadata["choices"] else "X",
-            help=f"{field.metadata['help']} ({values})",
-        )
-
-
-def _settings(args, preset):
-    given = {f.name: getattr(args, f.name) for f in fields(preset) if getattr(args, f.name) is not None}
-    return replace(preset, **given)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 try:
-    from contextual_gan import command
+    from contextual_gan import command, flags
 except ModuleNotFoundError:
     print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
     sys.exit(2)
@@ -23,10 +23,10 @@ It can be interrupted and run again. Exit status: 0 done, 1 some inputs failed (
 
 def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
-    command.add_completion_arguments(parser, samples=3)
+    flags.add_completion_arguments(parser, samples=3)
     pix2pix = "published, a .safetensors file or a run (default: celeba)"
     parser.add_argument("--pix2pix", default="celeba", metavar="WEIGHTS", help=pix2pix)
-    command.add_search_arguments(parser)
+    flags.add_search_arguments(parser)
     return parser.parse_args()
 
 
@@ -52,7 +52,7 @@ def draw(args, network):
 
     from contextual_gan.completion import figures
     from contextual_gan.files import images
-    from contextual_gan.models.pix2pix import draw
+    from contextual_gan.models.pix2pix import draw_half
 
     out = Path(args.out)
     record = json.loads((out / "results.json").read_text(encoding="utf-8"))
@@ -60,7 +60,7 @@ def draw(args, network):
         return
     stems = [entry["stem"] for entry in results]
     known = np.stack([images.read_image(out / f"{stem}_input.png") for stem in stems])
-    drawn = draw(network, known, seed=args.seed)
+    drawn = draw_half(network, known, seed=args.seed)
     ends = ["", *(f"_{k}" for k in range(2, args.samples + 1))]
     rows = [
         [image, theirs, *(images.read_image(out / f"{stem}_{args.direction}{end}.png") for end in ends)]

@@ -4,7 +4,7 @@ import statistics
 import sys
 
 try:
-    from contextual_gan import command
+    from contextual_gan import command, flags
 except ModuleNotFoundError:
     print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
     sys.exit(2)
@@ -23,9 +23,9 @@ Exit status: 0 all completed, 1 some inputs failed (listed in results.json), 2 w
 
 def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
-    command.add_completion_arguments(parser)
+    flags.add_completion_arguments(parser)
     parser.add_argument("--show-initializations", action="store_true", help="draw the N candidates of each input")
-    command.add_search_arguments(parser)
+    flags.add_search_arguments(parser)
     parser.set_defaults(figure=None)  # that compare.py draws of the results
     return parser.parse_args()
 
@@ -39,8 +39,8 @@ def main(args):
 
     with command.mistakes():
         weights = pin(args.weights)
-        search = command.search_settings(args)
-        task = folder.Task(
+        search = flags.search_settings(args)
+        task = folder.CompletionTask(
             weights=args.weights,
             weights_sha256=weights.sha256,
             preset=args.preset,
@@ -57,7 +57,7 @@ def main(args):
         run = record.Run(args.out, task, args.overwrite)
         stems = sources.output_stems(found)
         todo = folder.plan(run, stems)
-        batches = folder.batches(stems, todo, max(1, args.batch_size // args.samples))
+        batches = folder.batches_to_complete(stems, todo, max(1, args.batch_size // args.samples))
         if not found:
             raise ValueError(f"no images in {', '.join(args.input)}")
         run.announce(todo, task, args.show_initializations, args.figure)

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 try:
-    from contextual_gan import command
+    from contextual_gan import command, flags
 except ModuleNotFoundError:
     print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
     sys.exit(2)
@@ -65,15 +65,15 @@ def parse(words=None):
         "--no-dropout", action="store_true", help="pix2pix without dropout, which the original leaves on"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace predictions of other settings")
-    command.add_search_arguments(parser)
+    flags.add_search_arguments(parser)
     args = parser.parse_args(words)
     missing = [f"--{name}" for name in ("data", "method", "out") if not (args.folder or getattr(args, name))]
     if missing:
         parser.error(f"the following arguments are required: {', '.join(missing)}, or --folder")
     others = vars(args).keys() - {"folder", "out", "limit", "direction", "overwrite", "debug"}
     if args.folder and (given := sorted(name for name in others if getattr(args, name) != parser.get_default(name))):
-        flags = ", ".join(f"--{name.rstrip('_').replace('_', '-')}" for name in given)
-        parser.error(f"--folder scores SSIM and PSNR of what is there; it does not go with {flags}")
+        named = ", ".join(f"--{name.rstrip('_').replace('_', '-')}" for name in given)
+        parser.error(f"--folder scores SSIM and PSNR of what is there; it does not go with {named}")
     return args
 
 
@@ -90,11 +90,11 @@ def main(args):
         if args.identity and args.direction == "sketch":
             raise ValueError("--identity is for photos: dlib knows no faces in sketches")
         record = read_json(out, of_folders=False)
-        task = methods.Task(
+        task = methods.PredictionTask(
             direction=args.direction,
             seed=args.seed,
             weights=pin(args.weights),
-            search=command.search_settings(args),
+            search=flags.search_settings(args),
             train_data=args.train_data,
             excluded=args.out,
             pix2pix=args.pix2pix,
@@ -102,7 +102,7 @@ def main(args):
             samples=args.samples,
         )
         chosen = {name: methods.METHODS[name](task) for name in METHODS if name in args.method}
-        joints, failed = evaluation.read_joints(args.data, excluded=args.out, limit=args.limit)
+        joints, failed = evaluation.load_joints(args.data, excluded=args.out, limit=args.limit)
         plans = {
             name: evaluation.plan(out / name, method.parameters, joints, args.overwrite)
             for name, method in chosen.items()
@@ -179,11 +179,11 @@ def predict(args, chosen, plans, joints):
     if todo.keys() - {"mean-face", "nearest-sketch"}:  # which need no networks
         command.import_tensorflow()
     with command.mistakes():
-        predictors = {name: chosen[name].prepare(args.batch_size) for name in todo}
+        predictors = {name: chosen[name].predictor(args.batch_size) for name in todo}
         evaluation.close(args.out, plans.values())
         evaluation.begin(args.out, plans.values(), joints, args.overwrite)
     for name, (manifest, left) in todo.items():
-        steps, batches = chosen[name].steps, evaluation.batches(joints, left, args.batch_size)
+        steps, batches = chosen[name].steps, evaluation.batches_to_predict(joints, left, args.batch_size)
         unit = "iterations" if steps > 1 else "images"
         n = sum(map(len, batches))
         with progress(steps * n, f"{name}, {n} images", unit) as advance:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 try:
-    from contextual_gan import command
+    from contextual_gan import command, flags
 except ModuleNotFoundError:
     print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
     sys.exit(2)
@@ -31,7 +31,7 @@ def parse():
     )
     parser.add_argument("--resume", action="store_true", help="continue from the newest whole checkpoint")
     parser.add_argument("--overwrite", action="store_true", help="replace an encoder that another run has made")
-    command.add_encoder_arguments(parser)
+    flags.add_encoder_arguments(parser)
     return parser.parse_args()
 
 
@@ -50,7 +50,7 @@ def main(args):
     from contextual_gan.models.weights import save_encoder
 
     with command.mistakes():
-        settings = command.encoder_settings(args)
+        settings = flags.encoder_settings(args)
         weights = pin(args.weights)
         path = encoder_file(weights, args.direction)
     command.check_file(path, args.overwrite or is_made_by(args.out, path))

@@ -13,17 +13,18 @@ import numpy as np
 
 from contextual_gan.completion.record import ends
 from contextual_gan.config import SearchSettings
+from contextual_gan.files.apply import unfinished
 from contextual_gan.files.images import ImageError, read_bytes, to_uint8, write_png
 from contextual_gan.joint import half
+from contextual_gan.preparation.drawings import parse_crop
 from contextual_gan.preparation.known import read_known
-from contextual_gan.preparation.sketches import parse_crop
 
 LONGEST_NAME = 255 - len("._initializations.png.part")  # what file systems allow, less what results add
 LONGEST_PATH = 4095 - len("._initializations.png.part")
 
 
 @dataclass(frozen=True)
-class Task:
+class CompletionTask:
     """How every input of a run is completed: the part of the command line that decides the pictures."""
 
     weights: str
@@ -108,15 +109,14 @@ def plan(run, stems):
     return todo
 
 
-def batches(stems, todo, size):
-    """Cut all inputs into batches and keep those of which something is to be done -> [[(stem, `Source`, SHA-256)]].
+def batches_to_complete(stems, todo, size):
+    """Batches of all inputs, as of `apply.unfinished` -> [[(stem, `Source`, SHA-256, or None of what is done)]].
 
-    stems, todo: as for and of `plan`; the SHA-256 is None for what is done. A batch is always completed as a whole, so
-    that a run that was interrupted does exactly what it would have done otherwise.
+    stems, todo: as for and of `plan`.
     """
-    left, everything = {stem: sha256 for stem, _, sha256 in todo}, list(stems.items())
-    cut = [everything[start : start + size] for start in range(0, len(everything), size)]
-    return [[(*item, left.get(item[0])) for item in batch] for batch in cut if any(stem in left for stem, _ in batch)]
+    left = {stem: sha256 for stem, _, sha256 in todo}
+    items = [(stem, source, left.get(stem)) for stem, source in stems.items()]
+    return unfinished(items, size, lambda item: item[0] in left)
 
 
 def _all_faces(run, stem):
@@ -138,7 +138,7 @@ def _face_stem(run, stem, number):
 
 
 def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, progress=None):
-    """Complete the `batches` that are to be done into the run folder.
+    """Complete what `batches_to_complete` returned into the run folder.
 
     networks: (generator, discriminator); encoder: as of `completion.complete`. Inputs that cannot be used go to
     `run.failed`.

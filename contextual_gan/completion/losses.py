@@ -54,7 +54,7 @@ def perceptual_loss(logits, kind="non-saturating"):
 
 
 def objective(generator, discriminator, direction, settings):
-    """prepare() -> losses(z, grey pixels of the known half), for `compiled`: what is descended, contextual, total.
+    """make_losses() -> losses(z, grey pixels of the known half), for `compiled`: what is descended, contextual, total.
 
     Without lambda and edges, only the half of G(z) that is compared is computed.
     """
@@ -68,7 +68,7 @@ def objective(generator, discriminator, direction, settings):
         difference = grey - known
         return tf.reduce_mean(tf.abs(difference) if settings.contextual == "l1" else difference**2, axis=1)
 
-    def prepare():
+    def make_losses():
         g, d = folded(generator), folded(discriminator) if settings.lambda_ else None
 
         def losses(z, known):
@@ -89,4 +89,4 @@ def objective(generator, discriminator, direction, settings):
 
         return losses
 
-    return prepare
+    return make_losses

@@ -110,10 +110,15 @@ def complete(
             encoder=encoder,
             progress=progress,
         )
-    best, initial, contextual, total = (x.reshape(n, samples, -1) for x in (best, initial, contextual, total))
-    rank = np.argsort(np.fmin.reduce(total, axis=2), axis=1, kind="stable")[..., None]
-    best, initial, contextual, total = (np.take_along_axis(x, rank, axis=1) for x in (best, initial, contextual, total))
+    found = (x.reshape(n, samples, -1) for x in (best, initial, contextual, total))
+    best, initial, contextual, total = _best_first(*found)
     return Completion(generate(generator, best), generate(generator, initial), best, initial, contextual, total)
+
+
+def _best_first(best, initial, contextual, total):
+    """The samples (n, K, ...) of each input in the order of their lowest total loss."""
+    rank = np.argsort(np.fmin.reduce(total, axis=2), axis=1, kind="stable")[..., None]
+    return [np.take_along_axis(x, rank, axis=1) for x in (best, initial, contextual, total)]
 
 
 def _checked(known):
@@ -196,9 +201,9 @@ def search(generator, discriminator, known, z, *, direction, settings, encoder=N
 
 @lru_cache(maxsize=8)
 def _compiled_search(generator, discriminator, direction, settings, encoder=None):
-    prepare = objective(generator, discriminator, direction, settings)
+    make_losses = objective(generator, discriminator, direction, settings)
     known = tf.TensorSpec((None, SIZE * SIZE), tf.float64)
-    return compiled(prepare, known, settings, encoder and encoder.curvature)
+    return compiled(make_losses, known, settings, encoder and encoder.curvature)
 
 
 def descend(advance, known, z, settings, progress=None):
@@ -239,10 +244,10 @@ def begin(z, settings):
     return State(z, descent.rule(settings)[0](z), z, tf.fill([len(z)], np.float64(np.inf)), tf.fill([len(z)], True))
 
 
-def compiled(prepare, known, settings, curvature=None):
+def compiled(make_losses, known, settings, curvature=None):
     """The loop over iterations as one TensorFlow graph: (`State`, known, steps) -> (`State`, losses (steps, n, 2)).
 
-    prepare() -> losses: called once before the loop, for what all iterations share.
+    make_losses() -> losses: called once before the loop, for what all iterations share.
     losses(z, known): three (n,) float64, of each row alone: what is descended, what is reported beside the total, and
     the total, by which the best z is kept.
     known: the tf.TensorSpec of what losses are given of the known halves, (None, ...). curvature: see `descent.rule`.
@@ -254,7 +259,7 @@ def compiled(prepare, known, settings, curvature=None):
     # traced once for all batch sizes; AutoGraph would take longer to translate it than a search takes
     @tf.function(input_signature=[state, known, tf.TensorSpec((), tf.int32)], autograph=False)
     def advance(state, known, steps):
-        losses = prepare()
+        losses = make_losses()
 
         def iteration(i, state, history):
             with tf.GradientTape(watch_accessed_variables=False) as tape:

@@ -25,7 +25,7 @@ from contextual_gan.models.weights import load_encoder, load_networks, load_pix2
 
 
 @dataclass(frozen=True)
-class Task:
+class PredictionTask:
     """What the methods are given: the part of the command line that decides the predictions."""
 
     direction: str
@@ -45,7 +45,7 @@ class Method:
 
     parameters: dict  # all that decides the predictions; JSON values
     steps: int  # units of progress for each image
-    prepare: Callable  # (batch_size) -> predict(known, progress); reads weights or images, and may raise ValueError
+    predictor: Callable  # (batch_size) -> predict(known, progress); reads weights or images, and may raise ValueError
 
 
 def contextual(task):
@@ -68,12 +68,12 @@ def _search(task, search, numbers):
     if not 1 <= task.samples <= search.n_init:
         raise ValueError(f"{task.samples} samples need as many initializations, n_init is {search.n_init}")
 
-    def prepare(batch_size):
+    def predictor(batch_size):
         options = {"direction": task.direction, "seed": task.seed, "batch_size": batch_size, "samples": task.samples}
         found = load_encoder(weights, task.direction, encoder) if encoder else None
         return partial(_completed, networks=_networks(weights), encoder=found, search=search, **options)
 
-    return Method(parameters, task.samples * (search.iterations + 1), prepare)
+    return Method(parameters, task.samples * (search.iterations + 1), predictor)
 
 
 @lru_cache(maxsize=1)
@@ -114,20 +114,20 @@ def pix2pix(task):
     parameters = {"direction": task.direction, "pix2pix_sha256": weights.sha256}
     parameters |= {"dropout": task.dropout, "seed": task.seed, "samples": task.samples}
 
-    def prepare(batch_size):
-        from contextual_gan.models.pix2pix import draw  # late: a finished evaluation needs no TensorFlow
+    def predictor(batch_size):
+        from contextual_gan.models.pix2pix import draw_half  # late: a finished evaluation needs no TensorFlow
 
         generator = load_pix2pix(weights, task.direction)
 
         def predict(known, progress):
             seeds = range(task.seed, task.seed + task.samples)
             options = {"dropout": task.dropout, "progress": progress}
-            drawn = np.stack([draw(generator, known, seed=seed, **options) for seed in seeds], axis=1)
+            drawn = np.stack([draw_half(generator, known, seed=seed, **options) for seed in seeds], axis=1)
             return drawn[:, 0], _diversity(drawn)
 
         return predict
 
-    return Method(parameters, task.samples, prepare)
+    return Method(parameters, task.samples, predictor)
 
 
 def _training_set(task, method):
@@ -147,7 +147,7 @@ def mean_face(task):
     """`mean-face`: the mean of that half over the training set, the same for all."""
     sources, parameters = _training_set(task, "mean-face")
 
-    def prepare(batch_size):
+    def predictor(batch_size):
         mean = mean_half(sources, task.direction)
 
         def predict(known, progress):
@@ -156,14 +156,14 @@ def mean_face(task):
 
         return predict
 
-    return Method(parameters, 1, prepare)
+    return Method(parameters, 1, predictor)
 
 
 def nearest(task):
     """`nearest-sketch`: the wanted half of the training image whose known half is nearest in L2."""
     sources, parameters = _training_set(task, "nearest-sketch")
 
-    def prepare(batch_size):
+    def predictor(batch_size):
         halves = np.stack([half(joint, DIRECTIONS[task.direction]) for joint in _read(sources, "training set")])
 
         def predict(known, progress):
@@ -174,7 +174,7 @@ def nearest(task):
 
         return predict
 
-    return Method(parameters, 1, prepare)
+    return Method(parameters, 1, predictor)
 
 
 def nearest_rows(halves, known, chunk=1000):

@@ -24,7 +24,7 @@ def searcher(generator, encoder, balance, iterations):
     """
     settings = replace(PRESETS["fast"], iterations=iterations)
 
-    def prepare():
+    def make_losses():
         network = inference.folded(generator)
 
         def losses(z, joints):
@@ -36,7 +36,7 @@ def searcher(generator, encoder, balance, iterations):
 
         return losses
 
-    advance = search.compiled(prepare, tf.TensorSpec((None, SIZE, 2 * SIZE, 3)), settings, encoder.curvature)
+    advance = search.compiled(make_losses, tf.TensorSpec((None, SIZE, 2 * SIZE, 3)), settings, encoder.curvature)
 
     def find(joints, progress):
         joints = images.to_float(joints)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from contextual_gan.files.apply import Item, impossible
+from contextual_gan.files.apply import Item, impossible, unfinished
 from contextual_gan.files.images import ImageError, decode_rgba, encode_png, on_background, read_image, remove_parts
 from contextual_gan.files.lock import was_interrupted
 from contextual_gan.files.manifest import Manifest
@@ -36,7 +36,7 @@ class Joint:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def read_joints(location, *, excluded=None, limit=None):
+def load_joints(location, *, excluded=None, limit=None):
     """Read the joint images of a folder (or zip archive), the first `limit` of them by name -> ([`Joint`], failed).
 
     failed: [(name, reason)] of those that cannot be used, which count among the first.
@@ -63,8 +63,8 @@ def read_joints(location, *, excluded=None, limit=None):
 
 
 def usable_joints(location, **options):
-    """As `read_joints`. Raises ValueError if no image can be used."""
-    joints, failed = read_joints(location, **options)
+    """As `load_joints`. Raises ValueError if no image can be used."""
+    joints, failed = load_joints(location, **options)
     if not joints:
         name, reason = failed[0]
         raise ValueError(f"none of the {len(failed)} images of {location} can be used ({name}: {reason})")
@@ -119,15 +119,10 @@ def begin(out, plans, joints, overwrite=False):
             (Path(out) / name).unlink(missing_ok=True)
 
 
-def batches(joints, left, size):
-    """Cut all joints into batches of `size` and keep those with something left -> lists of joints.
-
-    A batch is predicted as a whole, so that an evaluation that was interrupted does exactly what it would have done
-    otherwise.
-    """
+def batches_to_predict(joints, left, size):
+    """Batches of all joints, as of `apply.unfinished`; left: those whose prediction is missing."""
     names = {joint.name for joint in left}
-    cut = [joints[start : start + size] for start in range(0, len(joints), size)]
-    return [batch for batch in cut if any(joint.name in names for joint in batch)]
+    return unfinished(joints, size, lambda joint: joint.name in names)
 
 
 def close(out, plans):
@@ -155,7 +150,7 @@ def refuse_foreign(out, record, plans=()):
 
 
 def predict(manifest, left, batches, predictor, *, direction, progress=lambda n, note="": None):
-    """Predict the `batches` of joints, and write the predictions of those that are left.
+    """Predict the batches of joints, and write the predictions of those that are left.
 
     predictor, progress: see methods.py.
     """

@@ -123,7 +123,7 @@ def _cell(found, metric):
 def write(out, scores, settings, failed, joints, predicted):
     """Write grid.png, table.md and metrics.json into the folder `out`.
 
-    scores: {method: what `score` returned}; settings: a dict of JSON values; failed: as of `read_joints`;
+    scores: {method: what `score` returned}; settings: a dict of JSON values; failed: as of `load_joints`;
     predicted: {method: predictions of the joints}. Of each method, metrics.json also holds the hash of its numbers and
     of the predictions' files, by which `read_scores` believes them.
     """

@@ -180,3 +180,12 @@ def impossible(items, out=""):
         ):
             reasons.append((item.source, "its name is too long"))
     return reasons
+
+
+def unfinished(items, size, is_left):
+    """Cut all items into batches of `size` and keep those with an item that is_left(item).
+
+    Such a batch is always done as a whole, so that work that was interrupted does exactly what it would have done.
+    """
+    cut = [items[start : start + size] for start in range(0, len(items), size)]
+    return [batch for batch in cut if any(map(is_left, batch))]

@@ -173,7 +173,7 @@ def _take_statistics(generator, given, before):
 BATCH = 16  # images drawn at once
 
 
-def draw(generator, known, *, dropout=True, seed=0, progress=lambda n: None):
+def draw_half(generator, known, *, dropout=True, seed=0, progress=lambda n: None):
     """The other halves of known ones, (n, 64, 64, 3) uint8 both, with dropout as in training (as the original) or none.
 
     Dropout is a function of the seed and of the pixels, and all batches have the same size (TensorFlow splits sums

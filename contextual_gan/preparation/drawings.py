@@ -1,4 +1,4 @@
-"""Read a sketch from whatever a user has drawn: `prepare` (pencil on grey paper, chalk on a board, whole heads).
+"""Read a sketch from whatever a user has drawn: `read_drawing` (pencil on grey paper, chalk on a board, whole heads).
 
 It becomes a (64, 64, 3) uint8 array with equal channels, dark strokes on white, a face from brow to chin: the left
 half of a joint image. Throughout, `ink` is a float32 map with 0 for paper and 1 for a stroke, so that enlarging,
@@ -36,7 +36,7 @@ PAPER_MARGIN = 0.85  # ink that spans less than this of the page leaves a margin
 
 
 def parse_crop(text):
-    """The value of `crop` in prepare() that a command line means: "auto", "none", "ink" or "x,y,w,h" -> a tuple.
+    """The value of `crop` in read_drawing() that a command line means: "auto", "none", "ink" or "x,y,w,h" -> a tuple.
 
     Raises ValueError for anything else.
     """
@@ -58,7 +58,7 @@ class Sketch:
     is_face: bool
 
 
-def prepare(image, *, crop="auto"):
+def read_drawing(image, *, crop="auto"):
     """The first sketch of `read_faces`: the largest face of a drawing, or all of it -> (64, 64, 3) uint8."""
     return read_faces(image, crop=crop)[0].image
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from contextual_gan.files.images import ImageError, centre_square, decode_rgba, on_background
 from contextual_gan.joint import SIZE
+from contextual_gan.preparation.drawings import parse_crop, read_faces
 from contextual_gan.preparation.photographs import is_drawing, is_photograph
-from contextual_gan.preparation.sketches import parse_crop, read_faces
 
 ENOUGH = 1536  # pixels of the longer side of a drawing: `prepare` reduces it to fewer
 CERTAIN = 0.7  # a drawing that looks so much like a face is not taken for a photograph

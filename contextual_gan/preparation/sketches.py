@@ -4,32 +4,13 @@ A sketch is an (H, W, 3) uint8 array with equal channels, dark strokes on white;
 joint image. The numbers of all presets are meant for photos of 64 pixels: widths and radii are in pixels. Every style
 is a pure function of the photo: same photo, same bytes. Borders are replicated everywhere.
 
-Sketches that people have drawn are read by `contextual_gan.drawings`, whose `prepare` can be imported from here too.
+Sketches that people have drawn are read by drawings.py.
 """
 
 import inspect
 
 import cv2
 import numpy as np
-
-from contextual_gan.preparation.drawings import parse_crop, prepare, read_faces
-
-__all__ = [
-    "CHOICES",
-    "PRESETS",
-    "RANGES",
-    "STYLES",
-    "draw",
-    "edge_tangent_flow",
-    "fdog",
-    "ink_density",
-    "parameters_of",
-    "parse_crop",
-    "photocopy",
-    "prepare",
-    "read_faces",
-    "xdog",
-]
 
 CHOICES = {"form": ("tanh", "textbook")}
 RANGES = {  # of the other parameters, both ends included; one that two styles share means the same in both

@@ -39,7 +39,7 @@ def train(run, state, update, batches, *, start, steps, pictures, judge=lambda s
     size = settings.batch_size
     with _stop_requests() as is_asked, progress((steps - start) * size, "training", "images") as show:
         if start == 0:
-            run.draw(pictures, 0)
+            run.show(pictures, 0)
         counted, since = start, time.monotonic()
         for step, batch in zip(range(start, steps), batches):  # noqa: B905  the batches never end
             stats, done = update(batch, tf.constant(step, tf.int64)), step + 1
@@ -59,7 +59,7 @@ def train(run, state, update, batches, *, start, steps, pictures, judge=lambda s
                 run.log(f"step {done}: {note}, {rate:.1f} images/s")
                 _warn_of_saturation(run, values, done)
             if draws or done == steps:
-                run.draw(pictures, done)
+                run.show(pictures, done)
             if saves or ends:
                 _check_finite(run, {"the weights": _norm(state)}, saved, done)
                 run.save(state, done)

@@ -11,7 +11,7 @@ from contextual_gan.files.checkpoints import WeightsError
 from contextual_gan.files.images import grid
 from contextual_gan.joint import DIRECTIONS, half
 from contextual_gan.models import pix2pix
-from contextual_gan.models.pix2pix import draw
+from contextual_gan.models.pix2pix import draw_half
 from contextual_gan.models.weights import load_pix2pix
 from contextual_gan.training import devices
 
@@ -64,7 +64,7 @@ def pictures_function(model, settings, joints, warn):
     known, truth = half(joints, DIRECTIONS[settings.direction]), half(joints, settings.direction)
 
     def pictures(step):
-        rows = [list(row) for row in zip(known, draw(model.generator, known), truth, strict=True)]
+        rows = [list(row) for row in zip(known, draw_half(model.generator, known), truth, strict=True)]
         return {"drawn": grid(rows, titles=("known", "pix2pix", "truth"))}
 
     return pictures

@@ -5,7 +5,7 @@ import os
 
 from contextual_gan import config
 from contextual_gan.training import dcgan, loop, pix2pix
-from contextual_gan.training.batches import batches, damage_named, read_joints
+from contextual_gan.training.batches import damage_named, joint_batches, read_joints
 from contextual_gan.training.devices import lost_workers_named, start_as_chief
 from contextual_gan.training.run_folder import warn
 
@@ -40,7 +40,7 @@ def train_on_joints(run, files, shown, *, steps, strategy, resume=False, show=la
         if start >= steps:
             return start, start
         pixels = hashlib.sha256()
-        endless = batches(
+        endless = joint_batches(
             files,
             batch_size=settings.batch_size,
             seed=settings.seed,

@@ -113,7 +113,7 @@ class RunFolder:
                     tf.summary.scalar(name, value)
         self.events.flush()
 
-    def draw(self, pictures, step):
+    def show(self, pictures, step):
         """Write the pictures of a step (see `train`) to samples/ and to TensorBoard."""
         for name, picture in pictures(step).items():
             write_png(self.path / "samples" / f"step-{step:06}_{name}.png", picture)
@@ -172,7 +172,7 @@ class NoRunFolder(RunFolder):
     def record(self, stats):
         pass
 
-    def draw(self, pictures, step):
+    def show(self, pictures, step):
         pass
 
     def save(self, state, step):

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 try:
-    from contextual_gan import command
+    from contextual_gan import command, flags
 except ModuleNotFoundError:
     print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
     sys.exit(2)
@@ -31,7 +31,7 @@ def parse():
     parser.add_argument("--out", required=True, metavar="OUT", help="folder for the images and tables")
     parser.add_argument("--limit", type=command.positive, default=100, metavar="N", help="images (default: 100)")
     parser.add_argument("--iterations", type=command.positive, default=200, metavar="N", help="steps (default: 200)")
-    parser.add_argument("--batch-size", type=command.positive, default=64, metavar="N", help=command.BATCH_SIZE)
+    parser.add_argument("--batch-size", type=command.positive, default=64, metavar="N", help=flags.BATCH_SIZE)
     parser.add_argument("--overwrite", action="store_true", help="replace what OUT holds of other settings")
     parser.add_argument("--weights", default="celeba", help="networks: published, a .safetensors file or a run")
     return parser.parse_args()
@@ -101,7 +101,7 @@ def search(args, plans, joints, weights, encoder_sha256):
         encoder = load_encoder(weights, "photo", encoder_sha256)
         for manifest, _ in plans.values():
             manifest.begin({found.name: found.output for found in joints}, replace=args.overwrite)
-    batches = {row: predictions.batches(joints, left, args.batch_size) for row, (_, left) in plans.items()}
+    batches = {row: predictions.batches_to_predict(joints, left, args.batch_size) for row, (_, left) in plans.items()}
     evaluations = sum(sum(map(len, batches[row])) for row in plans if BALANCES[row]) * (args.iterations + 1)
     with progress(evaluations, "searching", "iterations") as advance:
         for row, (manifest, left) in plans.items():

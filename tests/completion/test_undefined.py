@@ -10,7 +10,7 @@ from contextual_gan.evaluation import methods
 from contextual_gan.files import sources
 from contextual_gan.files.images import write_png
 from contextual_gan.models import dcgan, pix2pix
-from contextual_gan.models.pix2pix import draw
+from contextual_gan.models.pix2pix import draw_half
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +23,11 @@ def broken():
 
 def test_no_photo_whose_loss_was_never_finite_counts_as_completed(broken, tmp_path):
     write_png(tmp_path / "face.png", draw_face(0))
-    task = folder.Task("broken", "0", "readme", SearchSettings(n_init=2, iterations=2))
+    task = folder.CompletionTask("broken", "0", "readme", SearchSettings(n_init=2, iterations=2))
     run = record.Run(tmp_path / "out", task)
     found, _ = sources.find_images([tmp_path / "face.png"], excluded=tmp_path / "out")
     stems = sources.output_stems(found)
-    folder.complete_folder(run, task, folder.batches(stems, folder.plan(run, stems), 64), broken)
+    folder.complete_folder(run, task, folder.batches_to_complete(stems, folder.plan(run, stems), 64), broken)
     assert not run.results and "no loss of its search was finite" in run.failed[str(tmp_path / "face.png")]
     assert not list((tmp_path / "out").rglob("*.png"))
 
@@ -43,4 +43,4 @@ def test_pix2pix_draws_nothing_that_is_not_finite():
     generator = pix2pix.unet(1)
     generator.get_layer("up5").bias.assign([0, np.nan, 0])
     with pytest.raises(FloatingPointError, match="not finite"):
-        draw(generator, draw_face(0)[None])
+        draw_half(generator, draw_face(0)[None])

@@ -16,7 +16,7 @@ from contextual_gan.evaluation.metrics import diversity
 from contextual_gan.files.images import read_image, to_uint8, write_png
 from contextual_gan.joint import join
 from contextual_gan.models import pix2pix
-from contextual_gan.models.pix2pix import draw
+from contextual_gan.models.pix2pix import draw_half
 from contextual_gan.models.weights import load_pix2pix, save_pix2pix
 
 QUICK = ["--iterations", "2", "--n-init", "4"]
@@ -81,11 +81,11 @@ def test_pix2pix_draws_with_dropout_unless_told_not_to(done, joints, pixels, wei
     assert result.returncode == 0, result.stderr
     generator, sketches = load_pix2pix(weights, "photo"), split(pixels)[0]
     made = np.stack([read_image(out / f"pix2pix/{i}.png") for i in range(6)])
-    assert np.array_equal(made, draw(generator, sketches))
+    assert np.array_equal(made, draw_half(generator, sketches))
     ask = ("--data", joints, "--method", "pix2pix", "--pix2pix", weights, "--no-dropout", "--batch-size", "4")
     assert evaluate(*ask, "--out", tmp_path / "plain").returncode == 0
     plain = np.stack([read_image(tmp_path / f"plain/pix2pix/{i}.png") for i in range(6)])
-    assert np.array_equal(plain, draw(generator, sketches, dropout=False))
+    assert np.array_equal(plain, draw_half(generator, sketches, dropout=False))
     other = evaluate(*ask, "--out", out)
     assert other.returncode == 2 and "dropout" in other.stderr and len(other.stderr.splitlines()) == 1
     other = evaluate(*ask, "--out", tmp_path / "other", "--direction", "sketch")

@@ -12,8 +12,8 @@ import pytest
 from conftest import ROOT, draw_face
 from PIL import Image
 
+from contextual_gan.preparation.drawings import read_drawing
 from contextual_gan.preparation.framing import find_faces
-from contextual_gan.preparation.sketches import prepare
 
 SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "WEBP": ".webp"}
 MODES = {"PNG": ("RGB", "L", "RGBA", "P"), "JPEG": ("RGB", "L"), "BMP": ("RGB", "L"), "WEBP": ("RGB", "RGBA")}
@@ -137,7 +137,7 @@ def test_any_array_is_prepared_or_refused_in_one_line(height, width):
         for crop in ("auto", "none", "ink"):
             before = image.copy()
             try:
-                sketch = prepare(image, crop=crop)
+                sketch = read_drawing(image, crop=crop)
             except ValueError as error:
                 assert len(str(error).splitlines()) == 1, (what, crop)
             else:

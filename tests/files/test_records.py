@@ -12,7 +12,7 @@ import pytest
 from conftest import draw_face
 
 from contextual_gan import config
-from contextual_gan.completion.folder import Task, batches, complete_folder, plan
+from contextual_gan.completion.folder import CompletionTask, batches_to_complete, complete_folder, plan
 from contextual_gan.completion.record import Run
 from contextual_gan.evaluation import predictions
 from contextual_gan.evaluation.scores import read_scores, score, table, truth, write
@@ -40,7 +40,9 @@ OTHERS = (
     {"x": {}},
 )
 TEXTS = ("", "null", "[]", "{}", "0", '"x"', "NaN", "{" * 10**5, "[" * 10**5, "\udcff", '{"a": 1e999}', "\x00", "\n\n")
-TASK = Task("celeba", "0" * 64, "coauthor", config.SearchSettings(update="nesterov", lr=0.1, iterations=1, n_init=2))
+TASK = CompletionTask(
+    "celeba", "0" * 64, "coauthor", config.SearchSettings(update="nesterov", lr=0.1, iterations=1, n_init=2)
+)
 
 
 def paths(value, before=()):
@@ -96,7 +98,7 @@ def completed(tmp_path_factory, networks):
     run = Run(folder / "out", TASK)
     todo = plan(run, stems)
     run.announce(todo, TASK)
-    complete_folder(run, TASK, batches(stems, todo, 64), networks)
+    complete_folder(run, TASK, batches_to_complete(stems, todo, 64), networks)
     return folder, stems
 
 

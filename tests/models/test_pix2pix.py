@@ -18,7 +18,6 @@ from contextual_gan.files.checkpoints import WeightsError
 from contextual_gan.files.images import read_image, write_png
 from contextual_gan.joint import join
 from contextual_gan.models import pix2pix
-from contextual_gan.models.pix2pix import draw
 from contextual_gan.models.weights import load_pix2pix, load_pix2pix_run, save_pix2pix
 
 TINY = ["--set", "pix2pix.ngf=2", "--set", "pix2pix.batch_size=4", "--set", "pix2pix.log_every=1"]
@@ -199,11 +198,11 @@ def test_what_is_exported_draws_as_the_run_does(whole, tmp_path):
     done = run("export.py", whole, path)
     assert done.returncode == 0, done.stderr
     known = np.stack([draw_face(i) for i in range(3)])
-    drawn = [draw(load_pix2pix(w, "photo"), known).astype(int) for w in (whole, path)]
+    drawn = [draw_half(load_pix2pix(w, "photo"), known).astype(int) for w in (whole, path)]
     assert np.abs(drawn[0] - drawn[1]).max() <= 2  # float16
     assert run("export.py", whole, tmp_path / "exact.safetensors", "--dtype", "float32").returncode == 0
     exact = load_pix2pix(tmp_path / "exact.safetensors", "photo")
-    assert np.array_equal(draw(exact, known), drawn[0])
+    assert np.array_equal(draw_half(exact, known), drawn[0])
 
 
 def test_weights_that_cannot_be_used_are_one_line(whole, joints, tmp_path):
@@ -235,10 +234,10 @@ def test_neither_batch_nor_order_nor_company_changes_what_is_drawn():
         if variable.name == "kernel":
             variable.assign(10 * variable)
     known = np.stack([draw_face(i) for i in range(19)])
-    drawn = draw(G, known)
-    assert np.array_equal(draw(G, known[::-1])[::-1], drawn)
-    assert np.array_equal(draw(G, known[2:3])[0], drawn[2])
-    other = draw(G, known, seed=1)
+    drawn = draw_half(G, known)
+    assert np.array_equal(draw_half(G, known[::-1])[::-1], drawn)
+    assert np.array_equal(draw_half(G, known[2:3])[0], drawn[2])
+    other = draw_half(G, known, seed=1)
     assert not np.array_equal(other, drawn), "dropout is on when drawing, as in the original"
-    plain = [draw(G, known, dropout=False, seed=seed) for seed in (0, 1)]
+    plain = [draw_half(G, known, dropout=False, seed=seed) for seed in (0, 1)]
     assert np.array_equal(*plain) and not np.array_equal(plain[0], drawn)

@@ -15,9 +15,9 @@ from conftest import ROOT
 from papers import KINDS, _place, ink_of
 
 from contextual_gan.files.images import read_image
+from contextual_gan.preparation.drawings import read_drawing, read_faces
 from contextual_gan.preparation.framing import FACE_SCORE
 from contextual_gan.preparation.paper import find_sheet, flatten_sheet, without_lines
-from contextual_gan.preparation.sketches import prepare, read_faces
 
 SAMPLES = sorted((ROOT / "datasets" / "samples" / "sketches").glob("*.png"))
 AS_GOOD = 0.1  # a score that is lower by less than this than that of the clean drawing is as good
@@ -128,7 +128,7 @@ CIRCLE = [(256 + 180 * np.cos(a), 256 + 180 * np.sin(a)) for a in np.linspace(0,
 def test_what_is_no_face_is_told(shapes):
     (sketch,) = read_faces(drawn(*shapes))
     assert not sketch.is_face and sketch.score < FACE_SCORE and sketch.image.min() < 128
-    assert np.array_equal(prepare(drawn(*shapes)), sketch.image)
+    assert np.array_equal(read_drawing(drawn(*shapes)), sketch.image)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""sketches.py: xdog() against a plain twin and the co-author's files; prepare() on drawings as people make them."""
+"""xdog() against a plain twin and the co-author's files; read_drawing() on drawings as people make them."""
 
 import io
 import os
@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from contextual_gan.preparation.drawings import parse_crop, read_drawing
 from contextual_gan.preparation.framing import find_faces
-from contextual_gan.preparation.sketches import parse_crop, prepare, xdog
+from contextual_gan.preparation.sketches import xdog
 
 DATA = Path(os.environ.get("CONTEXTUAL_GAN_DATA", ""))
 needs_data = pytest.mark.skipif(not os.environ.get("CONTEXTUAL_GAN_DATA"), reason="CONTEXTUAL_GAN_DATA is not set")
@@ -137,8 +138,8 @@ def sketch():
 def test_a_sketch_is_unchanged(sketch, crop):
     before = sketch.copy()
     opaque = np.dstack([sketch, np.full((64, 64), 255, np.uint8)])
-    assert np.array_equal(prepare(sketch, crop=crop), before)
-    assert np.array_equal(prepare(opaque, crop=crop), before)
+    assert np.array_equal(read_drawing(sketch, crop=crop), before)
+    assert np.array_equal(read_drawing(opaque, crop=crop), before)
     assert np.array_equal(sketch, before)
 
 
@@ -149,8 +150,8 @@ def test_real_sketches_are_unchanged_and_their_negatives_recognised():
         sizes = np.frombuffer(file.read(4 * count), "<u4")
         sketches = [xdog(np.asarray(Image.open(io.BytesIO(file.read(size))).convert("RGB"))) for size in sizes]
     sketches += [read(path) for path in (DATA / "coauthor_pairs").glob("*_sketch.png")]
-    assert all(np.array_equal(prepare(s), s) and np.array_equal(prepare(s, crop="none"), s) for s in sketches)
-    assert np.mean([np.array_equal(prepare(255 - s), s) for s in sketches]) > 0.99
+    assert all(np.array_equal(read_drawing(s), s) and np.array_equal(read_drawing(s, crop="none"), s) for s in sketches)
+    assert np.mean([np.array_equal(read_drawing(255 - s), s) for s in sketches]) > 0.99
 
 
 # --- reading strokes of any kind --------------------------------------------------------------------------------------
@@ -175,7 +176,7 @@ READINGS = {
 @pytest.mark.parametrize("side", [64, 300])
 def test_every_kind_of_stroke_and_paper_gives_the_same_sketch(reading, side):
     grey = draw_face(side, max(2, side // 32))
-    result = prepare(reading(grey), crop="none")
+    result = read_drawing(reading(grey), crop="none")
     assert result.shape == (64, 64, 3) and result.dtype == np.uint8 and (result == result[..., :1]).all()
     assert like(result, rgb(draw_face(64, 2))) > 0.97
     assert result.min() <= 5 and np.median(result) == 255
@@ -187,7 +188,7 @@ def test_a_hairline_becomes_a_stroke_two_pixels_wide(side):
     page[:, side // 2] = 0
     page[side // 4, : side // 3] = 0
     page[side // 2 :, : side // 4] = 0  # beside which the hairline must not count as faint
-    ink = 1 - prepare(rgb(page), crop="none")[..., 0] / 255
+    ink = 1 - read_drawing(rgb(page), crop="none")[..., 0] / 255
     assert np.allclose(ink[20:60, 24:40].sum(axis=1), 1.9, atol=0.2) and ink[20:60, 31:33].max(axis=1).min() > 0.9
     assert np.allclose(ink[8:24, 2:18].sum(axis=0), 1.9, atol=0.2)
 
@@ -198,7 +199,7 @@ def test_thick_strokes_and_black_areas_stay_as_they_are():
     page[160:172, 40:200] = 0  # a stroke of 12, that is 3 pixels at 64
     expected = cv2.resize(page, (64, 64), interpolation=cv2.INTER_AREA)
     for image in (rgb(page), photo_of_paper(page)):
-        assert np.abs(prepare(image, crop="none")[..., 0].astype(int) - expected).max() <= 40
+        assert np.abs(read_drawing(image, crop="none")[..., 0].astype(int) - expected).max() <= 40
 
 
 def test_dense_scribble_is_not_a_blob():
@@ -206,7 +207,7 @@ def test_dense_scribble_is_not_a_blob():
     rng = np.random.default_rng(0)
     for _ in range(300):
         cv2.line(page, *(tuple(int(v) for v in rng.integers(0, 512, 2)) for _ in range(2)), 0, 1)
-    assert 0.2 < np.mean(prepare(rgb(page), crop="none") < 128) < 0.7
+    assert 0.2 < np.mean(read_drawing(rgb(page), crop="none") < 128) < 0.7
     thickened = cv2.erode(page, np.ones((15, 15), np.uint8))  # what 2 pixels at 64 would be everywhere
     assert np.mean(thickened < 128) > 0.85
 
@@ -217,7 +218,7 @@ def test_dense_scribble_is_not_a_blob():
 def test_a_page_is_padded_to_a_square():
     page = np.full((300, 200), 255, np.uint8)
     page[:, :12] = page[:, -12:] = 0
-    result = prepare(rgb(page), crop="none")[..., 0]
+    result = read_drawing(rgb(page), crop="none")[..., 0]
     columns = np.flatnonzero(result.mean(axis=0) < 128)
     assert columns.min() in (10, 11) and columns.max() in (52, 53)
     assert result[:, :9].min() == 255
@@ -227,7 +228,9 @@ def test_a_box_cuts_pixels_of_the_image():
     page = np.full((400, 500), 255, np.uint8)
     page[100:300, 200:400] = draw_face(200, 6)
     cv2.line(page, (0, 0), (499, 0), 0, 9)
-    assert like(prepare(rgb(page), crop=(200, 100, 200, 200)), prepare(rgb(draw_face(200, 6)), crop="none")) == 1
+    assert (
+        like(read_drawing(rgb(page), crop=(200, 100, 200, 200)), read_drawing(rgb(draw_face(200, 6)), crop="none")) == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -236,7 +239,7 @@ def test_a_box_cuts_pixels_of_the_image():
 def test_a_box_outside_of_the_image_is_refused(box):
     name = ",".join(map(str, box))
     with pytest.raises(ValueError, match=rf"^crop box {name} does not lie inside the image of 100x50 pixels$"):
-        prepare(rgb(np.eye(50, 100) * 255), crop=box)
+        read_drawing(rgb(np.eye(50, 100) * 255), crop=box)
 
 
 def test_ink_is_found_among_specks():
@@ -244,7 +247,7 @@ def test_ink_is_found_among_specks():
     page[300:500, 100:300] = draw_face(200, 6)
     for x, y in np.random.default_rng(0).integers((350, 0), (780, 580), (40, 2)):
         page[y : y + 9, x : x + 9] = 0
-    dark = prepare(rgb(page), crop="ink")[..., 0] < 128
+    dark = read_drawing(rgb(page), crop="ink")[..., 0] < 128
     rows, columns = np.flatnonzero(dark.any(axis=1)), np.flatnonzero(dark.any(axis=0))
     assert rows[0] <= 4 and rows[-1] >= 59 and 1 <= columns[0] <= 5 and 58 <= columns[-1] <= 62
 
@@ -256,7 +259,7 @@ def test_parse_crop():
         with pytest.raises(ValueError, match=r"^crop must be auto, none, ink or x,y,w,h in pixels, not"):
             parse_crop(text)
     with pytest.raises(ValueError, match=r"^crop must be"):
-        prepare(rgb(np.eye(9) * 255), crop="face")
+        read_drawing(rgb(np.eye(9) * 255), crop="face")
 
 
 # --- the automatic crop -----------------------------------------------------------------------------------------------
@@ -265,7 +268,7 @@ def test_parse_crop():
 @pytest.mark.parametrize(("side", "thickness"), [(128, 4), (256, 1), (512, 1), (512, 16)])
 def test_a_framed_drawing_stays_whole(side, thickness):
     image = rgb(draw_face(side, thickness))
-    assert np.array_equal(prepare(image), prepare(image, crop="none"))
+    assert np.array_equal(read_drawing(image), read_drawing(image, crop="none"))
 
 
 @pytest.mark.parametrize("thickness", [1, 5])
@@ -279,16 +282,16 @@ def test_a_head_is_cut_to_the_face(thickness, box):
         assert 0.85 < face.width / 512 / size < 1.2 and not face.is_bent()
     box = tuple(round(v * 512) for v in (x, y, size, size))
     assert (
-        like(prepare(rgb(page)), prepare(rgb(page), crop=box))
+        like(read_drawing(rgb(page)), read_drawing(rgb(page), crop=box))
         > 0.6
-        > like(prepare(rgb(page), crop="none"), prepare(rgb(page), crop=box))
+        > like(read_drawing(rgb(page), crop="none"), read_drawing(rgb(page), crop=box))
     )
 
 
 def test_empty_paper_is_cut_away():
     page = np.full((900, 700), 255, np.uint8)
     page[500:756, 100:356] = draw_face(256, 8)
-    assert like(prepare(rgb(page)), prepare(rgb(draw_face(256, 8)))) > 0.9
+    assert like(read_drawing(rgb(page)), read_drawing(rgb(draw_face(256, 8)))) > 0.9
 
 
 @needs_data
@@ -297,7 +300,7 @@ def test_real_drawings_are_framed():
     for path in (DATA / "handdrawn").glob("*.png"):
         image = read(path)
         image = cv2.resize(image, (384, 384), interpolation=cv2.INTER_AREA if len(image) > 384 else cv2.INTER_LINEAR)
-        kept = like(prepare(image), prepare(image, crop="none")) > 0.95
+        kept = like(read_drawing(image), read_drawing(image, crop="none")) > 0.95
         (whole if path.name.startswith("stext2image") else cut).append(not kept if "deep" in path.name else kept)
     assert len(whole) >= 10 and len(cut) >= 5 and all(whole) and all(cut)
 
@@ -319,18 +322,18 @@ BLANKS = {
 @pytest.mark.parametrize("page", BLANKS.values(), ids=BLANKS.keys())
 def test_a_blank_page_is_refused(page):
     with pytest.raises(ValueError, match=r"^no strokes found[^\n]*$"):
-        prepare(page)
+        read_drawing(page)
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (1, 9), (9, 1), (20, 16), (3, 900)])
 def test_tiny_and_narrow_images(shape):
     page = np.full(shape, 255, np.uint8)
     page[: max(1, shape[0] // 3), : max(1, shape[1] // 3)] = 0
-    result = prepare(rgb(page))
+    result = read_drawing(rgb(page))
     assert result.shape == (64, 64, 3) and result.min() < 60
 
 
 @pytest.mark.parametrize("image", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3)), np.zeros((0, 9, 3), np.uint8)])
 def test_other_arrays_are_refused(image):
     with pytest.raises(ValueError, match=r"^a drawing must be"):
-        prepare(image)
+        read_drawing(image)

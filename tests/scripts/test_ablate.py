@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, draw_face
 
-from contextual_gan import command, config
+from contextual_gan import config
 from contextual_gan.files.images import write_png
 from contextual_gan.joint import join
 
@@ -36,7 +36,7 @@ def test_every_row_is_a_valid_search_and_all_differ(rows):
     for name, flags in rows.items():
         words = ["evaluate.py", "--data", "x", "--out", "y", "--method", "contextual", *flags.split()]
         with mock.patch.object(sys, "argv", words):
-            found[name] = command.search_settings(parse())
+            found[name] = flags.search_settings(parse())
     default = found["default"]
     assert {found[f"N = {n}"].n_init for n in (1, 10, 30, 100)} == {1, 10, 30, 100}
     assert [found[f"lambda = {x}"].lambda_ for x in (0, 0.001, 0.01, 0.1, 1)] == [0, 0.001, 0.01, 0.1, 1]

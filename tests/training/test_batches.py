@@ -42,7 +42,7 @@ def files(folder):
 
 def take(n, files, *, seed=0, batch_size=4, cache_bytes=10**9, **arguments):
     """n batches as uint8 (n, batch_size, 64, 128, 3)."""
-    dataset = data.batches(files, batch_size=batch_size, seed=seed, cache_bytes=cache_bytes, **arguments)
+    dataset = data.joint_batches(files, batch_size=batch_size, seed=seed, cache_bytes=cache_bytes, **arguments)
     return np.stack([to_uint8(batch) for batch in dataset.take(n)])
 
 
@@ -101,8 +101,8 @@ def test_the_order_of_a_seed_stays_what_it_was(files):
 @pytest.mark.parametrize("cache_bytes", ANYWHERE.values(), ids=ANYWHERE)
 @pytest.mark.parametrize("start", [1, 7, 1_000_003])
 def test_a_run_continued_at_any_step_sees_the_same_batches(files, start, cache_bytes):
-    whole = data.batches(files, batch_size=4, seed=5, start=start - 1).take(4)
-    continued = data.batches(files, batch_size=4, seed=5, start=start, cache_bytes=cache_bytes).take(3)
+    whole = data.joint_batches(files, batch_size=4, seed=5, start=start - 1).take(4)
+    continued = data.joint_batches(files, batch_size=4, seed=5, start=start, cache_bytes=cache_bytes).take(3)
     for one, other in zip(list(whole)[1:], continued, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -113,7 +113,7 @@ def test_step_0_is_the_start_of_the_run(files):
 
 def test_the_cache_changes_nothing(files):
     cached, streamed = (
-        np.stack(list(data.batches(files, batch_size=7, seed=9, cache_bytes=size).take(6)))
+        np.stack(list(data.joint_batches(files, batch_size=7, seed=9, cache_bytes=size).take(6)))
         for size in ANYWHERE.values()
     )
     np.testing.assert_array_equal(cached, streamed)
@@ -138,7 +138,7 @@ def test_without_flip_nothing_is_mirrored_and_the_order_stays(files):
 def test_batches_are_floats_of_the_range_of_the_networks(tmp_path):
     joint = np.arange(64 * 128 * 3, dtype=np.uint32).reshape(64, 128, 3).astype(np.uint8)  # every value, 0 and 255 too
     write_png(tmp_path / "all.png", joint)
-    dataset = data.batches(data.joint_files(tmp_path), batch_size=3, seed=0, flip=False)
+    dataset = data.joint_batches(data.joint_files(tmp_path), batch_size=3, seed=0, flip=False)
     assert dataset.element_spec == tf.TensorSpec((3, 64, 128, 3), tf.float32)
     batch = next(iter(dataset)).numpy()
     assert batch.min() == -1 and batch.max() == 1
@@ -155,7 +155,7 @@ def test_one_file_and_batches_larger_than_the_set(files, cache_bytes):
 
 def test_replicas_get_their_part_of_the_very_batch(files):
     """As the replicas of one machine do it; here there is one."""
-    dataset = data.batches(files, batch_size=4, seed=2)
+    dataset = data.joint_batches(files, batch_size=4, seed=2)
     distributed = tf.distribute.MirroredStrategy(["CPU:0"]).experimental_distribute_dataset(dataset)
     for whole, part, _ in zip(dataset, distributed, range(5), strict=False):
         np.testing.assert_array_equal(whole, part)
@@ -206,7 +206,7 @@ def test_the_cache_is_in_memory_once(files):
     take(3, files)  # what TensorFlow keeps for itself at the first use
     many = files * 800
     before = megabytes()
-    iterator = iter(data.batches(many, batch_size=4, seed=0))
+    iterator = iter(data.joint_batches(many, batch_size=4, seed=0))
     next(iterator)
     assert megabytes() - before < 1.5 * len(many) * 24_576 / 1e6
     del iterator
@@ -217,7 +217,7 @@ def test_the_cache_is_not_made_inside_the_scope_of_a_strategy(files):
         tf.distribute.MirroredStrategy(["CPU:0"]).scope(),
         pytest.raises(ValueError, match=r"outside of strategy.scope"),
     ):
-        data.batches(files, batch_size=4, seed=0)
+        data.joint_batches(files, batch_size=4, seed=0)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ def damaged():
 @pytest.mark.parametrize("what", damaged())
 def test_a_damaged_body_is_named_when_it_is_read(tmp_path, what):
     files = data.joint_files(set_with(tmp_path, damaged()[what]))  # the header is whole
-    for read in (data.read_joints, lambda files: data.batches(files, batch_size=2, seed=0)):
+    for read in (data.read_joints, lambda files: data.joint_batches(files, batch_size=2, seed=0)):
         with pytest.raises(ValueError) as error:
             read(files)
         one_line(error, str(tmp_path / "000001.png"))
@@ -304,7 +304,7 @@ def test_a_damaged_body_is_named_when_it_is_read(tmp_path, what):
 @pytest.mark.parametrize("what", damaged())
 def test_a_damaged_body_is_named_in_the_stream(tmp_path, what):
     files = data.joint_files(set_with(tmp_path, damaged()[what]))
-    stream = data.batches(files, batch_size=2, seed=0, cache_bytes=0)
+    stream = data.joint_batches(files, batch_size=2, seed=0, cache_bytes=0)
     with pytest.raises(ValueError) as error, data.damage_named(files):
         for _ in stream.take(3):
             pass
@@ -321,7 +321,7 @@ def test_a_file_that_changes_while_a_run_goes_on_is_named(tmp_path, change):
     elif change == "a folder":
         path.mkdir()
     with pytest.raises(ValueError) as error, data.damage_named(files):
-        list(data.batches(files, batch_size=3, seed=0, cache_bytes=0).take(1))
+        list(data.joint_batches(files, batch_size=3, seed=0, cache_bytes=0).take(1))
     one_line(error, str(path))
 
 
@@ -401,7 +401,7 @@ def test_the_wrong_folder_is_refused_in_one_line(tmp_path):
 )
 def test_arguments_out_of_range_are_refused_in_one_line(files, wrong):
     with pytest.raises(ValueError) as error:
-        data.batches(**{"files": files, "batch_size": 4, "seed": 0} | wrong)
+        data.joint_batches(**{"files": files, "batch_size": 4, "seed": 0} | wrong)
     one_line(error)
 
 

@@ -22,7 +22,7 @@ from contextual_gan.files.pools import cores
 from contextual_gan.files.sources import images_in
 from contextual_gan.joint import join
 from contextual_gan.preparation import alignment, sketches
-from contextual_gan.training.batches import batches, joint_files
+from contextual_gan.training.batches import joint_batches, joint_files
 
 PREPARE = Path(__file__).parents[3] / "datasets" / "prepare.py"
 ENTRIES = 200_000  # of the archive whose start is timed
@@ -179,7 +179,7 @@ def reading(folder, steps=100):
     files = joint_files(folder)
     files = (files * -(-CACHED // len(files)))[:CACHED]
     for name, cache_bytes in (("the cache", 10**9), ("PNG", 0)):
-        joints = iter(batches(files, batch_size=64, seed=0, cache_bytes=cache_bytes))
+        joints = iter(joint_batches(files, batch_size=64, seed=0, cache_bytes=cache_bytes))
 
         def take(batches=joints):
             for _ in range(steps):

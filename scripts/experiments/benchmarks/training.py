@@ -124,7 +124,7 @@ def measure(settings, files, out, steps):
     """
     model = dcgan.build(settings)
     update = dcgan.update_function(model, settings, devices.create("one"))
-    batches = data.batches(files, batch_size=settings.batch_size, seed=0, cache_bytes=0)
+    batches = data.joint_batches(files, batch_size=settings.batch_size, seed=0, cache_bytes=0)
     batch, plain_step = next(iter(batches)), plain_loop(settings, files)
     plain_step()  # which compiles
     loop, alone, products, plain = [], [], [], []
