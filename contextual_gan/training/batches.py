@@ -146,7 +146,7 @@ def damage_named(files):
         raise
 
 
-def batches(
+def joint_batches(
     files, *, batch_size, seed, start=0, flip=True, cache_bytes=CACHE_BYTES, progress=lambda n: None, digest=None
 ):
     """The batches that a run trains on -> endless tf.data.Dataset of (batch_size, 64, 128, 3) float32 in [-1, 1].
@@ -191,7 +191,7 @@ def _cached(files, progress, digest):
     """All joints in main memory -> (n, 64, 128, 3) uint8 variable."""
     if tf.distribute.has_strategy():
         raise ValueError(
-            "joint_batches() is called outside of strategy.scope(), which would put its cache on every device"
+            "call joint_batches() outside of strategy.scope(), which would put its cache on every device"
         )
     with tf.device("CPU:0"):
         # tf.data holds a variable by reference; of a tensor it makes a second copy when it optimizes its graph

@@ -18,6 +18,7 @@ from contextual_gan.files.checkpoints import WeightsError
 from contextual_gan.files.images import read_image, write_png
 from contextual_gan.joint import join
 from contextual_gan.models import pix2pix
+from contextual_gan.models.pix2pix import draw_half
 from contextual_gan.models.weights import load_pix2pix, load_pix2pix_run, save_pix2pix
 
 TINY = ["--set", "pix2pix.ngf=2", "--set", "pix2pix.batch_size=4", "--set", "pix2pix.log_every=1"]
