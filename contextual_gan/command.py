@@ -10,29 +10,16 @@ import errno
 import os
 import shutil
 import sys
-import tempfile
 import traceback
 from pathlib import Path
 
 from contextual_gan.files.sources import printable
+from contextual_gan.terminal import UserError, import_tensorflow, mistakes, report_failed, report_notes  # noqa: F401
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a used up quota, a file beyond the limit
 MOST_NAMES = 20  # printed of those skipped for the same reason, and of reasons
 # what would command a terminal; the end of a line, a tabulator and the carriage return of a progress bar stay
 CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if chr(c) not in "\n\r\t"}
-
-
-class UserError(Exception):
-    """A mistake of the user's, in one line: what, where, what to do."""
-
-
-@contextlib.contextmanager
-def mistakes():
-    """What the library refuses in this block is the user's mistake."""
-    try:
-        yield
-    except (ValueError, FileNotFoundError) as error:
-        raise UserError(str(error)) from error
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -165,12 +152,6 @@ def _verdict(error):
     return f"{type(error).__name__}: {text} (--debug shows where)", 1
 
 
-def report_failed(failed):
-    """Print a line on stderr for each (name, reason)."""
-    for name, reason in failed:
-        print(f"failed: {printable(name)}: {printable(reason, longest=None)}", file=sys.stderr)
-
-
 def check_file(path, overwrite=False):
     """Refuse a path that a command cannot write a file to, and a file that is there, unless `overwrite`."""
     from contextual_gan.files.lock import check_folder
@@ -181,12 +162,6 @@ def check_file(path, overwrite=False):
         raise UserError(f"{path} is there and is not a file: give another name")
     if os.path.lexists(path) and not overwrite:
         raise UserError(f"{path} is there already: give another name, or --overwrite")
-
-
-def report_notes(notes):
-    """Print a line on stderr for each (name, what is to be said about it)."""
-    for name, note in notes:
-        print(f"{printable(name)}: {note}", file=sys.stderr)
 
 
 def add_folder_arguments(parser):
@@ -254,17 +229,3 @@ def _room(path):
     """What to add to the report of a full disk."""
     folder = next(parent for parent in Path(path).absolute().parents if parent.exists())
     return f" ({shutil.disk_usage(folder).free / 1e9:.1f} GB free there); make room and run the same command again"
-
-
-def import_tensorflow():
-    """Import TensorFlow without the greetings that it writes straight to file descriptor 2."""
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as noise, contextlib.ExitStack() as stack:
-        stderr = os.dup(2)
-        stack.callback(os.close, stderr)
-        stack.callback(os.dup2, stderr, 2)
-        os.dup2(noise.fileno(), 2)
-        import tensorflow as tf
-
-        tf.config.list_physical_devices("GPU")
-    return tf

@@ -66,6 +66,32 @@ def search_settings(args):
     return settings
 
 
+def completion_task(args):
+    """(`folder.CompletionTask`, its `locations.Pinned` weights) of the arguments of complete.py and compare.py.
+
+    Raises ValueError for what does not go together, and as `search_settings`.
+    """
+    from contextual_gan.completion.folder import CompletionTask
+    from contextual_gan.models.locations import encoder_sha256, pin
+
+    weights = pin(args.weights)
+    search = search_settings(args)
+    task = CompletionTask(
+        weights=args.weights,
+        weights_sha256=weights.sha256,
+        preset=args.preset,
+        search=search,
+        encoder_sha256=encoder_sha256(weights, args.direction, search),
+        direction=args.direction,
+        seed=args.seed,
+        samples=args.samples,
+        crop=args.crop,
+        joint=args.joint,
+        faces=args.faces,
+    )
+    return task, weights
+
+
 def add_encoder_arguments(parser):
     """Add a flag for every number of `config.EncoderSettings`."""
     _add_fields(parser.add_argument_group("how"), {"default:": EncoderSettings()})

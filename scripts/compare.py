@@ -36,12 +36,13 @@ def main(args):
     with command.mistakes():
         command.import_tensorflow()
         network = load_pix2pix(args.pix2pix, args.direction)  # before the search, which takes long
-    import complete  # the script beside this one
-
+        task, weights = flags.completion_task(args)
     from contextual_gan.completion import figures
+    from contextual_gan.completion.run import complete_inputs
 
-    args.show_initializations, args.figure = False, ("compare", figures.ROWS_PER_FIGURE)
-    status = complete.main(args)
+    options = {"batch_size": args.batch_size, "overwrite": args.overwrite}
+    figure = "compare", figures.ROWS_PER_FIGURE
+    status = complete_inputs(args.input, args.out, task, weights, figure=figure, **options)
     draw(args, network)
     return status
 

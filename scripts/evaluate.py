@@ -1,8 +1,6 @@
 """Score methods on a folder of joint images: each predicts the photo from the sketch (or the sketch from the photo)."""
 
 import sys
-from contextlib import nullcontext
-from pathlib import Path
 
 try:
     from contextual_gan import command, flags
@@ -77,146 +75,25 @@ def parse(words=None):
     return args
 
 
+def request(args):
+    """The `evaluation.run.Request` of parsed arguments."""
+    from contextual_gan.evaluation.run import Request
+
+    names = "data", "out", "preset", "weights", "direction", "seed", "samples", "batch_size", "limit", "train_data"
+    names += "identity", "inception", "pix2pix", "overwrite"
+    given = {name: getattr(args, name) for name in names}
+    with command.mistakes():
+        search = flags.search_settings(args)
+    return Request(methods=tuple(args.method), search=search, dropout=not args.no_dropout, **given)
+
+
 def main(args):
+    from contextual_gan.evaluation import run
+
     if args.folder:
-        return score_folders(args)
-    from contextual_gan.evaluation import methods
-    from contextual_gan.evaluation import predictions as evaluation
-    from contextual_gan.evaluation.scores import read_json, read_scores, score, table
-    from contextual_gan.models.locations import pin
-
-    out = Path(args.out)
-    with command.mistakes():
-        if args.identity and args.direction == "sketch":
-            raise ValueError("--identity is for photos: dlib knows no faces in sketches")
-        record = read_json(out, of_folders=False)
-        task = methods.PredictionTask(
-            direction=args.direction,
-            seed=args.seed,
-            weights=pin(args.weights),
-            search=flags.search_settings(args),
-            train_data=args.train_data,
-            excluded=args.out,
-            pix2pix=args.pix2pix,
-            dropout=not args.no_dropout,
-            samples=args.samples,
-        )
-        chosen = {name: methods.METHODS[name](task) for name in METHODS if name in args.method}
-        joints, failed = evaluation.load_joints(args.data, excluded=args.out, limit=args.limit)
-        plans = {
-            name: evaluation.plan(out / name, method.parameters, joints, args.overwrite)
-            for name, method in chosen.items()
-        }
-        settings = settings_of(args, chosen, joints)
-        if not args.overwrite:
-            evaluation.refuse_foreign(out, record, plans.values())
-    if not joints:
-        command.report_failed(failed)
-        print(f"none of the {len(failed)} images could be used")
-        return 1
-    scores = None
-    if not any(left for _, left in plans.values()):
-        print("nothing to do: all predictions are there")
-        evaluation.close(out, plans.values())
-        with command.mistakes():
-            scores = read_scores(out, plans, settings, failed, joints)
-    if not scores:
-        scores = score(args, chosen, plans, joints, failed, settings)
-    command.report_failed(failed)
-    print(table(scores), end="")
-    print(f"{len(joints)} images, {len(failed)} failed   pictures: {out}/grid.png   numbers: {out}/metrics.json")
-    return 1 if failed else 0
-
-
-def settings_of(args, chosen, joints):
-    """All that decides the numbers, for metrics.json."""
-    from contextual_gan.files.checkpoints import file_sha256
-
-    settings = {"data": args.data, "limit": args.limit, "images": len(joints), "train_data": args.train_data}
-    settings |= {"weights": args.weights, "preset": args.preset, "identity": args.identity}
-    is_there = args.inception and Path(args.inception).is_file()  # or else it is refused later
-    settings["inception_sha256"] = file_sha256(args.inception) if is_there else None
-    for method in chosen.values():
-        settings |= method.parameters
-    return settings
-
-
-def score(args, chosen, plans, joints, failed, settings):
-    """Predict what is left, score all, write the results -> scores."""
-    from contextual_gan.evaluation import predictions as evaluation
-    from contextual_gan.evaluation.scores import score, truth, write
-
-    out, scores = Path(args.out), {}
-    if args.inception:
-        command.import_tensorflow()
-    with command.mistakes(), recognising(args, len(joints)) as advance:  # before the search, which takes long
-        truth = truth(joints, args.direction, args.inception, args.identity, advance)
-    if any(left for _, left in plans.values()):
-        predict(args, chosen, plans, joints)
-    with command.mistakes():
-        predicted = {name: evaluation.predictions(out / name, joints) for name in plans}
-    with recognising(args, len(plans) * len(joints)) as advance:
-        for name, (manifest, _) in plans.items():
-            notes = [manifest.entries[joint.name] for joint in joints]
-            scores[name] = score(predicted[name], truth, notes, advance)
-    write(out, scores, settings, failed, joints, predicted)
-    return scores
-
-
-def recognising(args, n):
-    """The progress of dlib over n photos, if it is asked for."""
-    from contextual_gan.files.progress import progress
-
-    return progress(n, "recognising faces", "faces") if args.identity else nullcontext(lambda n: None)
-
-
-def predict(args, chosen, plans, joints):
-    """Make the predictions that are left."""
-    from contextual_gan.evaluation import predictions as evaluation
-    from contextual_gan.files.progress import progress
-
-    todo = {name: plan for name, plan in plans.items() if plan[1]}
-    if todo.keys() - {"mean-face", "nearest-sketch"}:  # which need no networks
-        command.import_tensorflow()
-    with command.mistakes():
-        predictors = {name: chosen[name].predictor(args.batch_size) for name in todo}
-        evaluation.close(args.out, plans.values())
-        evaluation.begin(args.out, plans.values(), joints, args.overwrite)
-    for name, (manifest, left) in todo.items():
-        steps, batches = chosen[name].steps, evaluation.batches_to_predict(joints, left, args.batch_size)
-        unit = "iterations" if steps > 1 else "images"
-        n = sum(map(len, batches))
-        with progress(steps * n, f"{name}, {n} images", unit) as advance:
-            options = {"direction": args.direction, "progress": advance}
-            evaluation.predict(manifest, left, batches, predictors[name], **options)
-
-
-def score_folders(args):
-    """Score one folder against another."""
-    from contextual_gan.evaluation import predictions as evaluation
-    from contextual_gan.evaluation import two_folders
-    from contextual_gan.evaluation.scores import read_json, table, write_json
-    from contextual_gan.files.images import replace_file
-
-    predictions, truths = args.folder
-    with command.mistakes():
-        if args.out:
-            record = read_json(args.out, of_folders=True)
-            if not args.overwrite:
-                evaluation.refuse_foreign(args.out, record)
-        found, failed, unused = two_folders.score_folders(
-            predictions, truths, direction=args.direction, limit=args.limit
-        )
-    command.report_failed(failed)
-    print(table := table({"predictions": found}), end="")
-    print(f"{len(found['images'])} pairs, {len(failed)} failed, {len(unused)} images of {predictions} not used")
-    if unused:
-        print(f"not used: {', '.join(map(command.printable, unused[:10]))}{' ...' * (len(unused) > 10)}")
-    if args.out:
-        settings = {"folder": args.folder, "direction": args.direction, "limit": args.limit}
-        write_json(args.out, {"predictions": found}, settings, failed, unused=unused)  # first: what made both
-        replace_file(Path(args.out) / "table.md", table.encode())
-    return 1 if failed else 0
+        options = {"direction": args.direction, "limit": args.limit, "out": args.out, "overwrite": args.overwrite}
+        return run.score_folders(*args.folder, **options)
+    return run.evaluate(request(args))
 
 
 if __name__ == "__main__":

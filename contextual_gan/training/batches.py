@@ -190,9 +190,7 @@ def joint_batches(
 def _cached(files, progress, digest):
     """All joints in main memory -> (n, 64, 128, 3) uint8 variable."""
     if tf.distribute.has_strategy():
-        raise ValueError(
-            "call joint_batches() outside of strategy.scope(), which would put its cache on every device"
-        )
+        raise ValueError("call joint_batches() outside of strategy.scope(), which would put its cache on every device")
     with tf.device("CPU:0"):
         # tf.data holds a variable by reference; of a tensor it makes a second copy when it optimizes its graph
         joints = tf.Variable(tf.zeros((len(files), *SHAPE), tf.uint8), trainable=False)

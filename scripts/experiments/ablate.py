@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 try:
-    from contextual_gan import command
+    from contextual_gan import command, flags
 except ModuleNotFoundError:
     print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
     sys.exit(2)
@@ -48,15 +48,24 @@ def parse():
     return args
 
 
+def search_of(words):
+    """What the flags of a row say of the search, as arguments of `Request`."""
+    parser = command.ArgumentParser("", "")
+    flags.add_search_arguments(parser)
+    args = parser.parse_args(words.split())
+    given = {name: getattr(args, name) for name in ("preset", "weights", "direction", "seed", "batch_size")}
+    with command.mistakes():
+        return given | {"search": flags.search_settings(args)}
+
+
 def folder_of(out, name):
     """The run of a row."""
     return Path(out) / "".join(c if c.isalnum() or c == "." else "_" for c in name)
 
 
 def main(args):
-    import evaluate  # the script beside this one
-
     from contextual_gan.evaluation import predictions, scores
+    from contextual_gan.evaluation.run import Request, evaluate
     from contextual_gan.files.images import replace_file
 
     table = Path(args.out) / "ablations.md"
@@ -66,16 +75,15 @@ def main(args):
     with command.mistakes():
         predictions.usable_joints(args.data, excluded=args.out, limit=args.limit)
     status, rows, images = 0, {}, 0
-    for name, flags in ROWS.items():
+    for name, words in ROWS.items():
         if not name.startswith(args.rows):
             continue
         method = "initialization" if "initialization" in name else "contextual"
         out = folder_of(args.out, name)
-        print(f"--- {name}: evaluate.py {flags}", flush=True)
-        given = ["--data", args.data, "--limit", args.limit, "--method", method, "--out", out]
-        given += ["--overwrite"] * args.overwrite
+        print(f"--- {name}: evaluate.py {words}", flush=True)
+        options = {"data": args.data, "limit": args.limit, "out": str(out), "overwrite": args.overwrite}
         with command.locked(out):
-            status = max(status, evaluate.main(evaluate.parse([*flags.split(), *map(str, given)])))
+            status = max(status, evaluate(Request(methods=(method,), **search_of(words), **options)))
         record = scores.read_json(out, of_folders=False)
         rows[name], images = record[method], record["settings"]["images"]
     text = scores.table(rows, f"{images} images", COLUMNS)

@@ -1,0 +1,65 @@
+"""Complete image files and folders into a run folder, and say what became of them."""
+
+import statistics
+import sys
+
+from contextual_gan.completion import folder, record
+from contextual_gan.files import sources
+from contextual_gan.files.progress import progress
+from contextual_gan.files.sources import printable
+from contextual_gan.models.weights import load_encoder, load_networks
+from contextual_gan.terminal import import_tensorflow, mistakes, report_failed, report_notes
+
+
+def complete_inputs(
+    inputs, out, task, weights, *, batch_size=64, overwrite=False, show_initializations=False, figure=None
+):
+    """Complete files and folders with a `folder.CompletionTask` -> exit status: 0, or 1 if some inputs failed.
+
+    weights: `locations.Pinned`, those of the task. show_initializations: draw the candidates of each input. figure:
+    (stem, rows per page) of a figure of the results that the caller is going to draw.
+    Raises `terminal.UserError` for what the user has to mend, before anything is written.
+    """
+    with mistakes():
+        found, ignored = sources.find_images(inputs, excluded=out)
+        run = record.Run(out, task, overwrite)
+        stems = sources.output_stems(found)
+        todo = folder.plan(run, stems)
+        batches = folder.batches_to_complete(stems, todo, max(1, batch_size // task.samples))
+        if not found:
+            raise ValueError(f"no images in {', '.join(inputs)}")
+        run.announce(todo, task, show_initializations, figure)
+    if ignored:
+        names = ", ".join(map(printable, ignored[:5]))
+        print(f"left out, no images: {names}{' ...' * (len(ignored) > 5)}", file=sys.stderr)
+    if todo or run.outdated or run.lacks_pages() or show_initializations:
+        import_tensorflow()
+        from contextual_gan.completion import figures
+
+        with mistakes():
+            networks, encoder = load_networks(weights), None
+            if task.encoder_sha256:
+                encoder = load_encoder(weights, task.direction, task.encoder_sha256)
+        options = {"encoder": encoder, "batch_size": batch_size}
+        evaluations = task.evaluations() * sum(map(len, batches))
+        with progress(evaluations, f"completing {len(todo)}", "iterations") as advance:
+            folder.complete_folder(run, task, batches, networks, progress=advance, **options)
+        figures.draw_pages(run, task, networks[0])
+        if show_initializations:
+            figures.draw_initializations(run, task, networks[0], encoder)
+    else:
+        run.save()
+        print("nothing to do: all inputs that can be completed are done")
+    report_notes(run.notes)
+    failed = sorted(run.failed.keys() & {source.name for source in found})
+    report_failed([(name, run.failed[name]) for name in failed])
+    begun = {stem for stem, *_ in todo}
+    new = [stem for stem, entry in run.results.items() if entry.get("of", stem) in begun]
+    print(f"{len(new)} completed, {len(run.results) - len(new)} were done before, {len(failed)} failed")
+    losses = [entry["contextual"] for entry in run.results.values() if entry["contextual"]["best"] is not None]
+    if losses:
+        initial, best = (statistics.median(loss[name] for loss in losses) for name in ("initial", "best"))
+        print(f"contextual loss, median of {len(losses)}: {initial:.3f} at the start, {best:.3f} after the search")
+    if run.results:
+        print(f"pictures: {run.out}/grid.png   losses: {run.out}/results.json")
+    return 1 if failed else 0
