@@ -91,13 +91,17 @@ def test_celeba_is_the_default_and_the_others_differ_where_they_say():
     assert configs.pop("pix2pix") == configs["celeba"]
     assert load(ROOT / "configs/pix2pix.yaml", "pix2pix", Pix2PixSettings) == Pix2PixSettings()
     trained = {name: load(ROOT / f"configs/{name}.yaml", "train", TrainSettings) for name in configs}
-    assert trained["celeba"] == TrainSettings() and trained["styles"] == TrainSettings(init_from="celeba", epochs=10.0)
+    assert trained["celeba"] == TrainSettings() and trained["styles"] == TrainSettings(
+        init_from="celeba", epochs=10.0, pairs=1.0
+    )
     assert configs["celeba"] == DataSettings()
     assert configs["styles"] == DataSettings(styles=("xdog", "fdog", "photocopy"))
     assert {name: config.crop for name, config in configs.items()} == {
         "celeba": "align",
         "styles": "align",
         "cars": "centre",
+        "cars_pairs": "centre",
+        "celeba_pairs": "align",
         "birds": "boxes",
         "photos": "centre",
         "smoke": "centre",

@@ -32,10 +32,12 @@ def _block(run, task, generator, stems, scale=3):
         titles.append("ground truth")
         ends.append("_truth.png")
     rows = []
-    initial = to_uint8(generate(generator, np.stack([run.initial_z[stem][0] for stem in stems])))
-    for stem, first in zip(stems, initial, strict=True):
+    if missing := [stem for stem in stems if stem not in run.initial_joints]:  # done before
+        joints = to_uint8(generate(generator, np.stack([run.initial_z[stem][0] for stem in missing])))
+        run.initial_joints |= dict(zip(missing, joints, strict=True))
+    for stem in stems:
         row = [read_image(path) if (path := run.out / (stem + end)).is_file() else None for end in ends]
-        row.insert(1, first)
+        row.insert(1, run.initial_joints[stem])
         rows.append([cell if cell is None else enlarge(cell, scale) for cell in row])
     return grid(rows, titles, stems)
 

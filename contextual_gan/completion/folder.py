@@ -64,7 +64,7 @@ class CompletionTask:
 
 
 def plan(run, stems):
-    """What is to be done -> [(stem, `Source`, SHA-256 of the file)]; files that cannot be read go to `run.failed`.
+    """What is to be done -> [(stem, `Source`)]; files that cannot be used go to `run.failed`.
 
     stems: from `sources.output_stems`. Done is what has the same content as when it was completed.
     Raises ValueError if the folder holds the result of another input under the same name.
@@ -83,7 +83,7 @@ def plan(run, stems):
         run.failed.pop(source.name, None)
         old = run.results.get(stem)
         try:
-            sha256 = hashlib.sha256(read_bytes(source.path)).hexdigest()
+            sha256 = _sha256(read_bytes(source.path)) if old else None  # of a new one, when it is read anyway
             if max(map(len, os.fsencode(stem).split(b"/"))) > LONGEST_NAME:
                 raise ImageError(f"its name is too long for results named after it (over {LONGEST_NAME} bytes)")
             if len(os.fsencode(run.out / stem)) > LONGEST_PATH:
@@ -104,19 +104,23 @@ def plan(run, stems):
                 )
         if old:  # the file has changed, or a face is missing
             run.outdated += _all_faces(run, stem)
-        if sha256:
-            todo.append((stem, source, sha256))
+        if source.name not in run.failed:
+            todo.append((stem, source))
     return todo
 
 
 def batches_to_complete(stems, todo, size):
-    """Batches of all inputs, as of `apply.unfinished` -> [[(stem, `Source`, SHA-256, or None of what is done)]].
+    """Batches of all inputs, as of `apply.unfinished` -> [[(stem, `Source`, whether it is to be done)]].
 
     stems, todo: as for and of `plan`.
     """
-    left = {stem: sha256 for stem, _, sha256 in todo}
-    items = [(stem, source, left.get(stem)) for stem, source in stems.items()]
-    return unfinished(items, size, lambda item: item[0] in left)
+    left = {stem for stem, _ in todo}
+    items = [(stem, source, stem in left) for stem, source in stems.items()]
+    return unfinished(items, size, lambda item: item[2])
+
+
+def _sha256(data):
+    return hashlib.sha256(data).hexdigest()
 
 
 def _all_faces(run, stem):
@@ -187,6 +191,7 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
             pictures = _pictures(task, known.image, known.other, to_uint8(found.joints[i]))
             for suffix, picture in pictures.items():
                 write_png(run.out / f"{stem}{suffix}", picture)
+            run.initial_joints[stem] = to_uint8(found.initial_joints[i, 0])
             run.z[stem], run.initial_z[stem] = found.z[i], found.initial_z[i]
             run.results[stem] = {
                 "input": source.name,
@@ -218,20 +223,24 @@ def _seen(known, of):
 
 
 def _read(run, task, inputs, skip):
-    """A batch as tuples (stem, stem of the first face or None, source, sha256, known), one for each face.
+    """A batch as tuples (stem, stem of the first face or None, source, SHA-256 or None if it is done, known).
+
+    There is one for each face.
 
     Calls skip() for each input that cannot be used.
     """
     batch = []
-    for stem, source, sha256 in inputs:
+    for stem, source, is_left in inputs:
         try:
-            first, *others = read_known(read_bytes(source.path), task)
+            data = read_bytes(source.path)
+            first, *others = read_known(data, task)
         except ValueError as error:
             run.failed[source.name] = str(error)
             skip()
             continue
+        sha256 = _sha256(data) if is_left else None
         batch.append((stem, None, source, sha256, first))
-        for number, known in enumerate(others if sha256 else (), start=2):
+        for number, known in enumerate(others if is_left else (), start=2):
             face = _face_stem(run, stem, number)
             run.planned[face] = source.name, [face + end for end in ends(task)]
             batch.append((face, stem, source, sha256, known))

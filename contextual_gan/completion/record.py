@@ -34,6 +34,7 @@ class Run:
         self.results, self.failed, self.z, self.initial_z = {}, {}, {}, {}
         self.outdated = []  # results to be replaced: removed before the first new ones are made
         self.planned = {}  # {stem: (input, names of its pictures)} of what is to be made
+        self.initial_joints = {}  # {stem: G of the initial z}, of what was completed just now
         self.notes = []  # (input, what to tell the user about it)
         self.taken = set()  # stems of inputs, which no further face of a drawing may have
         self.figures = []  # names of figures by other commands
@@ -75,7 +76,7 @@ class Run:
         Raises ValueError if one of them is there, but not the run's own, unless `overwrite`.
         """
         made = ends(task, initializations)
-        self.planned = {stem: (source.name, [stem + end for end in made]) for stem, source, _ in todo}
+        self.planned = {stem: (source.name, [stem + end for end in made]) for stem, source in todo}
         if initializations:
             made = {stem: [f"{stem}_initializations.png"] for stem in self.results.keys() - self.planned.keys()}
             self.planned |= {stem: (self.results[stem]["input"], names) for stem, names in made.items()}

@@ -13,7 +13,13 @@ from conftest import ROOT, draw_face
 from contextual_gan.files.images import write_png
 from contextual_gan.files.lock import NAME, lock, was_interrupted
 
-HOLDER = "import sys, time\nfrom contextual_gan.files.lock import lock\nwith lock(sys.argv[1]):\n    print(flush=True)\n    {}"
+HOLDER = """
+import sys, time
+from contextual_gan.files.lock import lock
+with lock(sys.argv[1]):
+    print(flush=True)
+    {}
+"""
 
 
 @pytest.fixture
