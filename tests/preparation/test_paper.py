@@ -20,7 +20,7 @@ from contextual_gan.preparation.framing import FACE_SCORE
 from contextual_gan.preparation.paper import find_sheet, flatten_sheet, without_lines
 
 SAMPLES = sorted((ROOT / "datasets" / "samples" / "sketches").glob("*.png"))
-AS_GOOD = 0.15  # a score that is lower by less than this is as good: a sheet seen at an angle may stay a little stretched
+AS_GOOD = 0.15  # a score lower by less than this is as good: a sheet seen at an angle may stay a little stretched
 
 
 def photographed(kind, sample):
