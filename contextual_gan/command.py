@@ -13,8 +13,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from contextual_gan.files.sources import printable
-from contextual_gan.terminal import UserError, import_tensorflow, mistakes, report_failed, report_notes  # noqa: F401
+from contextual_gan.terminal import UserError, import_tensorflow, mistakes, printable, report_failed, report_notes  # noqa: F401
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a used up quota, a file beyond the limit
 MOST_NAMES = 20  # printed of those skipped for the same reason, and of reasons

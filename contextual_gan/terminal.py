@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 
-from contextual_gan.files.sources import printable
+LONGEST_PRINTED = 200  # characters of a name in a message
 
 
 class UserError(Exception):
@@ -45,3 +45,9 @@ def import_tensorflow():
 
         tf.config.list_physical_devices("GPU")
     return tf
+
+
+def printable(name, longest=LONGEST_PRINTED):
+    """A name from anywhere in one short line: odd characters spelled out, the middle of a long one left out."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(name))
+    return text if longest is None or len(text) <= longest else f"{text[:60]}...{text[-30:]}"

@@ -77,7 +77,17 @@ def test_configurations_of_the_repository_load_and_explain_themselves(path):
 
 def test_celeba_is_the_default_and_the_others_differ_where_they_say():
     configs = {path.stem: load(path, "data", DataSettings) for path in (ROOT / "configs").glob("*.yaml")}
-    assert set(configs) == {"celeba", "styles", "cars", "birds", "photos", "smoke", "pix2pix"}
+    assert set(configs) == {
+        "celeba",
+        "styles",
+        "cars",
+        "birds",
+        "photos",
+        "smoke",
+        "pix2pix",
+        "celeba_pairs",
+        "cars_pairs",
+    }
     assert configs.pop("pix2pix") == configs["celeba"]
     assert load(ROOT / "configs/pix2pix.yaml", "pix2pix", Pix2PixSettings) == Pix2PixSettings()
     trained = {name: load(ROOT / f"configs/{name}.yaml", "train", TrainSettings) for name in configs}

@@ -8,8 +8,7 @@ import pytest
 from conftest import ROOT
 
 LIBRARY = ROOT / "contextual_gan"
-FOUNDATION = {"config", "fields", "yaml_reader", "joint"}
-BETWEEN = {"terminal"}  # needs files, and is for what comes after them
+FOUNDATION = {"config", "fields", "yaml_reader", "joint", "terminal"}
 LAYERS = ["files", "preparation", "models", "completion"]  # each may import those before it
 TOP = {"training", "evaluation", "web"}  # may import all layers, but not each other
 COMMANDS = {"command", "flags"}  # what only scripts import
@@ -69,19 +68,18 @@ def inside(name):
 def test_imports_run_one_way(name):
     folder = name.split(".")[0] if "." in name else None
     others = {other.split(".")[0] if "." in other else other for other in inside(name)} - {folder}
-    if name in COMMANDS | BETWEEN:
+    if name in COMMANDS:
         return
     allowed = set(FOUNDATION)
     if folder:
         allowed |= set(LAYERS[: LAYERS.index(folder)] if folder in LAYERS else LAYERS)
-        allowed |= BETWEEN if folder != "files" else set()
     assert not others - allowed, "imports run from foundation to files, preparation, models, completion, and the rest"
 
 
 def test_the_folders_are_those_with_a_rule():
     found = {path.parent.name for path in LIBRARY.glob("*/__init__.py")}
     assert found <= {*LAYERS, *TOP, "pretrained"}
-    assert {name for name in modules() if "." not in name} == FOUNDATION | BETWEEN | COMMANDS
+    assert {name for name in modules() if "." not in name} == FOUNDATION | COMMANDS
 
 
 def test_only_scripts_import_commands():

@@ -6,9 +6,8 @@ import sys
 from contextual_gan.completion import folder, record
 from contextual_gan.files import sources
 from contextual_gan.files.progress import progress
-from contextual_gan.files.sources import printable
 from contextual_gan.models.weights import load_encoder, load_networks
-from contextual_gan.terminal import import_tensorflow, mistakes, report_failed, report_notes
+from contextual_gan.terminal import import_tensorflow, mistakes, printable, report_failed, report_notes
 
 
 def complete_inputs(

@@ -9,9 +9,8 @@ from contextual_gan.evaluation import methods, predictions, scores, two_folders
 from contextual_gan.files.checkpoints import file_sha256
 from contextual_gan.files.images import replace_file
 from contextual_gan.files.progress import progress
-from contextual_gan.files.sources import printable
 from contextual_gan.models.locations import pin
-from contextual_gan.terminal import import_tensorflow, mistakes, report_failed
+from contextual_gan.terminal import import_tensorflow, mistakes, printable, report_failed
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from contextual_gan.evaluation.predictions import predictions
 from contextual_gan.evaluation.realism import hog_features, inception_features, kernel_summary
 from contextual_gan.files.images import ImageError, enlarge, grid, read_bytes, read_image, replace_file, write_png
 from contextual_gan.files.manifest import LARGEST_RECORD, parse_json
-from contextual_gan.files.sources import printable
 from contextual_gan.joint import DIRECTIONS, half
+from contextual_gan.terminal import printable
 
 ROWS = 12  # of the grid
 COLUMNS = {  # of the table: metric -> (title, digits)

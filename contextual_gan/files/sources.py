@@ -19,7 +19,6 @@ IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".g
 LONGEST_PART = 255 - len("..png.part")  # what file systems allow for one name, less what its result adds
 CHUNK = 2**16  # compressed bytes that are read at once
 LONGEST_PATH = 1024  # whole paths, of which the part in front of the archive is the user's choice
-LONGEST_PRINTED = 200  # characters of a name in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,9 +280,3 @@ def output_stems(sources):
     for (name, source), stem in zip(names, stems, strict=True):
         named[(name if places[stem] > 1 else stem).encode("utf-8", "backslashreplace").decode()] = source
     return dict(sorted(named.items()))
-
-
-def printable(name, longest=LONGEST_PRINTED):
-    """A name from anywhere in one short line: odd characters spelled out, the middle of a long one left out."""
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(name))
-    return text if longest is None or len(text) <= longest else f"{text[:60]}...{text[-30:]}"

@@ -108,7 +108,7 @@ def load_networks(weights):
     if pinned.data is not None:
         return load_weights(pinned)
 
-    return load_pix2pix_run(pinned)
+    return load_dcgan_run(pinned)
 
 
 def load_state(weights):

@@ -62,9 +62,9 @@ def main(args):
         for row, balance in BALANCES.items():
             folder = out / "".join(c if c.isalnum() else "_" for c in row)
             plans[row] = predictions.plan(folder, parameters | {"balance": balance}, joints, args.overwrite)
-        table = out / "oracle.md"
+        target = out / "oracle.md"
         if all(manifest.is_unknown for manifest, _ in plans.values()):
-            command.check_file(table, args.overwrite)
+            command.check_file(target, args.overwrite)
     command.report_failed(failed)
     if any(left for _, left in plans.values()):
         search(args, plans, joints, weights, sha256)
@@ -82,7 +82,7 @@ def main(args):
     scores = {row: metrics.summaries({"consistency": values}) for row, values in fit.items()}
     tables.append(table(scores, "its halves fit each other, the search sees"))
     print(text := "\n".join(tables), end="")
-    images.replace_file(table, text.encode())
+    images.replace_file(target, text.encode())
     return 1 if failed else 0
 
 

@@ -13,9 +13,7 @@ from conftest import ROOT, draw_face
 from contextual_gan.files.images import write_png
 from contextual_gan.files.lock import NAME, lock, was_interrupted
 
-HOLDER = (
-    "import sys, time\nfrom contextual_gan.lock import lock\nwith lock(sys.argv[1]):\n    print(flush=True)\n    {}"
-)
+HOLDER = "import sys, time\nfrom contextual_gan.files.lock import lock\nwith lock(sys.argv[1]):\n    print(flush=True)\n    {}"
 
 
 @pytest.fixture
@@ -83,7 +81,8 @@ def test_nothing_is_left_of_a_lock_and_a_process_may_hold_it_twice(tmp_path):
 def test_many_processes_take_turns(tmp_path):
     """Each reads a number and writes it back, larger by one: only with a lock does none of them get lost."""
     program = (
-        "import sys, time\nfrom pathlib import Path\nfrom contextual_gan.lock import lock\nout = Path(sys.argv[1])\n"
+        "import sys, time\nfrom pathlib import Path\nfrom contextual_gan.files.lock import lock\n"
+        "out = Path(sys.argv[1])\n"
         "done = 0\n"
         "while done < 20:\n"
         "    try:\n"

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 CODE = """
-from contextual_gan import dcgan
+from contextual_gan.models import dcgan
 import keras
 model = dcgan.generator(1)
 print(keras.config.backend(), model.output_shape, model.dtype, model.compute_dtype, keras.config.epsilon())

@@ -176,7 +176,7 @@ def test_a_run_has_what_the_other_runs_have(whole):
 
 
 def test_its_losses_are_plotted(whole, tmp_path):
-    done = run("plot_training.py", whole, "--out", tmp_path / "plot")
+    done = run("experiments/plot_training.py", whole, "--out", tmp_path / "plot")
     assert done.returncode == 0 and "no picture" in done.stdout, done.stderr
     assert read_image(tmp_path / "plot_losses.png").ndim == 3
 

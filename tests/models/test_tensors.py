@@ -19,7 +19,7 @@ from contextual_gan.models.weights import (
 
 BUILDERS = {
     "dcgan": lambda width: (dcgan.generator(width), dcgan.discriminator(width)),
-    "encoder": lambda width: (encoder(width),),
+    "encoder": lambda width: (encoder.encoder(width),),
     "pix2pix": lambda width: (pix2pix.unet(width),),
 }
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, draw_face
 
-from contextual_gan import config
+from contextual_gan import config, flags
 from contextual_gan.files.images import write_png
 from contextual_gan.joint import join
 
@@ -33,8 +33,8 @@ def run(*arguments):
 def test_every_row_is_a_valid_search_and_all_differ(rows):
     parse = runpy.run_path(str(ROOT / "scripts/evaluate.py"))["parse"]
     found = {}
-    for name, flags in rows.items():
-        words = ["evaluate.py", "--data", "x", "--out", "y", "--method", "contextual", *flags.split()]
+    for name, row in rows.items():
+        words = ["evaluate.py", "--data", "x", "--out", "y", "--method", "contextual", *row.split()]
         with mock.patch.object(sys, "argv", words):
             found[name] = flags.search_settings(parse())
     default = found["default"]

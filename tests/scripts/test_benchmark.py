@@ -73,7 +73,7 @@ def check(printed):
 def test_training_is_measured(training, monkeypatch, capsys):
     small = functools.partial(config.TrainSettings, width=4, log_every=4)
     monkeypatch.setattr(training, "JOINTS", 3)
-    monkeypatch.setattr(training.config, "Train", small)
+    monkeypatch.setattr(training.config, "TrainSettings", small)
     args = argparse.Namespace(
         batch_size=2, repeats=2, precision="bfloat16", g_updates=1, data=None, deterministic=False
     )

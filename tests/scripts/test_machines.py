@@ -77,12 +77,14 @@ ALONE_AND_TOGETHER = """
 import sys
 import numpy as np
 from conftest import draw_face
-from contextual_gan import checkpoints, completion, inference, joint
+from contextual_gan.completion.search import complete
 from contextual_gan.files.images import to_float
-from contextual_gan.pix2pix_training import draw
+from contextual_gan.models import inference
+from contextual_gan.models.pix2pix import draw_half
+from contextual_gan.models.weights import load_encoder, load_pix2pix, load_pretrained
 
 preset, iterations = sys.argv[1], int(sys.argv[2])
-networks, encoder = checkpoints.load_pretrained("celeba"), checkpoints.load_encoder("celeba", "photo")
+networks, encoder = load_pretrained("celeba"), load_encoder("celeba", "photo")
 sketches = np.stack([draw_face(seed) for seed in range(7)])
 
 
@@ -96,15 +98,15 @@ def same(function, size):
 
 def search(known, batch_size):
     options = {"preset": preset, "iterations": iterations, "encoder": encoder, "batch_size": batch_size}
-    found = completion.complete(*networks, known, **options)
+    found = complete(*networks, known, **options)
     assert np.abs(found.joints - found.initial_joints).max() > 0.3  # the search did something
     return found.joints, found.contextual, found.total, found.z
 
 
 same(search, 3)
 same(lambda known, size: (inference.encode(encoder.network, to_float(known), size),), 5)
-pix2pix = checkpoints.load_pix2pix("celeba", "photo")
-same(lambda known, size: (draw(pix2pix, known),), 1)
+pix2pix = load_pix2pix("celeba", "photo")
+same(lambda known, size: (draw_half(pix2pix, known),), 1)
 """
 
 

@@ -277,7 +277,7 @@ def test_files_that_came_later_are_not_replaced_either(tmp_path):
 def test_export_refuses_a_card_of_the_users(tmp_path):
     (tmp_path / "weights.json").write_text("mine")
     (tmp_path / "run").mkdir()
-    with mock.patch("contextual_gan.checkpoints.load_networks", return_value=(None, None)):
+    with mock.patch("contextual_gan.models.weights.load_networks", return_value=(None, None)):
         result = run("scripts/export.py", tmp_path / "run", tmp_path / "weights.safetensors")
     assert refused(result, "weights.json") and tree(tmp_path) == {"weights.json": b"mine"}
     (tmp_path / "link.safetensors").symlink_to("nowhere")

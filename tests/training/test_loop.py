@@ -99,7 +99,7 @@ def interrupt_twice(path):
 
 @pytest.mark.full
 def test_a_second_signal_ends_the_program_at_once(tmp_path):
-    code = f"import test_training_loop; test_training_loop.interrupt_twice({str(tmp_path / 'run')!r})"
+    code = f"import test_loop; test_loop.interrupt_twice({str(tmp_path / 'run')!r})"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, timeout=60).returncode == 130
     assert saved(tmp_path / "run") == []
 
