@@ -1,12 +1,6 @@
 """Join sketches and photos of the same name to one image: sketch on the left, photo on the right."""
 
-import sys
-
-try:
-    from contextual_gan import command
-except ModuleNotFoundError:
-    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
-    sys.exit(2)
+from installed import command
 
 EXAMPLES = """\
   python datasets/combine.py sketches/ photos/ joints/

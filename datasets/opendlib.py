@@ -1,12 +1,6 @@
 """Align faces as OpenFace does: find them with dlib, warp them to one framing, write them as PNG."""
 
-import sys
-
-try:
-    from contextual_gan import command
-except ModuleNotFoundError:
-    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
-    sys.exit(2)
+from installed import command
 
 EXAMPLES = """\
   python datasets/opendlib.py photos/ faces/

@@ -1,14 +1,9 @@
 """Make the training and test set of joint images from a folder or zip archive of photos, all steps at once."""
 
 import json
-import sys
 from pathlib import Path
 
-try:
-    from contextual_gan import command
-except ModuleNotFoundError:
-    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
-    sys.exit(2)
+from installed import command
 
 CELEBA = Path(__file__).parent.parent / "configs" / "celeba.yaml"
 EXAMPLES = """\

@@ -1,12 +1,6 @@
 """Resize the images of a folder or zip archive to small squares, as PNG."""
 
-import sys
-
-try:
-    from contextual_gan import command
-except ModuleNotFoundError:
-    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
-    sys.exit(2)
+from installed import command
 
 EXAMPLES = """\
   python datasets/resize.py photos/ squares/

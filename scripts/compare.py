@@ -1,14 +1,9 @@
 """Sketches beside what pix2pix and the contextual GAN make of them, in one figure."""
 
 import json
-import sys
 from pathlib import Path
 
-try:
-    from contextual_gan import command, flags
-except ModuleNotFoundError:
-    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
-    sys.exit(2)
+from installed import command, flags
 
 EXAMPLES = """\
   python scripts/compare.py datasets/samples/sketches --out runs/compare

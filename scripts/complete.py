@@ -1,12 +1,6 @@
 """Complete sketches to photos (or photos to sketches) with a trained contextual GAN."""
 
-import sys
-
-try:
-    from contextual_gan import command, flags
-except ModuleNotFoundError:
-    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
-    sys.exit(2)
+from installed import command, flags
 
 EXAMPLES = """\
   python scripts/complete.py my_sketches/ --out runs/mine

@@ -1,12 +1,6 @@
 """Score methods on a folder of joint images: each predicts the photo from the sketch (or the sketch from the photo)."""
 
-import sys
-
-try:
-    from contextual_gan import command, flags
-except ModuleNotFoundError:
-    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
-    sys.exit(2)
+from installed import command, flags
 
 METHODS = {  # those of methods.py, which this file must not import for --help
     "mean-face": "the mean over --train-data, the same for all",

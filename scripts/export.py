@@ -1,14 +1,9 @@
 """Write the networks of a training run as one file that --weights (or --pix2pix) reads, or as SavedModels."""
 
 import os
-import sys
 from pathlib import Path
 
-try:
-    from contextual_gan import command
-except ModuleNotFoundError:
-    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
-    sys.exit(2)
+from installed import command
 
 EXAMPLES = """\
   python scripts/export.py runs/celeba celeba.safetensors

@@ -1,13 +1,8 @@
 """Train a contextual GAN, or the pix2pix baseline, on the joint images of datasets/prepare.py."""
 
-import sys
 from pathlib import Path
 
-try:
-    from contextual_gan import command
-except ModuleNotFoundError:
-    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
-    sys.exit(2)
+from installed import command
 
 SHOWN = 6  # joints that are drawn for samples/
 EXAMPLES = """\

@@ -1,13 +1,8 @@
 """Train the encoder that the presets `fast` and `edges` start from, on what the generator of some weights draws."""
 
-import sys
 from pathlib import Path
 
-try:
-    from contextual_gan import command, flags
-except ModuleNotFoundError:
-    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
-    sys.exit(2)
+from installed import command, flags
 
 MADE = "encoder.sha256"  # in the run folder: of the encoder that it has written
 EXAMPLES = """\

@@ -1,13 +1,8 @@
 """What the settings of the search are worth: evaluate.py with others than the default, in one table."""
 
-import sys
 from pathlib import Path
 
-try:
-    from contextual_gan import command, flags
-except ModuleNotFoundError:
-    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
-    sys.exit(2)
+from installed import command, flags
 
 EXAMPLES = """\
   python scripts/experiments/ablate.py --data data/celeba/test --out runs/ablations

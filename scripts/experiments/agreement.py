@@ -1,13 +1,8 @@
 """How far two evaluations of the same images agree: means, paired differences, correlation over the images."""
 
-import sys
 from pathlib import Path
 
-try:
-    from contextual_gan import command
-except ModuleNotFoundError:
-    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
-    sys.exit(2)
+from installed import command
 
 EXAMPLES = """\
   python scripts/experiments/agreement.py runs/edges_200 runs/coauthor_200 --out agreement.md

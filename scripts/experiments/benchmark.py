@@ -2,13 +2,8 @@
 
 import argparse
 import importlib
-import sys
 
-try:
-    from contextual_gan import command
-except ModuleNotFoundError:
-    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
-    sys.exit(2)
+from installed import command
 
 EXAMPLES = """\
   python scripts/experiments/benchmark.py completion            about a minute on 2 cores

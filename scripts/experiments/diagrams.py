@@ -1,16 +1,12 @@
 """Draw the figures of the README: both networks as the Keras models have them, and the method of completion."""
 
-import sys
 import textwrap
 from html import escape
 from pathlib import Path
 
-try:
-    from contextual_gan import command
-    from contextual_gan.config import SearchSettings
-except ModuleNotFoundError:
-    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
-    sys.exit(2)
+from installed import command
+
+from contextual_gan.config import SearchSettings
 
 EXAMPLES = """\
   python scripts/experiments/diagrams.py

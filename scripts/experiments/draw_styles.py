@@ -1,12 +1,6 @@
 """Draw the styles of sketches and their presets on generated faces: results/styles.png. Nobody is shown."""
 
-import sys
-
-try:
-    from contextual_gan import command
-except ModuleNotFoundError:
-    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
-    sys.exit(2)
+from installed import command
 
 EXAMPLES = """\
   python scripts/experiments/draw_styles.py                      10 s on 2 cores

@@ -1,13 +1,8 @@
 """What limits the completion: searches for z that also see the true photo, from none of it to nothing else."""
 
-import sys
 from pathlib import Path
 
-try:
-    from contextual_gan import command, flags
-except ModuleNotFoundError:
-    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
-    sys.exit(2)
+from installed import command, flags
 
 EXAMPLES = """\
   python scripts/experiments/oracle.py --data data/celeba/test --out runs/oracle

@@ -1,14 +1,9 @@
 """Plot the losses of a training run, and show what the same z became in the course of it."""
 
 import io
-import sys
 from pathlib import Path
 
-try:
-    from contextual_gan import command
-except ModuleNotFoundError:
-    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
-    sys.exit(2)
+from installed import command
 
 EXAMPLES = """\
   python scripts/experiments/plot_training.py runs/celeba --out results/celeba

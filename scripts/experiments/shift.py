@@ -1,13 +1,8 @@
 """What SSIM and PSNR say of photos whose brightness or range is wrong: why 8.99 dB beside 0.85 is implausible."""
 
-import sys
 from pathlib import Path
 
-try:
-    from contextual_gan import command
-except ModuleNotFoundError:
-    print("contextual_gan is not installed: run `pip install -e .` in the repository, or `make demo`", file=sys.stderr)
-    sys.exit(2)
+from installed import command
 
 EXAMPLES = """\
   python scripts/experiments/shift.py --data data/celeba/test

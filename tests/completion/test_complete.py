@@ -255,6 +255,7 @@ def test_debug_shows_the_traceback_of_a_mistake(tmp_path):
 def test_help_imports_nothing_heavy():
     program = (
         "import runpy, sys; sys.argv = ['complete.py', '--help']\n"
+        f"sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
         f"try: runpy.run_path({COMMAND[1]!r}, run_name='__main__')\n"
         "except SystemExit: pass\n"
         "print([m for m in ('tensorflow', 'keras', 'cv2', 'numpy', 'PIL') if m in sys.modules])"

@@ -354,6 +354,7 @@ def test_help_imports_nothing_heavy_and_names_every_method():
 
     program = (
         f"import runpy, sys; sys.argv = ['evaluate.py', '--help']\n"
+        f"sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
         f"try: runpy.run_path({SCRIPT!r}, run_name='__main__')\n"
         "except SystemExit: pass\n"
         "print([m for m in ('tensorflow', 'keras', 'cv2', 'numpy', 'PIL') if m in sys.modules])"
