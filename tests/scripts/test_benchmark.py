@@ -88,6 +88,13 @@ def test_training_is_measured_by_the_command():
     check(done.stdout)
 
 
+def test_the_search_is_measured_by_the_command():
+    done = benchmark("completion", "--batch-size", "2", "--iterations", "2", "--repeats", "1")
+    assert done.returncode == 0, done.stderr
+    medians = {line[:32].strip(): float(line[32:41]) for line in done.stdout.splitlines()}
+    assert {"sketch-iterations/s", "ratio"} < set(medians) and min(medians.values()) > 0
+
+
 def test_help_answers_at_once_and_names_all_subjects():
     start = time.monotonic()
     done = benchmark("--help")

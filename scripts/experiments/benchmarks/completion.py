@@ -6,6 +6,7 @@ import numpy as np
 
 from benchmarks.clocks import matrix_product_rate, print_medians, seconds
 from contextual_gan import joint
+from contextual_gan.completion.search import search
 from contextual_gan.config import PRESETS
 from contextual_gan.models import inference
 from contextual_gan.models.weights import load_pretrained
@@ -20,14 +21,14 @@ def main(args):
     known = joint.half(inference.generate(generator, z[0]), joint.DIRECTIONS[args.direction])
     settings = replace(PRESETS["coauthor"], iterations=args.iterations - 1)  # and the evaluation of the start
 
-    def search():
-        search.search(generator, discriminator, known, z[1], direction=args.direction, settings=settings)
+    def run():
+        search(generator, discriminator, known, z[1], direction=args.direction, settings=settings)
 
-    search()
+    run()
     rates = []
     for _ in range(args.repeats):
         before = matrix_product_rate()
-        rate = args.batch_size * args.iterations / seconds(search)
+        rate = args.batch_size * args.iterations / seconds(run)
         product = (before + matrix_product_rate()) / 2
         rates.append((rate, rate * GFLOP_PER_ITERATION, product, rate * GFLOP_PER_ITERATION / product))
     flop = f"GFLOP/s at {GFLOP_PER_ITERATION} each"
