@@ -34,6 +34,17 @@ def data():
     return Path(os.environ["CONTEXTUAL_GAN_DATA"])
 
 
+def needs_bfloat16():
+    """Skip a test where this processor, or what ONEDNN_MAX_CPU_ISA leaves of it, has no bfloat16 convolutions."""
+    import tensorflow as tf
+
+    ones = tf.ones((2, 8, 8, 8), tf.bfloat16)
+    try:
+        tf.function(tf.nn.conv2d, autograph=False)(ones, ones[0][None], 2, "SAME")
+    except tf.errors.OpError as error:
+        pytest.skip(f"no convolutions in bfloat16 here: {error.message.splitlines()[0][:80]}")
+
+
 def draw_face(seed, size=64):
     """A crude face in the training framing, (size, size, 3) uint8, dark strokes on white; each seed another."""
     rng = np.random.default_rng(seed)

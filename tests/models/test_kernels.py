@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import needs_bfloat16
 from keras import layers, optimizers
 
 from contextual_gan.models import kernels
@@ -15,6 +16,8 @@ from contextual_gan.models import kernels
 @pytest.mark.parametrize(("rows", "columns"), [(8, 16), (8, 8), (12, 24)])
 def test_convolutions_are_those_of_keras(name, filters, rows, columns, policy):
     """Of few and of many channels on both sides, with small maps and larger ones."""
+    if policy == "mixed_bfloat16":
+        needs_bfloat16()
     rng = np.random.default_rng(0)
     keras.utils.set_random_seed(0)
     ours, theirs = (getattr(module, name)(filters, 5, 2, "same", dtype=policy) for module in (kernels, layers))

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, needs_bfloat16
 
 from contextual_gan import config
 from contextual_gan.models import dcgan
@@ -71,6 +71,7 @@ def check(printed):
 
 
 def test_training_is_measured(training, monkeypatch, capsys):
+    needs_bfloat16()
     small = functools.partial(config.TrainSettings, width=4, log_every=4)
     monkeypatch.setattr(training, "JOINTS", 3)
     monkeypatch.setattr(training.config, "TrainSettings", small)
