@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, draw_face
+from conftest import ROOT, draw_face, needs_bfloat16
 
 from contextual_gan import config
 from contextual_gan.files import checkpoints, lock
@@ -312,6 +312,7 @@ def test_deterministic_runs_are_bitwise_alike(joints, whole, tmp_path):
 
 @pytest.mark.full
 def test_lower_precision_trains_as_well(joints, whole, tmp_path):
+    needs_bfloat16()
     train_here(joints, tmp_path / "run", 12, precision="bfloat16")
     for ours, exact in zip(stats(tmp_path / "run"), stats(whole), strict=True):
         assert ours["d_loss"] == pytest.approx(exact["d_loss"], rel=0.05)
