@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import needs_bfloat16
 from keras import layers
 
 from contextual_gan.models import common
@@ -67,6 +68,8 @@ def test_output_of_g_is_in_range_and_d_gives_logits(models):
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_fused_batch_normalization_is_that_of_keras(policy):
+    if policy == "mixed_bfloat16":
+        needs_bfloat16()
     ours, theirs = (
         layer(momentum=0.9, epsilon=1e-5, dtype=policy)
         for layer in (common._BatchNormalization, layers.BatchNormalization)

@@ -165,7 +165,7 @@ def test_two_devices_give_the_gradients_of_one(compared):
 
 def test_two_devices_give_the_gradients_of_one_with_pairs_and_edges(compared):
     """Strangers are chosen in the whole batch: the last sketch of a share is beside a photo of the other share."""
-    assert max(compared["tied"]) < 1e-6
+    assert max(compared["tied"]) < 5e-6  # the edges' tanh(200 D) magnifies rounding: 2.2e-6 with AVX2
     one, two = compared["tied stats"]
     assert two == pytest.approx(one, rel=1e-5) and {"P(mismatched)", "g_loss_edges"} < set(one)
 
