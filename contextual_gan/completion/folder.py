@@ -144,9 +144,9 @@ def _face_stem(run, stem, number):
 def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, progress=None):
     """Complete what `batches_to_complete` returned into the run folder.
 
-    networks: (generator, discriminator); encoder: as of `completion.complete`. Inputs that cannot be used go to
+    networks: (generator, discriminator); encoder: as of `search.complete`. Inputs that cannot be used go to
     `run.failed`.
-    progress: called with the number of evaluations (see `completion.descend`) and a note, also for failed inputs.
+    progress: called with the number of evaluations (see `search.descend`) and a note, also for failed inputs.
     """
     from contextual_gan.completion.search import complete  # late: a finished run needs no TensorFlow
 

@@ -1,4 +1,4 @@
-"""Predict one half of the joint images of a folder from the other; scoring.py scores the predictions.
+"""Predict one half of the joint images of a folder from the other; scores.py scores the predictions.
 
 OUT/METHOD/NAME.png are the predictions, kept with a manifest of what they were made with, so that an evaluation can be
 interrupted, continued and extended; what is scored are these files.

@@ -86,7 +86,6 @@ def evaluate(request):
 
 def _settings(request, chosen, joints):
     """All that decides the numbers, for metrics.json."""
-
     settings = {"data": request.data, "limit": request.limit, "images": len(joints), "train_data": request.train_data}
     settings |= {"weights": request.weights, "preset": request.preset, "identity": request.identity}
     is_there = request.inception and Path(request.inception).is_file()  # or else it is refused later
@@ -98,7 +97,6 @@ def _settings(request, chosen, joints):
 
 def _score(request, chosen, plans, joints, failed, settings):
     """Predict what is left, score all, write the results -> scores."""
-
     out, found = Path(request.out), {}
     if request.inception:
         import_tensorflow()
@@ -118,13 +116,11 @@ def _score(request, chosen, plans, joints, failed, settings):
 
 def _recognising(request, n):
     """The progress of dlib over n photos, if it is asked for."""
-
     return progress(n, "recognising faces", "faces") if request.identity else nullcontext(lambda n: None)
 
 
 def _predict(request, chosen, plans, joints):
     """Make the predictions that are left."""
-
     todo = {name: plan for name, plan in plans.items() if plan[1]}
     if todo.keys() - {"mean-face", "nearest-sketch"}:  # which need no networks
         import_tensorflow()
@@ -143,7 +139,6 @@ def _predict(request, chosen, plans, joints):
 
 def score_folders(predicted, truths, *, direction="photo", limit=None, out=None, overwrite=False):
     """Score one folder of images against another, print the table and write it to `out`, if given -> exit status."""
-
     with mistakes():
         if out:
             record = scores.read_json(out, of_folders=True)

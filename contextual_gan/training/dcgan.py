@@ -160,7 +160,7 @@ def card(pinned, path):
     return {
         "name": path.stem,
         "sha256": file_sha256(path),
-        "networks": f"generator() and discriminator() of contextual_gan/dcgan.py at width {settings.width}",
+        "networks": f"generator() and discriminator() of contextual_gan/models/dcgan.py at width {settings.width}",
         "data": (folder / "config.yaml").read_text(encoding="utf-8").splitlines()[0].removeprefix("# "),
         "images_seen": step * settings.batch_size,
         "steps": step,

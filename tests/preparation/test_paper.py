@@ -1,6 +1,6 @@
-"""Drawings on any paper, under any light, on desks and screens: `read_faces` on the conditions of `paper.KINDS`.
+"""Drawings on any paper, under any light, on desks and screens: `read_faces` on the conditions of `papers.KINDS`.
 
-With `python tests/test_paper.py`, a table of how many of the twelve samples are recognised under each.
+Run as a program (PYTHONPATH=tests), it prints how many of the twelve samples are recognised under each.
 """
 
 import json
