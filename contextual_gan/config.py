@@ -76,14 +76,6 @@ PRESETS = {
 DEFAULT_PRESET = "edges"
 
 
-def prior_weight(faithful):
-    """The weight of the prior about the encoder's z, for a search that follows the input so closely, from 0 to 1.
-
-    It falls geometrically, from 10 near 0, where z hardly moves, to 0.1 at 1, which is a free search.
-    """
-    return 10 ** (1 - 2 * faithful)
-
-
 @dataclass(frozen=True)
 class DataSettings:
     """How photos become joint images: `data:` in a configuration. Raises ValueError for a bad value."""
@@ -188,6 +180,8 @@ class Pix2PixSettings:
     beta_1: float = _shared("beta_1", 0.5)
     l1: float = setting(100.0, "weight of the mean absolute error beside D's opinion", low=0, high=1e6)
     jitter: bool = setting(True, "enlarge to 72 pixels and cut 64 of them out")
+    rough: float = setting(0.0, "largest roughness of the sketches it draws photos of", low=0, high=1)
+    clean: float = setting(0.25, "share of the sketches that stay as they are, if others are rough", low=0, high=1)
     precision: str = setting("float32", "as of train", choices=("float32", "bfloat16"))
     flip: bool = setting(True, "mirror half of the joint images, each half in its place")
     seed: int = setting(0, "of the first weights, the order of images, flips, cuts and dropout", low=0, high=2**63 - 1)

@@ -41,10 +41,23 @@ def import_tensorflow():
         stack.callback(os.close, stderr)
         stack.callback(os.dup2, stderr, 2)
         os.dup2(noise.fileno(), 2)
-        import tensorflow as tf
+        with _without("matplotlib.pyplot"):  # which Keras would import for plots, if it is installed
+            import tensorflow as tf
 
         tf.config.list_physical_devices("GPU")
     return tf
+
+
+@contextlib.contextmanager
+def _without(name):
+    """A block in which a module counts as not installed, unless it has been imported already."""
+    is_there = name in sys.modules
+    sys.modules.setdefault(name, None)
+    try:
+        yield
+    finally:
+        if not is_there:
+            del sys.modules[name]
 
 
 def printable(name, longest=LONGEST_PRINTED):

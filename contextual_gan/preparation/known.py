@@ -6,7 +6,7 @@ import numpy as np
 
 from contextual_gan.files.images import ImageError, centre_square, decode_rgba, on_background
 from contextual_gan.joint import SIZE
-from contextual_gan.preparation.drawings import parse_crop, read_faces
+from contextual_gan.preparation.drawings import is_computed, parse_crop, read_faces
 from contextual_gan.preparation.photographs import is_drawing, is_photograph
 
 ENOUGH = 1536  # pixels of the longer side of a drawing: `prepare` reduces it to fewer
@@ -20,8 +20,9 @@ DRAWING_NOTE = "this looks like a drawing; --direction photo completes drawings,
 class Known:
     """A known half, (64, 64, 3) uint8, the other half or None, and what was seen of faces.
 
-    face: how much a sketch looks like one (see `framing.face_score`), None for a photo; faces: how many there are in
-    the drawing; note: what to tell the user, or None.
+    kind: "sketch" if a filter has drawn it of a photo, "drawing" if a person has, "photo"; face: how much a sketch
+    looks like one (see `framing.face_score`), None for a photo; faces: how many there are in the drawing; note: what
+    to tell the user, or None.
     """
 
     image: np.ndarray
@@ -29,6 +30,7 @@ class Known:
     face: float | None = None
     faces: int = 1
     note: str | None = None
+    kind: str = "drawing"
 
 
 def read_known(data, task):
@@ -52,7 +54,7 @@ def read_known(data, task):
     if task.direction == "sketch":
         photo = on_background(image)
         note = None if joint or not is_drawing(photo) else DRAWING_NOTE
-        return [Known(centre_square(photo, SIZE), other, note=note)]
+        return [Known(centre_square(photo, SIZE), other, note=note, kind="photo")]
     sketches = read_faces(image, crop="none" if joint else crop)
     note = None
     if not joint and sketches[0].score < CERTAIN and is_photograph(on_background(image)):
@@ -62,4 +64,14 @@ def read_known(data, task):
     elif len(sketches) > 1 and task.faces == "largest":
         note = f"{len(sketches)} faces in this drawing; the largest is completed, --faces all completes each"
     wanted = sketches if task.faces == "all" else sketches[:1]
-    return [Known(s.image, other, round(s.score, 3), len(sketches), None if i else note) for i, s in enumerate(wanted)]
+    kind = "sketch" if sketches[0].is_computed else "drawing"
+    return [
+        Known(s.image, other, round(s.score, 3), len(sketches), None if i else note, kind) for i, s in enumerate(wanted)
+    ]
+
+
+def kinds_of(known, direction):
+    """The kinds of known halves (n, 64, 64, 3) uint8 of joint images, as of `Known`."""
+    if direction == "sketch":
+        return ["photo"] * len(known)
+    return ["sketch" if is_computed(sketch) else "drawing" for sketch in known]
