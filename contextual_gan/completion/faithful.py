@@ -5,7 +5,7 @@ The prior of the search is about the z that the encoder gives. Its weight says h
 
 import numpy as np
 
-BY_KIND = {"sketch": 0.5, "drawing": 0.25, "photo": 0.75}  # of what a reader of images takes its input for
+BY_KIND = {"sketch": 0.5, "drawing": 0.0, "photo": 0.75}  # of what a reader of images takes its input for
 
 
 def prior_weight(faithful):
