@@ -56,9 +56,9 @@ def inception_features(weights):
 def kernel_summary(made, true):
     """{"mean", "low", "high"}: the kernel distance of features (n, d) and (n, d) whose rows are pairs, n at least 3.
 
-    "mean" is the unbiased squared maximum mean discrepancy, near 0 for samples of one kind. The 95% interval is that of
-    the normal distribution with the error of the jackknife, which leaves out one pair at a time. The order of the pairs
-    does not matter. Raises ValueError for less than 3.
+    "mean" is the unbiased squared maximum mean discrepancy, near 0 for two samples of one distribution. The 95% interval
+    is normal, with the jackknife's standard error over pairs. The order of the pairs does not matter.
+    Raises ValueError for fewer than 3.
     """
     n = len(made)
     if len(true) != n or n < 3:

@@ -196,8 +196,8 @@ def read_json(out, of_folders):
 def read_scores(out, plans, settings, failed, joints):
     """The scores of an evaluation that has been written and still holds, else None.
 
-    plans: {method: (manifest, ...)}, of which nothing is left to be predicted. What counts is the content of all files:
-    the numbers and the predictions must be those that were written, and the table and the grid those of them.
+    plans: {method: (manifest, ...)} with no predictions missing. The content of all files counts: the numbers and the
+    predictions must be those that were written, and the table and the grid must belong to them.
     """
     record, out = read_json(out, of_folders=False), Path(out)
     scores = {method: record.get(method) for method in plans}
