@@ -1,4 +1,4 @@
-"""The encoder: its training on what a tiny generator draws, its file, and the commands that start from it."""
+"""The encoder: its training on samples of a tiny generator, its file, and the commands that start from it."""
 
 import json
 import subprocess
@@ -57,7 +57,7 @@ def test_training_lowers_both_losses():
         assert last < 0.85 * first, name
 
 
-def test_what_is_disturbed_stays_in_range_and_is_a_function_of_the_seed(sketches):
+def test_disturbed_halves_stay_in_range_and_depend_on_the_seed(sketches):
     given = sketches.astype(np.float32) / 127.5 - 1
     seed = tf.constant([0, 1], tf.int64)
     found = encoder.disturbed(given, seed).numpy()
@@ -96,7 +96,7 @@ def test_a_second_run_has_nothing_to_do_and_a_resumed_one_gives_the_same_encoder
     assert other.returncode == 2 and len(other.stderr.splitlines()) == 1
 
 
-def test_an_encoder_of_another_generator_or_a_damaged_one_is_one_line(trained, tmp_path):
+def test_a_damaged_encoder_or_one_of_another_generator_is_refused_in_one_line(trained, tmp_path):
     weights, _ = trained
     other = tmp_path / "other.safetensors"
     save_weights(other, dcgan.generator(2), dcgan.discriminator(2))
@@ -104,7 +104,7 @@ def test_an_encoder_of_another_generator_or_a_damaged_one_is_one_line(trained, t
     path.write_bytes(encoder_file(weights, "photo").read_bytes())
     renamed = encoder_file(weights, "sketch")
     renamed.write_bytes(path.read_bytes())
-    with pytest.raises(WeightsError, match="another direction than sketch"):
+    with pytest.raises(WeightsError, match="the direction sketch"):
         load_encoder(weights, "sketch")
     renamed.unlink()
     write_png(tmp_path / "face.png", draw_face(0))
@@ -144,7 +144,7 @@ def test_the_search_with_an_encoder_records_it(trained, tmp_path):
     assert settings["encoder_sha256"] == file_sha256(encoder_file(weights, "photo"))
 
 
-def test_curvature_is_that_of_the_divergence():
+def test_curvature_matches_the_divergence():
     generator = dcgan.generator(4)
     for variable in generator.trainable_variables:
         if variable.name == "kernel":
@@ -163,7 +163,7 @@ def test_curvature_is_that_of_the_divergence():
 
 
 @pytest.mark.parametrize("direction", ["photo", "sketch"])
-def test_the_published_encoders_begin_nearer_than_random_z(networks, direction):
+def test_the_published_encoders_start_nearer_than_random_z(networks, direction):
     z = np.random.default_rng(5).uniform(-1, 1, (4, 100)).astype(np.float32)
     known = half(inference.generate(networks[0], z), joint.DIRECTIONS[direction])
     found = [
