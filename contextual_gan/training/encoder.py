@@ -1,7 +1,7 @@
-"""An encoder from a known half to the z of a joint image that has it: where a short search starts.
+"""Train an encoder from a known half to the z of a matching joint image, the start of a short search.
 
-It is trained on what the generator draws, of which there is no end: make a joint of a random z, look at one half of it,
-guess a z, and compare the same half of its joint with what was given, by the contextual loss of the search.
+It learns from an endless supply of generated joints: draw a joint from a random z, take one half of it, predict a z,
+and compare the same half of its joint with the input, using the contextual loss of the search.
 """
 
 from itertools import repeat
@@ -27,7 +27,7 @@ SHOWN = 12  # halves in samples/
 
 
 class Training(tf.Module):
-    """What is trained: E and its optimizer, whose learning rate falls to 0 over `steps`."""
+    """The trained state: E and its optimizer, whose learning rate falls to 0 over `steps`."""
 
     def __init__(self, settings, steps):
         super().__init__()
@@ -41,7 +41,7 @@ class Training(tf.Module):
 
 
 def disturbed(halves, seed):
-    """Halves (n, 64, 64, 3) in [-1, 1] as others might draw them: with more or less contrast, some noise."""
+    """Halves (n, 64, 64, 3) in [-1, 1] with changed contrast and some noise, as other drawings might have."""
     n = tf.shape(halves)[0]
     seeds = tf.random.split(seed, 3)
     gain = tf.exp(tf.random.stateless_uniform((n, 1, 1, 1), seeds[0], -0.5, 1.5))
@@ -51,7 +51,7 @@ def disturbed(halves, seed):
 
 
 def update_function(state, generator, settings, direction):
-    """update(batch, step) -> {name: scalar tensor} for `loop.train`; there is no batch, z is a function of step."""
+    """update(batch, step) -> {name: scalar tensor} for `loop.train`; it needs no batch, as z depends on the step."""
     known = DIRECTIONS[direction]
 
     @tf.function(autograph=False)
@@ -75,9 +75,9 @@ def update_function(state, generator, settings, direction):
 
 
 def curvature(generator, direction, points=64, seed=0):
-    """How KL(G(z') || G(z)) of the known halves bends around z, on average over z: (100, 100) float32.
+    """The curvature of KL(G(z') || G(z)) of the known halves at z' = z, averaged over z: (100, 100) float32.
 
-    That is the Fisher information of the half taken as a distribution, by differences.
+    It is the Fisher information of the half taken as a distribution, computed by finite differences.
     """
     step = np.float32(1e-2)
     moves = np.concatenate([np.zeros((1, LATENT)), step * np.eye(LATENT)]).astype(np.float32)
@@ -95,7 +95,7 @@ def curvature(generator, direction, points=64, seed=0):
 
 
 def pictures_function(state, generator, settings, direction):
-    """pictures(step) for `loop.train`: generated halves, and the joints of what the encoder gives for them."""
+    """pictures(step) for `loop.train`: generated halves, and the joints of their encoded z."""
     halves = generate_half(generator, noise(settings.seed, tf.constant(-1, tf.int64), SHOWN), DIRECTIONS[direction])
 
     def pictures(step):
@@ -110,11 +110,11 @@ def train_encoder(run, weights, direction, steps, resume=False):
     """Train an encoder for the generator of some weights -> (step at the start, step at the end, the `Encoder`).
 
     The `Encoder` is None before the last step.
-    run: a `RunFolder` with settings of `config.EncoderSettings`. Raises as `loop.train` and `load_networks`.
+    run: a `RunFolder` with settings of `config.EncoderSettings`. Raises the errors of `loop.train` and `load_networks`.
     """
     settings = run.settings
     if run.was_about_something_else():
-        raise ValueError(f"the run in {run.path} is another: {run.about} is asked for; give another --out")
+        raise ValueError(f"the run in {run.path} is a different one, not {run.about}; give another --out")
     generator, _ = load_networks(weights)
     with computing_in(settings.precision):
         fast = dcgan.generator(generator.get_layer("up4").input.shape[-1])
