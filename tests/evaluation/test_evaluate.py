@@ -309,7 +309,7 @@ def test_a_killed_and_continued_run_matches_an_uninterrupted_one(done, data, tmp
     [
         (
             {"--method": "mean-face,best"},
-            "no method 'best', there are mean-face, nearest-sketch, initialization, contextual, pix2pix",
+            "no method 'best'; available: mean-face, nearest-sketch, initialization, contextual, pix2pix",
         ),
         ({"--method": "mean-face", "--train-data": None}, "mean-face needs --train-data"),
         ({"--train-data": "nowhere"}, "no such folder or zip archive: nowhere"),
