@@ -78,7 +78,8 @@ def update_function(model, settings, strategy, steps=None):
         others = devices.share(tf.roll(half(batch, "photo"), 1, axis=0)) if settings.pairs else None
         numbers = {name: getattr(settings, name) for name in ("g_updates", "pairs", "mismatched", "edges")}
         lr = learning_rate(settings, step, steps)
-        return train_step(model, real, z, decay=decay, lr=lr, others=others, **numbers)
+        parts = train_step(model, real, z, decay=decay, lr=lr, others=others, **numbers)
+        return parts if lr is None else parts | {"lr": lr}
 
     return devices.update_function(on_replica, strategy)
 
@@ -92,6 +93,14 @@ def learning_rate(settings, step, steps):
         return None
     left = tf.cast(steps - step, tf.float32) / (settings.lr_decay * steps)
     return settings.lr * tf.minimum(left, 1.0)
+
+
+def has_another_schedule(settings, lines, steps):
+    """Whether the learning rate of the last line of stats.jsonl is not that of its step in a run of `steps` steps."""
+    if not lines or "lr" not in lines[-1] or not settings.lr_decay:
+        return False
+    last = tf.constant(lines[-1]["step"] - 1, tf.int64)  # lines count the steps done, the first of which is step 0
+    return abs(lines[-1]["lr"] - float(learning_rate(settings, last, steps))) > 1e-6 * settings.lr
 
 
 def _goes_on(settings):

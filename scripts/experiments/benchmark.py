@@ -34,6 +34,7 @@ DEFAULTS = {  # of the flags of each subject
         "batch_size": 64,
         "precision": "float32",
         "g_updates": 2,
+        "pairs": False,
         "data": None,
         "deterministic": False,
     },
@@ -71,6 +72,9 @@ def parse():
         "--data",
         metavar="DIR",
         help="DIR/train holds joint images (default: made from one photo); search: DIR itself holds them",
+    )
+    group.add_argument(
+        "--pairs", action="store_true", default=None, help="also a step with train.pairs 1 and train.edges 5"
     )
     group.add_argument("--deterministic", action="store_true", default=None, help="like the flag of train.py")
     group = parser.add_argument_group("data")

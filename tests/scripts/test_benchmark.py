@@ -62,11 +62,11 @@ NAMES = [
 ]
 
 
-def check(printed):
+def check(printed, names=NAMES):
     first, *table = printed.splitlines()
     assert first == "a training step is 7.104 GFLOP per image, multiply-adds counted twice"
     medians = {line[:32].strip(): float(line[32:41]) for line in table}
-    assert list(medians) == NAMES
+    assert list(medians) == names
     assert all(value > 0 for name, value in medians.items() if not name.startswith("%"))
 
 
@@ -76,10 +76,10 @@ def test_training_is_measured(training, monkeypatch, capsys):
     monkeypatch.setattr(training, "JOINTS", 3)
     monkeypatch.setattr(training.config, "TrainSettings", small)
     args = argparse.Namespace(
-        batch_size=2, repeats=2, precision="bfloat16", g_updates=1, data=None, deterministic=False
+        batch_size=2, repeats=2, precision="bfloat16", g_updates=1, data=None, deterministic=False, pairs=True
     )
     assert training.main(args) == 0
-    check(capsys.readouterr().out)
+    check(capsys.readouterr().out, [*NAMES, "step with pairs / step without"])
 
 
 @pytest.mark.full

@@ -1,5 +1,6 @@
 """Training: the losses, one step, the run folder, checkpoints, and its behaviour after kills and errors."""
 
+import hashlib
 import json
 import math
 import random
@@ -409,6 +410,30 @@ def test_the_learning_rate_falls_to_0_over_the_last_share():
     rates = [float(learning_rate(settings, tf.constant(step, tf.int64), 8)) for step in range(9)]
     assert rates == pytest.approx([0.1] * 7 + [0.05, 0])
     assert learning_rate(config.TrainSettings(lr=0.1), tf.constant(5, tf.int64), 8) is None
+
+
+def test_another_end_of_a_run_whose_learning_rate_has_begun_to_fall_is_noticed(joints, tied, tmp_path, capsys):
+    shutil.copytree(tied, tmp_path / "late")
+    train_here(joints, tmp_path / "late", 13, resume=True, **TIED)
+    assert "the learning rate now reaches 0 at step 13" in capsys.readouterr().err
+    train_here(joints, tmp_path / "early", 3, **TIED | {"lr_decay": 0.1})  # it has not fallen yet
+    train_here(joints, tmp_path / "early", 4, resume=True, **TIED | {"lr_decay": 0.1})
+    assert "learning rate" not in capsys.readouterr().err
+
+
+def test_checkpoints_have_the_names_that_they_always_had(whole):
+    """Runs from before there were pairs are resumed: these are the names in a checkpoint of commit b412ce2."""
+    names = [name for name, _ in tf.train.list_variables(str(whole / "checkpoints" / "step-000005" / "state"))]
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    assert len(names) == 147 and digest.startswith("f64869c471357bf9")
+
+
+def test_p_trains_in_lower_precision_too(joints, tied, tmp_path):
+    needs_bfloat16()
+    train_here(joints, tmp_path / "run", 12, **TIED, precision="bfloat16")
+    for ours, exact in zip(stats(tmp_path / "run"), stats(tied), strict=True):
+        assert ours["p_loss"] == pytest.approx(exact["p_loss"], rel=0.05)
+    assert load_run(tmp_path / "run").pair_discriminator.weights[0].dtype == "float32"
 
 
 def test_p_learns_which_halves_belong_together(joints):

@@ -23,6 +23,7 @@ from contextual_gan.training import loop as training
 from contextual_gan.training.run_folder import RunFolder
 
 PRODUCTS = 5  # of matrices, after every step
+PAIRS = {"pairs": 1.0, "edges": 5.0}  # as in configs/celeba_pairs.yaml
 PLAIN_EVERY = 4  # steps; at the end of the same ones comes a line of stats.jsonl
 JOINTS = 300  # made if no data set is given
 NEVER = 10**9
@@ -46,15 +47,16 @@ def main(args):
         gflop = step_flop(generator(), discriminator(), settings.g_updates) / 1e9
         print(f"a training step is {gflop:.3f} GFLOP per image, multiply-adds counted twice", flush=True)
         with data.damage_named(files):
-            measured = measure(settings, files, Path(work) / "run", args.repeats * settings.log_every)
+            measured = measure(settings, files, Path(work) / "run", args.repeats * settings.log_every, args.pairs)
     print_medians(rows(gflop, settings.batch_size, *(np.reshape(values, (args.repeats, -1)) for values in measured)))
     return 0
 
 
-def rows(gflop, batch_size, loop, step, product, plain):
+def rows(gflop, batch_size, loop, step, product, plain, pairs):
     """{name: (repeats,) values} from the results of `measure`, each (repeats, number)."""
     in_loop = with_log(loop)
     cost = with_log(loop / step) - 1
+    more = {"step with pairs / step without": np.median(pairs / step, axis=1)} if pairs.size else {}
     step, product, plain = (np.median(values, axis=1) for values in (step, product, plain))
     rate = batch_size / step * gflop
     return {
@@ -66,6 +68,7 @@ def rows(gflop, batch_size, loop, step, product, plain):
         "% for reading data and logging": 100 * cost,
         "images/s of the plain loop": batch_size / plain,
         "times the plain loop": plain / in_loop,
+        **more,
     }
 
 
@@ -115,23 +118,28 @@ def step_flop(generator, discriminator, g_updates):
 # --- clocks -----------------------------------------------------------------------------------------------------------
 
 
-def measure(settings, files, out, steps):
-    """Seconds per step of `loop.train`, per step alone, per GFLOP of matrix products, per step of the plain loop.
+def measure(settings, files, out, steps, with_pairs=False):
+    """Seconds per step of `loop.train`, per step alone, per GFLOP of matrix products, per step of the plain loop, and
+    per step alone with pairs and edges.
 
-    Each is a list of `steps` values, or fewer for the plain loop. The others are measured while the loop waits for its
-    next batch. The pipeline has prepared that batch long before, within the loop's last step, so it does no work during
-    the other measurements; a device faster than the pipeline would distort them.
+    Each is a list of `steps` values; fewer for the plain loop, and none for the last unless `with_pairs`. The others
+    are measured while the loop waits for its next batch. The pipeline has prepared that batch long before, within the
+    loop's last step, so it does no work during the other measurements; a faster device would distort them.
     """
-    model = dcgan.build(settings)
-    update = dcgan.update_function(model, settings, devices.create("one"))
+    model, update = built(settings)
+    update_pairs = built(replace(settings, **PAIRS))[1] if with_pairs else None
     batches = data.joint_batches(files, batch_size=settings.batch_size, seed=0, cache_bytes=0)
     batch, plain_step = next(iter(batches)), plain_loop(settings, files)
     plain_step()  # compiles
-    loop, alone, products, plain = [], [], [], []
+    if with_pairs:
+        alone_step(update_pairs, batch)
+    loop, alone, products, plain, pairs = [], [], [], [], []
 
     def others():
         products.append(1 / matrix_product_rate(products=PRODUCTS))
-        alone.append(seconds(lambda: update(batch, tf.constant(0, tf.int64))["g_gradient"].numpy()))
+        alone.append(alone_step(update, batch))
+        if with_pairs:
+            pairs.append(alone_step(update_pairs, batch))
         if len(alone) % PLAIN_EVERY == 0:
             plain.append(seconds(plain_step))
 
@@ -142,7 +150,18 @@ def measure(settings, files, out, steps):
     turns = in_turn(iter(batches), others, loop)
     if training.train(run, model, update, turns, start=start, steps=end, pictures=lambda step: {}) < end:
         raise KeyboardInterrupt
-    return loop, alone, products, plain
+    return loop, alone, products, plain, pairs
+
+
+def built(settings):
+    """(the networks, the function that takes a step)"""
+    model = dcgan.build(settings)
+    return model, dcgan.update_function(model, settings, devices.create("one"))
+
+
+def alone_step(update, batch):
+    """Seconds that a step takes."""
+    return seconds(lambda: update(batch, tf.constant(0, tf.int64))["g_gradient"].numpy())
 
 
 def in_turn(batches, others, taken):
