@@ -271,7 +271,7 @@ def test_files_added_later_are_not_replaced_either(tmp_path):
     (tmp_path / "out" / "c.png").unlink()
     write_png(tmp_path / "in" / "a.png", draw_face(2))
     result = run(*resize)
-    assert result.returncode == 0 and "made anew, as the inputs have changed: 1: a.png" in result.stderr
+    assert result.returncode == 0 and "made again because their inputs changed: 1: a.png" in result.stderr
 
 
 def test_export_refuses_a_card_of_the_users(tmp_path):
