@@ -1,4 +1,4 @@
-"""The losses of the search: how far G(z) is from the known half, and from looking real.
+"""The losses of the search: the distance of G(z) from the known half, and from looking real.
 
 The contextual loss of one generated half and one known half, images (64, 64, 3) in [-1, 1], in plain NumPy:
 
@@ -10,7 +10,7 @@ The contextual loss of one generated half and one known half, images (64, 64, 3)
     p, q = distribution(generated), distribution(known)
     loss = (p * np.log(p / q)).sum()                      # KL(generated || known)
 
-Here the same is computed in TensorFlow, in float64, for each row of a batch alone.
+This module computes the same in TensorFlow, in float64, separately for each row of a batch.
 """
 
 import tensorflow as tf
@@ -19,7 +19,7 @@ from contextual_gan.joint import DIRECTIONS, SIZE, half
 from contextual_gan.models.consistency import consistency
 from contextual_gan.models.inference import folded, half_spans
 
-GREY = (0.2989, 0.5870, 0.1140)  # sum 0.9999: black becomes 5e-5, not 0, which keeps the logarithm finite
+GREY = (0.2989, 0.5870, 0.1140)  # sum 0.9999: black becomes 5e-5, not 0, so the logarithm stays finite
 
 
 def grey_pixels(images, epsilon=1e-8):
@@ -29,7 +29,7 @@ def grey_pixels(images, epsilon=1e-8):
 
 
 def normalised(grey):
-    """Rows as probabilities, of sum 1."""
+    """Rows normalised to probabilities."""
     return grey / tf.reduce_sum(grey, axis=-1, keepdims=True)
 
 
@@ -54,9 +54,9 @@ def perceptual_loss(logits, kind="non-saturating"):
 
 
 def objective(generator, discriminator, direction, settings):
-    """make_losses() -> losses(z, grey pixels of the known half), for `compiled`: what is descended, contextual, total.
+    """make_losses() -> losses(z, grey pixels of the known half), for `compiled`: objective, contextual and total loss.
 
-    Without lambda and edges, only the half of G(z) that is compared is computed.
+    Without lambda and edges, only the compared half of G(z) is computed.
     """
     name = DIRECTIONS[direction]
     needs_both = settings.lambda_ or settings.edges
@@ -72,7 +72,7 @@ def objective(generator, discriminator, direction, settings):
         g, d = folded(generator), folded(discriminator) if settings.lambda_ else None
 
         def losses(z, known):
-            joint = g(z, spans)  # without spans, or the half
+            joint = g(z, spans)  # the whole joint without spans, else the half
             generated = half(joint, name) if needs_both else joint
             grey = grey_pixels(generated, settings.epsilon)
             p, q = normalised(grey), normalised(known)

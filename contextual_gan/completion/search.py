@@ -1,9 +1,9 @@
-"""Completion: the z whose G(z) has the known half, by refined initialization and descent with the networks held fixed.
+"""Completion: find the z whose G(z) matches the known half, by refined initialization and descent with fixed networks.
 
     z* = argmin_z  KL(half of G(z) || known half) + lambda * -log D(G(z))
                    + edges * (1 - consistency of sketch and photo) + prior * mean(z^2)
 
-Of one sketch, as in the paper (Lu et al. 2018, section 3):
+For one sketch, as in the paper (Lu et al. 2018, section 3):
 
     candidates = 30 random z                                              # refined initialization: `initialize`
     z = the candidate whose G(z) has the sketch nearest to the given one by KL divergence
@@ -14,8 +14,8 @@ Of one sketch, as in the paper (Lu et al. 2018, section 3):
         z = clip(z + v, -1, 1)
     the answer is the photo half of G(z) for the z of the lowest loss
 
-A photo is completed in the same way, with the halves exchanged. Edges, prior and the start from an encoder are ours,
-and off in the presets of others; the total loss that is reported is without the prior.
+A photo is completed in the same way, with the halves exchanged. Edges, prior and the start from an encoder are our
+additions, off in the presets of others; the reported total loss excludes the prior.
 """
 
 import hashlib
@@ -37,13 +37,13 @@ from contextual_gan.models.inference import encode, generate, generate_half, gro
 
 @dataclass(frozen=True)
 class Completion:
-    """What `complete` found for n known halves with K samples each; losses have one entry more than iterations."""
+    """The result of `complete` for n known halves with K samples each; losses have one more entry than iterations."""
 
     joints: np.ndarray  # (n, K, 64, 128, 3) float32 in [-1, 1]: G of the best z; the sample of lowest total loss first
     initial_joints: np.ndarray  # the same of the initial z
     z: np.ndarray  # (n, K, 100) float32 in [-1, 1], the iterate of lowest total loss
     initial_z: np.ndarray  # (n, K, 100)
-    contextual: np.ndarray  # (n, K, iterations + 1): KL(generated || known) from the start on; NaN once stopped
+    contextual: np.ndarray  # (n, K, iterations + 1): KL(generated || known) including the start; NaN once stopped
     total: np.ndarray  # (n, K, iterations + 1): contextual + lambda * perceptual + edges * (1 - consistency)
 
 
@@ -63,11 +63,11 @@ def complete(
 ):
     """Complete known halves: sketches to joints with photos, or with `direction="sketch"` the other way.
 
-    known: (n, 64, 64, 3) uint8, or float32 in [-1, 1]: the half that `direction` does not ask for.
-    encoder: of `weights.load_encoder`, for settings that start from it, as those of "fast" and "edges" do.
+    known: (n, 64, 64, 3) uint8, or float32 in [-1, 1]: the half other than `direction`.
+    encoder: from `weights.load_encoder`, for settings that start from it, such as "fast" and "edges".
     preset: "readme", "coauthor", "fast" or "edges"; `numbers` override its fields, those of `config.SearchSettings`.
     samples: K results for each, from the K best of the n_init initializations.
-    batch_size: rows searched at once, rounded down to a power of two. Results do not depend on it, on the order or on
+    batch_size: rows searched at once, rounded down to a power of two. Results do not depend on batch size, order or
     the other inputs.
     progress: see `descend`.
     Returns a `Completion`. Raises ValueError for shapes and numbers out of range.
@@ -79,9 +79,9 @@ def complete(
     if settings.start == "random":
         encoder = None
     elif encoder is None:
-        raise ValueError("the search is to start from an encoder, but none is given")
+        raise ValueError("the search starts from an encoder, but none is given")
     if not 1 <= samples <= settings.n_init:
-        raise ValueError(f"{samples} samples need as many initializations, n_init is {settings.n_init}")
+        raise ValueError(f"{samples} samples need as many initializations, but n_init is {settings.n_init}")
     n = len(known)
     z, divergences = initialize(
         generator,
@@ -116,7 +116,7 @@ def complete(
 
 
 def _best_first(best, initial, contextual, total):
-    """The samples (n, K, ...) of each input in the order of their lowest total loss."""
+    """The samples (n, K, ...) of each input, sorted by their lowest total loss."""
     rank = np.argsort(np.fmin.reduce(total, axis=2), axis=1, kind="stable")[..., None]
     return [np.take_along_axis(x, rank, axis=1) for x in (best, initial, contextual, total)]
 
@@ -146,11 +146,11 @@ def initialize(
     encoder=None,
     spread=0.0,
 ):
-    """Refined initialization: draw `n_init` z for each known half and rate them by KL divergence.
+    """Refined initialization: draw `n_init` z for each known half and rank them by KL divergence.
 
-    `known`: (n, 64, 64, 3), uint8 or float in [-1, 1]. With an encoder, the first z is what it gives, and the others
-    are `spread` times a random z away from it. Returns z (n, n_init, 100) in the order drawn, and the divergences
-    (n, n_init); the start of the search is the z of the lowest.
+    `known`: (n, 64, 64, 3), uint8 or float in [-1, 1]. With an encoder, the first z is its output, and the others
+    differ from it by `spread` times a random z. Returns z (n, n_init, 100) in the order drawn, and the divergences (n,
+    n_init); the search starts from the z with the lowest divergence.
     """
     known = _checked(known)
     z = draw_candidates(known, n_init, seed)
@@ -160,7 +160,7 @@ def initialize(
     divergences = np.empty(z.shape[:2], np.float32)
     rate = _compiled_rating(generator, direction, kl, epsilon)
     owner = np.repeat(np.arange(len(known)), n_init)
-    for rows in groups(len(owner), 4 * batch_size):  # more fit than in the search: no gradients are kept
+    for rows in groups(len(owner), 4 * batch_size):  # larger than in the search, as no gradients are kept
         rated = rate(padded(z.reshape(-1, LATENT)[rows]), padded(known[owner[rows]]))
         divergences.reshape(-1)[rows] = rated[: rows.stop - rows.start]
     return z, divergences
@@ -169,7 +169,7 @@ def initialize(
 def draw_candidates(known, n_init, seed):
     """Random z for each known half: (n, 64, 64, 3) float32 -> (n, n_init, 100) float32 from U(-1, 1).
 
-    They are a function of the seed and of the pixels, so that neither the batch nor the order matters.
+    They depend on the seed and the pixels only, not on the batch or the order.
     """
     z = np.empty((len(known), n_init, LATENT), np.float32)
     for i, image in enumerate(known):
@@ -194,7 +194,7 @@ def _compiled_rating(generator, direction, kl, epsilon):
 
 
 def search(generator, discriminator, known, z, *, direction, settings, encoder=None, progress=None):
-    """Descend from `z` (n, 100) to the loss of n known halves (n, 64, 64, 3) in [-1, 1]: as `descend`."""
+    """Minimise the loss of n known halves (n, 64, 64, 3) in [-1, 1] from `z` (n, 100), like `descend`."""
     advance = _compiled_search(generator, discriminator, direction, settings, encoder)
     return descend(advance, grey_pixels(known, settings.epsilon), z, settings, progress)
 
@@ -207,17 +207,18 @@ def _compiled_search(generator, discriminator, direction, settings, encoder=None
 
 
 def descend(advance, known, z, settings, progress=None):
-    """Descend from `z` (n, 100) in one batch, `padded`, with `advance` of `compiled`; known: what its losses are given.
+    """Descend from `z` (n, 100) in one batch, `padded`, with `advance` of `compiled`; known: the input of its losses.
 
     Returns the best z (n, 100), reported and total losses (n, iterations + 1). A row whose loss or gradient becomes
-    non-finite stops there, its later losses are NaN. `progress(evaluations, reported)` is called after each chunk of
-    iterations with the evaluations done in it and the median loss; there are n * (iterations + 1) in all.
+    non-finite stops there, and its later losses are NaN. `progress(evaluations, reported)` is called after each chunk
+    of iterations with its number of evaluations and the median loss; in total there are n * (iterations + 1)
+    evaluations.
     """
     n, z, known = len(z), padded(z), padded(known)
-    chunk = max(1, 128 // len(z))  # about as long for every batch size: a second or two on two cores
+    chunk = max(1, 128 // len(z))  # similar times for every batch size: a second or two on two cores
     state = begin(z, settings)
     history = []
-    for first in range(0, settings.iterations + 1, chunk):  # the last evaluation rates the last z
+    for first in range(0, settings.iterations + 1, chunk):  # the last evaluation is that of the last z
         steps = min(chunk, settings.iterations + 1 - first)
         state, losses = advance(state, known, tf.constant(steps))
         history.append(losses.numpy())
@@ -229,17 +230,17 @@ def descend(advance, known, z, settings, progress=None):
 
 
 class State(NamedTuple):
-    """Where the searches of a batch are between two iterations."""
+    """The state of the searches of a batch between two iterations."""
 
     z: tf.Tensor  # (n, 100) float32
     memory: NamedTuple  # of the rule, see descent.py
     best_z: tf.Tensor  # (n, 100), the z of the lowest total loss so far
     best_total: tf.Tensor  # (n,) float64, that loss
-    alive: tf.Tensor  # (n,) bool, false once a loss or gradient was not finite
+    alive: tf.Tensor  # (n,) bool, false after a non-finite loss or gradient
 
 
 def begin(z, settings):
-    """The `State` of searches from z (n, 100)."""
+    """The `State` of searches that start at z (n, 100)."""
     z = tf.constant(z)
     return State(z, descent.rule(settings)[0](z), z, tf.fill([len(z)], np.float64(np.inf)), tf.fill([len(z)], True))
 
@@ -247,16 +248,16 @@ def begin(z, settings):
 def compiled(make_losses, known, settings, curvature=None):
     """The loop over iterations as one TensorFlow graph: (`State`, known, steps) -> (`State`, losses (steps, n, 2)).
 
-    make_losses() -> losses: called once before the loop, for what all iterations share.
-    losses(z, known): three (n,) float64, of each row alone: what is descended, what is reported beside the total, and
-    the total, by which the best z is kept.
-    known: the tf.TensorSpec of what losses are given of the known halves, (None, ...). curvature: see `descent.rule`.
+    make_losses() -> losses: called once before the loop, for the work shared by all iterations.
+    losses(z, known): three (n,) float64, separate for each row: the objective, the reported loss, and the total loss,
+    by which the best z is kept.
+    known: the tf.TensorSpec, (None, ...), of the losses' input from the known halves. curvature: see `descent.rule`.
     """
     _, step = descent.rule(settings, curvature)
     state = begin(np.zeros((1, LATENT), np.float32), settings)
     state = tf.nest.map_structure(lambda tensor: tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype), state)
 
-    # traced once for all batch sizes; AutoGraph would take longer to translate it than a search takes
+    # traced once for all batch sizes; AutoGraph would need more time than a search
     @tf.function(input_signature=[state, known, tf.TensorSpec((), tf.int32)], autograph=False)
     def advance(state, known, steps):
         losses = make_losses()
@@ -265,7 +266,7 @@ def compiled(make_losses, known, settings, curvature=None):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(state.z)
                 descended, reported, total = losses(state.z, known)
-            gradient = tape.gradient(descended, state.z)  # of the sum over the batch: each z sees its own loss only
+            gradient = tape.gradient(descended, state.z)  # of the sum over the batch: each z affects only its own loss
             alive = state.alive & tf.math.is_finite(total) & tf.reduce_all(tf.math.is_finite(gradient), axis=1)
             better = alive & (total < state.best_total)
             values = tf.where(alive[:, None], tf.stack([reported, total], axis=1), tf.constant(np.nan, tf.float64))

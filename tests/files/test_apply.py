@@ -186,7 +186,7 @@ def test_files_of_unknown_origin_are_not_replaced(folder, tmp_path):
     write_png(tmp_path / "out/a/000.png", picture(99))
     (tmp_path / "out/mine.txt").write_text("mine")
     before = tree(tmp_path / "out")
-    with pytest.raises(ValueError, match="no manifest says what made it"):
+    with pytest.raises(ValueError, match="no manifest lists it"):
         apply(folder, tmp_path / "out")
     assert tree(tmp_path / "out") == before
     apply(folder, tmp_path / "out", overwrite=True)
@@ -236,7 +236,7 @@ def test_a_worker_that_dies_costs_its_own_image_only(folder, tmp_path, workers):
         write_png(folder / ("ab"[i % 2]) / f"{i:03}.png", picture(i, RED))
     report = apply(folder, tmp_path / "out", workers=workers)
     assert [e["source"] for e in report.failed] == ["a/004.png", "b/003.png", "b/017.png"]
-    assert {e["failed"] for e in report.failed} == {"the process that worked on it died"}
+    assert {e["failed"] for e in report.failed} == {"the process working on it died"}
     assert len(report.done) == 17 and all((tmp_path / "out" / e["output"]).exists() for e in report.done)
     write_png(folder / "a/004.png", picture(4))
     assert len(apply(folder, tmp_path / "out").failed) == 2
@@ -310,7 +310,7 @@ def test_results_that_no_file_system_could_hold(tmp_path):
     report = apply_to_folder(partial(brighten, by=1), items, tmp_path / "out", parameters={}, workers=1)
     reasons = {e["source"][:5]: e["failed"] for e in report.failed}
     assert reasons == {
-        "a.bmp": "its result a.png would have the name of a folder of others",
+        "a.bmp": "its result a.png would have the name of another result's folder",
         "xxxxx": "its name is too long",
     }
     assert (tmp_path / "out/a.png/b.png").exists()
@@ -351,7 +351,7 @@ def test_a_hostile_archive_lists_each_bad_member_and_writes_nothing_outside(tmp_
     ]
     reasons = {e["source"]: e["failed"] for e in report.failed}
     assert all(name in reasons for name in hostile)
-    assert reasons["twice.png (member 4)"] == "a name that is twice in the archive"
+    assert reasons["twice.png (member 4)"] == "duplicate name in the archive"
     assert reasons["case.png"] == "its name differs only in case from Case.png"
     assert reasons["locked.png"] == "encrypted in the archive"
     assert reasons["damaged.png"].startswith("damaged")

@@ -263,7 +263,7 @@ def test_test_images_come_first_and_the_list_is_written_in_the_end(tmp_path):
 def test_nothing_is_written_over_a_list_of_another_origin(tmp_path):
     (tmp_path / "split.csv").write_text("mine")
     items = [Item("1.jpg", "1.png", ())]
-    with pytest.raises(ValueError, match="no manifest says what made it"):
+    with pytest.raises(ValueError, match="no manifest lists it"):
         divide(items, tmp_path, PARAMETERS)
     assert (tmp_path / "split.csv").read_text() == "mine"
     assert divide(items, tmp_path, PARAMETERS, overwrite=True)[2] == {"1.jpg": "train"}

@@ -46,7 +46,7 @@ def tree(folder):
 
 
 def refused(result, name):
-    return result.returncode == 2 and f"{name} is there" in result.stderr and len(result.stderr.splitlines()) == 1
+    return result.returncode == 2 and f"{name} already exists" in result.stderr and len(result.stderr.splitlines()) == 1
 
 
 @pytest.fixture(scope="module")

@@ -300,7 +300,7 @@ def test_a_run_of_another_width_than_its_checkpoint_is_refused_before_it_is_buil
     assert len(load_networks(tmp_path / "lr[1e-4]")) == 2
     path = tmp_path / "lr[1e-4]" / "config.yaml"
     path.write_text(path.read_text().replace("width: 4", "width: 1024"))
-    with pytest.raises(WeightsError, match="is of other networks"):
+    with pytest.raises(WeightsError, match="does not match the networks"):
         load_networks(tmp_path / "lr[1e-4]")
 
 
