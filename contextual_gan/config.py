@@ -249,7 +249,7 @@ def load(path, section, cls, overrides=()):
         except TypeError as error:
             reason = refusal(f, value) if f.type is str and f.metadata["choices"] else str(error)
         if reason:
-            raise ValueError(f"{origin}: {key} is {shown(value)}, {reason}")
+            raise ValueError(f"{origin}: {key} is {shown(value)}; {reason}")
     return cls(**values)
 
 
@@ -267,7 +267,7 @@ def _read_section(path, section):
         raise ValueError(f"{path}: no section {section}:, only {', '.join(content)}")
     values = {} if content[section] is None else content[section]
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: {section} is {shown(values)}, it must hold lines of the form key: value")
+        raise ValueError(f"{path}: {section} is {shown(values)}; it must hold lines of the form key: value")
     return {f"{section}.{key}": value for key, value in values.items()}
 
 

@@ -40,13 +40,13 @@ class CompletionTask:
     faces: str = "largest"
 
     def __post_init__(self):
-        """Raises ValueError in one line for incompatible values."""
+        """Raise ValueError in one line for incompatible values."""
         if not 1 <= self.samples <= self.search.n_init:
             raise ValueError(
-                f"samples is {self.samples}, it must be from 1 to the {self.search.n_init} initializations"
+                f"samples is {self.samples}; it must be from 1 to the {self.search.n_init} initializations"
             )
         if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}, it must not be negative")
+            raise ValueError(f"seed is {self.seed}; it must not be negative")
         if self.direction == "sketch" and self.crop != "auto":
             raise ValueError("crop is for sketches; of photos, the centred square is used")
         if self.direction == "sketch" and self.faces != "largest":

@@ -219,7 +219,7 @@ def test_five_points_give_the_outer_eyes_framing(photo):
     five = alignment.default_predictor().with_name("shape_predictor_5_face_landmarks.dat")
     a, b = (align(photo, size=64, landmarks=OUTER, predictor=p) for p in (five, None))
     assert 0 < difference(a, b) < difference(np.roll(b, 1, axis=1), b)  # less than one pixel apart
-    with pytest.raises(ValueError, match="inner-eyes-bottom-lip cannot be told from its 5 points"):
+    with pytest.raises(ValueError, match="inner-eyes-bottom-lip cannot be derived from its 5 points"):
         align(photo, size=64, landmarks=INNER, predictor=five)
 
 
@@ -313,7 +313,7 @@ GOOD = "000001.jpg 69 109 106 113 77 142 73 152 108 154\n"
         (f"2\n{HEADER}{GOOD}000002.jpg 69 109 106 113 77 142 73 152 108 nan\n", "line 4"),
         (f"2\n{HEADER}{GOOD}000002.jpg 69 109 106 113 77 142 73 152 108 99999999999\n", "line 4"),
         (f"2\n{HEADER}{GOOD}\n", "line 4"),
-        (f"2\n{HEADER}{GOOD}{GOOD}", "line 4: 000001.jpg for the second time"),
+        (f"2\n{HEADER}{GOOD}{GOOD}", "line 4: 000001.jpg is listed twice"),
         (f"3\n{HEADER}{GOOD}", "1 photos, line 1 says 3"),
         (f"1\n{HEADER}{GOOD}".replace("000001", "0\xe90"), "ASCII"),
         ("\0" * 1000, "line 1"),
@@ -377,7 +377,7 @@ def test_crop_box_outside_is_refused(box):
 def test_fixed_crop_must_lie_inside():
     photo = numbered(60, 100)
     assert (crop_fixed(photo, box=(40, 0, 60, 60), size=60) == photo[:, 40:]).all()
-    with pytest.raises(ValueError, match="100 x 60 pixels, the box is 41,0,60,60"):
+    with pytest.raises(ValueError, match="100 x 60 pixels; the box is 41,0,60,60"):
         crop_fixed(photo, box=(41, 0, 60, 60), size=60)
     with pytest.raises(ValueError, match="the box is -1,0,60,60"):
         crop_fixed(photo, box=(-1, 0, 60, 60), size=60)

@@ -60,7 +60,7 @@ def test_number_of_test_images(images, test):
 
 def test_exactly_as_many_as_asked_for():
     assert [len(chosen_in(choose(NAMES, test=n))) for n in (0, 1, 999, 1000)] == [0, 1, 999, 1000]
-    with pytest.raises(ValueError, match=r"^1001 test images were asked for, but there are only 1000 images$"):
+    with pytest.raises(ValueError, match=r"^1001 test images requested, but there are only 1000 images$"):
         choose(NAMES, test=1001)
 
 
@@ -149,18 +149,18 @@ def test_an_image_may_be_called_by_the_end_of_its_name(split):
         ("", "line 1: it must be image,split, or every line of the form 000001.jpg 0"),
         ("image;split\n1.jpg;test\n", "line 1: it must be image,split"),
         ("1.jpg,test\n", "line 1: it must be image,split"),
-        ("image,split\n", "none of its 0 lines is about one of the images, such as img/1.jpg"),
-        ("image,split\n7.jpg,test\n", "none of its 1 lines is about one of the images, such as img/1.jpg"),
-        ("image,split\n1.jpg,test\n2.jpg\n", "line 3: there must be an image and its part"),
-        ("image,split\n1.jpg,test,x\n", "line 2: there must be an image and its part"),
-        ("image,split\n1.jpg,valid\n", "line 2: the part of 1.jpg is 'valid', it must be train or test"),
+        ("image,split\n", "none of its 0 lines names one of the images, such as img/1.jpg"),
+        ("image,split\n7.jpg,test\n", "none of its 1 lines names one of the images, such as img/1.jpg"),
+        ("image,split\n1.jpg,test\n2.jpg\n", "line 3: it must hold an image and its part"),
+        ("image,split\n1.jpg,test,x\n", "line 2: it must hold an image and its part"),
+        ("image,split\n1.jpg,valid\n", "line 2: the part of 1.jpg is 'valid'; it must be train or test"),
         ("image,split\n1.jpg,\n", "line 2: the part of 1.jpg is ''"),
         ('image,split\n1.jpg,test\n"2.jpg,test\n', "line 3: unexpected end of data"),
-        ("image,split\n1.jpg,test\n2.jpg,test\n1.jpg,train\n", "line 4: img/1.jpg is in train, in line 2 in test"),
-        ("image,split\n1.jpg,test\nimg/1.jpg,train\n", "line 3: img/1.jpg is in train, in line 2 in test"),
+        ("image,split\n1.jpg,test\n2.jpg,test\n1.jpg,train\n", "line 4: img/1.jpg is in train, but in line 2 in test"),
+        ("image,split\n1.jpg,test\nimg/1.jpg,train\n", "line 3: img/1.jpg is in train, but in line 2 in test"),
         ("image,split\n1.jpg,test\n\xff".encode("latin1"), "line 3: not UTF-8"),
         ("1.jpg 0\n2.jpg 3\n", "line 2: the part of 2.jpg is '3'"),
-        ("1.jpg 0\n2.jpg\n", "line 2: there must be an image and its part"),
+        ("1.jpg 0\n2.jpg\n", "line 2: it must hold an image and its part"),
     ],
 )
 def test_a_list_with_a_mistake_is_refused(refusal, content, reason):
@@ -171,7 +171,7 @@ def test_a_list_with_a_mistake_is_refused(refusal, content, reason):
 def test_a_short_name_of_two_images_is_refused(refusal):
     assert (
         refusal("image,split\n1.jpg,test\n", ["a/1.jpg", "b/1.jpg"])
-        == "list.csv, line 2: 1.jpg may be a/1.jpg or b/1.jpg"
+        == "list.csv, line 2: 1.jpg is ambiguous: a/1.jpg or b/1.jpg"
     )
 
 
@@ -228,7 +228,7 @@ def test_outputs_whose_input_is_gone_count():
         {"source": "s.png", "sha256": "3", "skipped": "no face found"},
     ]
     refuse = disjoint(gone=gone)
-    assert refuse(item("test/a.png"), "2") == "same content as the training image r.png, whose input is no longer there"
+    assert refuse(item("test/a.png"), "2") == "same content as the training image r.png, whose input no longer exists"
     assert refuse(item("test/b.png"), "3") is None and refuse(item("test/c.png"), "1") is None
     assert refuse(item("train/d.png"), "1") == "same content as the test image t.png"
     assert refuse(item("train/e.png"), "2") is None

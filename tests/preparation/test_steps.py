@@ -164,12 +164,12 @@ def test_combine_reports_missing_partners_and_other_sizes(pairs, tmp_path):
     result = step("combine", *archives, tmp_path / "out")
     assert result.returncode == 1 and sorted(pictures(tmp_path / "out")) == ODD[:4]
     assert {name: entry["failed"] for name, entry in entries(tmp_path / "out").items() if "failed" in entry} == {
-        "alone.png": f"no single image of this name in {archives[1]}",
-        "tree/single.png": f"no single image of this name in {archives[0]}",
+        "alone.png": f"not exactly one image of this name in {archives[1]}",
+        "tree/single.png": f"not exactly one image of this name in {archives[0]}",
         "small.png": "the left image has 64 x 64 pixels, the right one 32 x 64",
-        "twice.png": f"no single image of this name in {archives[1]}",
-        "twice.jpg": f"no single image of this name in {archives[0]}",
-        "twice.bmp": f"no single image of this name in {archives[0]}",
+        "twice.png": f"not exactly one image of this name in {archives[1]}",
+        "twice.jpg": f"not exactly one image of this name in {archives[0]}",
+        "twice.bmp": f"not exactly one image of this name in {archives[0]}",
     }
     assert result.stderr.count("failed: ") == 6
 
@@ -319,7 +319,7 @@ def test_celebas_names_and_list(tmp_path):
         ("combine", ["in", "in", "out", "--fold_A", "in"], "give SKETCHES PHOTOS OUT, or"),
         ("combine", ["--fold_A", "in", "--fold_B", "in"], "give SKETCHES PHOTOS OUT, or"),
         ("combine", ["in", "nowhere", "out"], "no such folder or zip archive: nowhere"),
-        ("split", ["in", "out", "--test", "2"], "2 test images were asked for, but there are only 1 images"),
+        ("split", ["in", "out", "--test", "2"], "2 test images requested, but there are only 1 images"),
         ("split", ["in", "out", "--test", "-1"], "-1 is less than 0"),
         ("split", ["in", "out", "--test", "x"], "invalid"),
         ("split", ["in", "out", "--csv", "list.csv", "--seed", "1"], "--csv determines the split"),
