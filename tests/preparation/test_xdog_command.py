@@ -1,4 +1,4 @@
-"""`datasets/xdog.py` as a user runs it, in processes of its own."""
+"""`datasets/xdog.py` as a user runs it, in separate processes."""
 
 import json
 import resource
@@ -61,7 +61,7 @@ def test_sketches_have_the_names_of_the_photos_and_their_ink_in_the_manifest(pho
     assert again.returncode == 0 and "nothing to do" in again.stdout and "ink density of 3 sketches" in again.stdout
     refused = run(photos, out, "--sigma", 1.5)
     assert refused.returncode == 2 and "sigma: 0.8 there, 1.5 now" in refused.stderr
-    assert run(photos, out, "--preset", "celeba", "--phi", 200).returncode == 0  # the same numbers by another name
+    assert run(photos, out, "--preset", "celeba", "--phi", 200).returncode == 0  # the same settings under another name
     assert everything(out) == before
 
 
@@ -130,7 +130,7 @@ def test_mistakes_are_one_line_and_write_nothing(photos, tmp_path, options, reas
     assert not (tmp_path / "out").exists()
 
 
-def test_help_answers_at_once():
+def test_help_responds_at_once():
     """Within 0.5 s, measured as processor time: the machine may be busy."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = run("--help")

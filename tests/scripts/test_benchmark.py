@@ -96,7 +96,7 @@ def test_the_search_is_measured_by_the_command():
     assert {"sketch-iterations/s", "ratio"} < set(medians) and min(medians.values()) > 0
 
 
-def test_help_answers_at_once_and_names_all_subjects():
+def test_help_responds_at_once_and_names_all_subjects():
     start = time.monotonic()
     done = benchmark("--help")
     assert done.returncode == 0 and time.monotonic() - start < 1.5  # 0.15 s on an idle machine
