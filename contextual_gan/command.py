@@ -51,6 +51,13 @@ def not_negative(text):
     return number
 
 
+def share(text):
+    """An argparse type: a number from 0 to 1."""
+    if not 0 <= (number := float(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
+    return number
+
+
 def run(main, args, out=None):
     """Call main(args) and exit with its status; an exception becomes one line on stderr and its status.
 

@@ -21,7 +21,12 @@ class SearchSettings:
 
     n_init: int = setting(30, "N: number of candidates of refined initialization", low=1, high=10**6)
     lambda_: float = setting(0.01, "weight of the perceptual loss", low=0, high=1e6)
-    prior: float = setting(0.0, "weight of the mean square of z, which keeps z away from its limits", low=0, high=1e6)
+    prior: float = setting(
+        0.0,
+        "weight of the mean squared distance of z from the encoder's z (from 0 with a random start)",
+        low=0,
+        high=1e6,
+    )
     edges: float = setting(
         0.0, "weight of 1 - sketch consistency: mismatch of the photo's edges and the strokes", low=0, high=1e6
     )
@@ -50,6 +55,11 @@ class SearchSettings:
 
     __post_init__ = check
 
+    @property
+    def centre(self):
+        """The centre of the prior."""
+        return "encoder" if self.start == "encoder" else "0"
+
 
 PRESETS = {
     # the settings of the original README
@@ -64,6 +74,14 @@ PRESETS = {
     ),
 }
 DEFAULT_PRESET = "edges"
+
+
+def prior_weight(faithful):
+    """The weight of the prior around the encoder's z for a value of --faithful in (0, 1].
+
+    It falls geometrically from 10 near 0, where z hardly moves, to 0.1 at 1, a free search.
+    """
+    return 10 ** (1 - 2 * faithful)
 
 
 @dataclass(frozen=True)
@@ -92,6 +110,10 @@ class DataSettings:
 
     __post_init__ = check
 
+
+# Settings are chosen on the first training images by name (a tenth of small sets); no encoder or pix2pix is trained on
+# them. `evaluate.py --data data/celeba/train --limit 500` scores them.
+CHOOSING = 500
 
 SHARED = {  # fields of several trainings: help, low, high
     "batch_size": ("joint images per step, on all devices together", 1, 2**16),
@@ -184,15 +206,28 @@ class EncoderSettings:
     """How an encoder is trained. Raises ValueError for an invalid value."""
 
     width: int = setting(32, "feature maps of the first convolution", low=1, high=1024)
-    batch_size: int = setting(64, "generated halves per step", low=2, high=2**16)
+    batch_size: int = setting(64, "joint images per step", low=2, high=2**16)
     lr: float = setting(5e-4, "learning rate of Adam at the start; it falls to 0 at the end", low=0, high=10)
-    pull: float = setting(0.1, "weight of the squared error of z added to the contextual loss", low=0, high=1e6)
+    own: float = setting(0.125, "share of generated joint images; the rest come from --data", low=0, high=1)
+    rough: float = setting(1.0, "largest roughness of the known halves", low=0, high=1)
+    clean: float = setting(0.25, "share of the known halves left unchanged", low=0, high=1)
+    l1: float = setting(1.0, "weight of the mean absolute error of the wanted half", low=0, high=1e6)
+    edges: float = setting(0.5, "weight of 1 - consistency of the wanted half with the known one", low=0, high=1e6)
+    adversarial: float = setting(0.0, "weight of D's loss on the joint image", low=0, high=1e6)
+    pull: float = setting(
+        0.1,
+        "weight of the mean squared error of z, or of the mean square of z if the true z is unknown",
+        low=0,
+        high=1e6,
+    )
+    flip: bool = setting(True, "mirror half of the joint images, each half in its place")
     precision: str = setting("float32", "precision of the generator's arithmetic", choices=("float32", "bfloat16"))
-    seed: int = setting(0, "of the initial weights and of z", low=0, high=2**63 - 1)
+    seed: int = setting(0, "of initial weights, z, order of images and roughness", low=0, high=2**63 - 1)
     log_every: int = _shared("log_every", 50)
     sample_every: int = _shared("sample_every", 2000)
     save_every: int = _shared("save_every", 500)
     keep: int = _shared("keep", 2)
+    cache_gb: float = _shared("cache_gb", 6.0)
 
     __post_init__ = check
 

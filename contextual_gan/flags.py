@@ -3,7 +3,7 @@
 import sys
 from dataclasses import fields, replace
 
-from contextual_gan.command import not_negative, positive
+from contextual_gan.command import not_negative, positive, share
 from contextual_gan.config import DEFAULT_PRESET, PRESETS, EncoderSettings
 
 BATCH_SIZE = "inputs searched at once, split into powers of two: 100 is 64 + 32 + 4, 7 is padded to 8 (default: 64)"
@@ -46,6 +46,11 @@ def add_search_arguments(parser):
     parser.add_argument("--batch-size", type=positive, default=64, metavar="B", help=BATCH_SIZE)
     group = parser.add_argument_group("search", "the preset sets all values that are not given")
     group.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET, help="default: %(default)s")
+    faithful = (
+        "how closely to follow the strokes, from 0 to 1; 0: the encoder's plausible face, without a "
+        "search; 1: a free search"
+    )
+    group.add_argument("--faithful", type=share, metavar="F", help=faithful)
     _add_fields(group, PRESETS)
 
 
@@ -54,6 +59,7 @@ def search_settings(args):
 
     If a preset needs an encoder and there is none, it starts from random z, and a line on stderr says so.
     """
+    _check_faithful(args)
     from contextual_gan.models.locations import encoder_file
 
     settings = _settings(args, PRESETS[args.preset])
@@ -62,8 +68,28 @@ def search_settings(args):
     if args.start:
         raise ValueError(f"there is no encoder {path} to start from: train_encoder.py makes one")
     settings = replace(settings, start="random", n_init=args.n_init or PRESETS["coauthor"].n_init)
-    print(f"no encoder at {path} (train_encoder.py makes one): {settings.n_init} random starts each", file=sys.stderr)
+    unused = "" if args.faithful is None else ", and --faithful has no effect"
+    line = f"no encoder at {path} (train_encoder.py makes one): random starts, {settings.n_init} each{unused}"
+    print(line, file=sys.stderr)
     return settings
+
+
+def _check_faithful(args):
+    """Raise ValueError if --faithful conflicts with another flag."""
+    if args.faithful is None:
+        return
+    if args.prior is not None:
+        raise ValueError("--faithful sets the weight of the prior: leave out --prior")
+    if PRESETS[args.preset].start == "random":
+        others = ", ".join(name for name, settings in PRESETS.items() if settings.start == "encoder")
+        raise ValueError(f"--faithful is not for --preset {args.preset}, only for {others}")
+    if args.start == "random":
+        raise ValueError("--faithful starts from the encoder: leave out --start random")
+
+
+def faithful(args, search):
+    """The value of --faithful for a search that starts from an encoder, otherwise None."""
+    return args.faithful if search.start == "encoder" else None
 
 
 def completion_task(args):
@@ -82,6 +108,7 @@ def completion_task(args):
         preset=args.preset,
         search=search,
         encoder_sha256=encoder_sha256(weights, args.direction, search),
+        faithful=faithful(args, search),
         direction=args.direction,
         seed=args.seed,
         samples=args.samples,

@@ -78,7 +78,8 @@ def request(args):
     given = {name: getattr(args, name) for name in names}
     with command.mistakes():
         search = flags.search_settings(args)
-    return Request(methods=tuple(args.method), search=search, dropout=not args.no_dropout, **given)
+    given |= {"search": search, "faithful": flags.faithful(args, search), "dropout": not args.no_dropout}
+    return Request(methods=tuple(args.method), **given)
 
 
 def main(args):

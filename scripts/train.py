@@ -57,6 +57,7 @@ def main(args):
     with command.mistakes():
         settings = settings_of(args)
     tf = command.import_tensorflow()
+    from contextual_gan import config
     from contextual_gan.training import batches, devices
     from contextual_gan.training.run import about
     from contextual_gan.training.run_folder import NoRunFolder, RunFolder
@@ -70,6 +71,8 @@ def main(args):
         folder, test = Path(args.data) / "train", Path(args.data) / "test"
         with command.mistakes():
             files = batches.joint_files(folder)
+            if config.section_of(settings) == "pix2pix":
+                files = batches.without_choosing(files)
             shown = batches.joint_files(test) if test.is_dir() and any(test.iterdir()) else files
             steps = args.steps or max(round(settings.epochs * len(files) / settings.batch_size), 1)
             run_folder = RunFolder if is_chief else NoRunFolder

@@ -195,7 +195,7 @@ def _is_entry(entry):
 
 def _deciding(settings):
     """The settings that determine the results: not the names of weights and presets, but their content."""
-    settings = {"faces": "largest"} | settings  # older results, without this setting
+    settings = {"faces": "largest", "faithful": None, "centre": "0"} | settings  # older results
     return {key: value for key, value in settings.items() if key not in ("weights", "preset")}
 
 

@@ -32,6 +32,7 @@ class PredictionTask:
     seed: int
     weights: str | Pinned
     search: SearchSettings
+    faithful: float | None = None
     train_data: str | None = None
     excluded: str | None = None  # a subfolder that does not belong to train_data
     pix2pix: str = "celeba"  # weights
@@ -50,19 +51,22 @@ class Method:
 
 def contextual(task):
     """`contextual`: complete the known half; of several samples, keep the one with the lowest loss."""
-    return _search(task, task.search, resolved(task.search))
+    return _search(task, task.search, resolved(task.search), task.faithful)
 
 
 def initialization(task):
     """`initialization`: the refined initialization alone, the start of the search of `contextual`."""
     search = replace(task.search, iterations=0, lambda_=0.0, edges=0.0)
     keys = "n_init", "init_kl", "epsilon", "start", "spread"
-    return _search(task, search, {key: getattr(search, key) for key in keys})
+    numbers = {key: getattr(search, key) for key in keys}
+    return _search(task, search, numbers, 0.0 if search.start == "encoder" else None)
 
 
-def _search(task, search, numbers):
+def _search(task, search, numbers, faithful):
     weights = pin(task.weights)
     encoder = encoder_sha256(weights, task.direction, search)
+    if encoder:
+        numbers = numbers | {"faithful": faithful, "centre": search.centre}
     parameters = {"direction": task.direction, "seed": task.seed, "weights_sha256": weights.sha256}
     parameters |= {"encoder_sha256": encoder, "samples": task.samples, **numbers}
     if not 1 <= task.samples <= search.n_init:
@@ -70,6 +74,7 @@ def _search(task, search, numbers):
 
     def predictor(batch_size):
         options = {"direction": task.direction, "seed": task.seed, "batch_size": batch_size, "samples": task.samples}
+        options["faithful"] = faithful
         found = load_encoder(weights, task.direction, encoder) if encoder else None
         return partial(_completed, networks=_networks(weights), encoder=found, search=search, **options)
 

@@ -22,6 +22,7 @@ class Request:
     methods: tuple[str, ...]  # names in methods.METHODS
     search: SearchSettings
     preset: str  # source of the search settings; only recorded
+    faithful: float | None = None
     weights: str = "celeba"
     direction: str = "photo"
     seed: int = 0
@@ -51,6 +52,7 @@ def evaluate(request):
             seed=request.seed,
             weights=pin(request.weights),
             search=request.search,
+            faithful=request.faithful,
             train_data=request.train_data,
             excluded=request.out,
             pix2pix=request.pix2pix,

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from contextual_gan.config import CHOOSING
 from contextual_gan.files.images import ImageError, read_image
 from contextual_gan.files.sources import IMAGE_SUFFIXES
 from contextual_gan.joint import SIZE
@@ -50,6 +51,11 @@ def joint_files(folder):
     for path in files:
         _check_header(path)
     return files
+
+
+def without_choosing(files):
+    """The files of `joint_files` without those used for choosing settings, see `config.CHOOSING`."""
+    return files[min(CHOOSING, len(files) // 10) :]
 
 
 def _visible_files(folder):

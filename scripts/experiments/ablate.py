@@ -50,7 +50,8 @@ def search_of(words):
     args = parser.parse_args(words.split())
     given = {name: getattr(args, name) for name in ("preset", "weights", "direction", "seed", "batch_size")}
     with command.mistakes():
-        return given | {"search": flags.search_settings(args)}
+        search = flags.search_settings(args)
+    return given | {"search": search, "faithful": flags.faithful(args, search)}
 
 
 def folder_of(out, name):
