@@ -1,4 +1,4 @@
-"""Align faces as OpenFace does: find them with dlib, warp them to one framing, write them as PNG."""
+"""Align faces like OpenFace: find them with dlib, warp them to one framing, write them as PNG."""
 
 from installed import command
 

@@ -1,4 +1,4 @@
-"""Train the encoder that provides the start of the search, on joint images and images of a trained generator."""
+"""Train the encoder that starts the search, on joint images and on those that a trained generator draws."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -22,7 +22,7 @@ def parse():
     parser.add_argument(
         "--direction", choices=("photo", "sketch"), default="photo", help="half to generate (default: photo)"
     )
-    data = "data set; DIR/train, or DIR itself, holds joint images of the generator's training set"
+    data = "data set; DIR/train, or DIR itself, holds joint images of what the generator was trained on"
     parser.add_argument("--data", metavar="DIR", help=data)
     parser.add_argument("--out", required=True, metavar="RUN", help="run folder of this training")
     parser.add_argument(
@@ -35,7 +35,7 @@ def parse():
 
 
 def joints_of(data):
-    """The joint images of a data set for training an encoder; none without a data set."""
+    """The joint images of a data set that an encoder may be trained on; none if there is no data set."""
     from contextual_gan.training.batches import joint_files, without_choosing
 
     if data is None:

@@ -108,7 +108,7 @@ def test_celeba_is_the_default_and_the_others_differ_as_documented():
     }
 
 
-# --- what is read -----------------------------------------------------------------------------------------------------
+# --- reading ----------------------------------------------------------------------------------------------------------
 
 
 def test_given_values_are_used_and_the_rest_is_default(read):
@@ -150,7 +150,7 @@ def test_resolved_settings_can_be_read_again(read):
     ]
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- refused configurations -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

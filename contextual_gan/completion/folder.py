@@ -101,8 +101,8 @@ def plan(run, stems):
                 )
             if old.get("path", path := run.path_of(source)) != path:
                 raise ValueError(
-                    f"{run.out} holds the result of another {source.name} ({old['path']}, relative to it); give "
-                    "this one another --out, or --overwrite"
+                    f"{run.out} holds the result of another {source.name} ({old['path']}, relative to the folder); give "
+                    "another --out, or --overwrite"
                 )
         if old:  # the file has changed, or a face is missing
             run.outdated += _all_faces(run, stem)

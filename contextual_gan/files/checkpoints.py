@@ -61,7 +61,7 @@ def opened(checkpoint):
             raise ValueError(f"{HASHES} is missing")
         listed = (checkpoint / HASHES).read_bytes()
         for name, sha256 in json.loads(listed).items():
-            if os.path.basename(name) != name or not (checkpoint / name).is_file():  # the list may come from strangers
+            if os.path.basename(name) != name or not (checkpoint / name).is_file():  # the list is untrusted
                 raise ValueError(f"{name} is missing or damaged")
             files[name] = open(checkpoint / name, "rb")  # noqa: SIM115  read later
             if hashlib.file_digest(files[name], "sha256").hexdigest() != sha256:

@@ -68,7 +68,7 @@ def run(function, tasks, pool):
 
 
 def _chunks(tasks):
-    """Lists of tasks, short where the arguments are large."""
+    """Lists of tasks, short if the arguments are large."""
     chunk, size = [], 0
     for task in tasks:
         chunk.append(task)

@@ -237,7 +237,7 @@ def read_celeba_landmarks(path):
             raise ValueError(f"{path}, line {number}: {name[:80]} is listed twice")
         points[name] = [[int(x), int(y)] for x, y in zip(values[::2], values[1::2], strict=True)]
     if len(points) != int(lines[0]):
-        raise ValueError(f"{path}: {len(points)} photos, line 1 says {int(lines[0])}")
+        raise ValueError(f"{path}: {len(points)} photos, but line 1 says {int(lines[0])}")
     return points
 
 

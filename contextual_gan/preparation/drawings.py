@@ -24,7 +24,7 @@ from contextual_gan.preparation.framing import (
 from contextual_gan.preparation.ink import FAINTEST, WORKING_SIDE, read_ink, without_specks
 from contextual_gan.preparation.paper import find_sheet, fitted_surface, flatten_sheet
 
-CANVAS = 512  # strokes are thickened at 8 times the final resolution, where half a pixel can be drawn
+CANVAS = 512  # strokes are thickened at 8 times the final resolution, for widths of half a pixel
 STROKE_RADIUS = 7.0  # on the canvas: strokes of sketches.xdog() are just under 2 pixels wide at 64
 MOST_COVER = 0.5  # largest cover of a neighbourhood by thickened strokes; more would turn hair into a blob
 FACE_MARGIN = 0.25  # minimum gain over the uncropped drawing: measured 0.35 to 0.58 on drawn heads, 0.2 on framed

@@ -12,8 +12,8 @@ from contextual_gan.files.sources import images_in, output_stems
 def pair(sketches, photos, out):
     """Pair the images of two folders (or zip archives) by name -> ([`apply.Item`], refused).
 
-    An item is called like the sketch and made from both files, the sketch first. The extensions may differ where each
-    side has one image of the name. refused: (name, reason) of unsafe zip members and of images without a partner.
+    An item has the name of the sketch and is made from both files, the sketch first. The extensions may differ if each
+    side has only one image of the name. refused: (name, reason) of unsafe zip members and of images without a partner.
     Raises FileNotFoundError and ValueError like `sources.images_in`, and ValueError if there is no pair.
     """
     (lefts, left_refused), (rights, right_refused) = (images_in(folder, excluded=out) for folder in (sketches, photos))

@@ -69,7 +69,7 @@ def fdog(photo, *, radius=2.0, iterations=3, sigma_c=1.0, sigma_m=2.0, rho=0.997
     Section 3.1 of the paper, with grey in [0, 255] and f(t) = G(sigma_c) - rho G(1.6 sigma_c) in one dimension:
     F(x) = sum of f(t) grey(x + t n), over the straight line across the edge, n being normal to `edge_tangent_flow`;
     H(x) = sum of G(sigma_m)(s) F(x(s)), over the curve x(s) along the flow, in steps of one pixel.
-    The paper draws black where H < 0 and 1 + tanh(H) < tau, that is where H < h = arctanh(tau - 1). Here the sketch is
+    The paper draws black where H < 0 and 1 + tanh(H) < tau, that is, where H < h = arctanh(tau - 1). Here the sketch is
     1 if H >= h, else 1 + tanh(phi (H - h)), as in xdog(): the default `phi` is practically that step, a low one gives
     soft lines. The repetition of section 3.2, meant for large photos, is left out.
     radius, iterations: of the flow, radius in pixels. sigma_c: width of the strokes, sigma_m: length over which they

@@ -96,10 +96,10 @@ def learning_rate(settings, step, steps):
 
 
 def has_another_schedule(settings, lines, steps):
-    """Whether the learning rate of the last line of stats.jsonl is not that of its step in a run of `steps` steps."""
+    """Whether the learning rate in the last line of stats.jsonl differs from that in a run of `steps` steps."""
     if not lines or "lr" not in lines[-1] or not settings.lr_decay:
         return False
-    last = tf.constant(lines[-1]["step"] - 1, tf.int64)  # lines count the steps done, the first of which is step 0
+    last = tf.constant(lines[-1]["step"] - 1, tf.int64)  # lines count finished steps; the first is step 0
     return abs(lines[-1]["lr"] - float(learning_rate(settings, last, steps))) > 1e-6 * settings.lr
 
 

@@ -176,7 +176,7 @@ def test_the_iterate_of_lowest_total_is_kept_not_the_last(tiny):
     assert found.total[0, 0, kept] == pytest.approx(found.contextual[0, 0, kept] - 0.1 * np.log(d[0]), rel=1e-5)
 
 
-def test_the_start_is_kept_if_nothing_better_comes(tiny):
+def test_the_start_is_kept_if_no_iterate_is_better(tiny):
     found = complete(*tiny, halves(1), iterations=3, lr=1e6)
     assert found.total[0, 0].argmin() == 0
     assert np.array_equal(found.joints, found.initial_joints)

@@ -227,7 +227,7 @@ def test_a_journal_counts_up_to_its_last_complete_line(folder, tmp_path, tail):
     assert report.new == 13 and tree(tmp_path / "out") == expected
 
 
-# --- what can go wrong with an image ----------------------------------------------------------------------------------
+# --- errors of single images ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", [1, 2])

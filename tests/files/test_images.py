@@ -468,7 +468,7 @@ def test_centre_square_averages_areas_when_it_shrinks():
     np.testing.assert_array_equal(centre_square(dots, 8), np.full((8, 8, 3), 10))
 
 
-def test_centre_square_enlarges_and_keeps_what_fits():
+def test_centre_square_enlarges_small_images_and_keeps_matching_ones():
     np.testing.assert_array_equal(centre_square(noise(8, 8), 8), noise(8, 8))
     np.testing.assert_array_equal(centre_square(np.full((3, 2, 3), 90, np.uint8), 64), np.full((64, 64, 3), 90))
 

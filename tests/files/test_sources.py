@@ -220,7 +220,7 @@ def test_a_member_returns_no_more_bytes_than_it_claims(tmp_path, method):
     try:
         with pytest.raises(ImageError, match="damaged in the archive"):
             whole.read()
-        if method != zipfile.ZIP_DEFLATED:  # of which zipfile itself reads the whole 1000 bytes, and checks them
+        if method != zipfile.ZIP_DEFLATED:  # for deflate, zipfile itself reads and checks all 1000 bytes
             assert whole.peek(12) == bytes(12)
         assert tracemalloc.get_traced_memory()[1] < 2 * 10**6
     finally:

@@ -96,7 +96,7 @@ def difference(a, b):
 
 @pytest.mark.parametrize("choice", [INNER, OUTER])
 @pytest.mark.parametrize("size", [64, 96, 128, 200])
-def test_landmarks_go_where_openface_puts_them(photo, landmarks, choice, size):
+def test_landmarks_have_the_positions_of_openface(photo, landmarks, choice, size):
     three = landmarks[INDICES[choice]]
     expected = openface(three, size, choice)(three)
     framing = alignment.affine(three, alignment.LANDMARKS[choice]["places"])
@@ -314,7 +314,7 @@ GOOD = "000001.jpg 69 109 106 113 77 142 73 152 108 154\n"
         (f"2\n{HEADER}{GOOD}000002.jpg 69 109 106 113 77 142 73 152 108 99999999999\n", "line 4"),
         (f"2\n{HEADER}{GOOD}\n", "line 4"),
         (f"2\n{HEADER}{GOOD}{GOOD}", "line 4: 000001.jpg is listed twice"),
-        (f"3\n{HEADER}{GOOD}", "1 photos, line 1 says 3"),
+        (f"3\n{HEADER}{GOOD}", "1 photos, but line 1 says 3"),
         (f"1\n{HEADER}{GOOD}".replace("000001", "0\xe90"), "ASCII"),
         ("\0" * 1000, "line 1"),
     ],

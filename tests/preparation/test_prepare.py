@@ -121,7 +121,7 @@ def test_a_joint_is_the_sketch_beside_the_photo(whole, tmp_path):
     sketch, photo = split(joint)
     assert joint.shape == (64, 128, 3) and np.array_equal(sketch, xdog(photo))
     original = cv2.resize(draw_photo(int(Path(name).stem))[:, 10:70, ::-1], (64, 64), interpolation=cv2.INTER_CUBIC)
-    assert np.abs(photo.astype(int) - original).mean() < 12, "the centre of the photo, but for JPEG"
+    assert np.abs(photo.astype(int) - original).mean() < 12, "the centre of the photo, up to JPEG artefacts"
 
 
 def test_a_second_run_does_nothing_and_says_so(photos, whole, tmp_path):

@@ -250,7 +250,7 @@ def test_an_edge_gives_one_line_beside_it(style, preset, turns):
     inked = np.flatnonzero(sketch[0] < 127.5)
     assert inked[-1] == 31 and set(inked) <= set(dark) and len(inked) >= min(3, len(dark) - 1)
     if preset != "celeba":  # which draws slight grey in dark areas
-        far = np.abs(difference - level) > 0.5  # where sampling the Gaussian has no effect
+        far = np.abs(difference - level) > 0.5  # away from the edge of the line, sampling the Gaussian has no effect
         assert sketch[0][far & (difference > level)].min() == 255
 
 

@@ -24,7 +24,7 @@ from contextual_gan.training.run_folder import RunFolder
 
 PRODUCTS = 5  # of matrices, after every step
 PAIRS = {"pairs": 1.0, "edges": 5.0}  # as in configs/celeba_pairs.yaml
-PLAIN_EVERY = 4  # steps; at the end of the same ones comes a line of stats.jsonl
+PLAIN_EVERY = 4  # steps; the last of them also writes a line of stats.jsonl
 JOINTS = 300  # made if no data set is given
 NEVER = 10**9
 
