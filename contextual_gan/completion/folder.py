@@ -101,7 +101,7 @@ def plan(run, stems):
                 )
             if old.get("path", path := run.path_of(source)) != path:
                 raise ValueError(
-                    f"{run.out} holds the result of another {source.name} ({old['path']}, relative to the folder); give "
+                    f"{run.out} holds the result of another {source.name} (at {old['path']}); give "
                     "another --out, or --overwrite"
                 )
         if old:  # the file has changed, or a face is missing

@@ -30,7 +30,7 @@ CACHED = 10_000  # joints that py reads
 
 
 def main(args):
-    """Time prepare.py and the plain way in turn; its steps, its start, its memory; reading joints."""
+    """Measure prepare.py against the plain way, its steps, start and memory, and the reading of joints."""
     with command.mistakes():
         alignment.default_predictor()  # fails now if it is not installed
         photos = read_photos(args.images, args.limit) if args.images else made_photos(args.limit)
