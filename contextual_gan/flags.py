@@ -69,7 +69,7 @@ def search_settings(args):
         raise ValueError(f"there is no encoder {path} to start from: make it with train_encoder.py")
     settings = replace(settings, start="random", n_init=args.n_init or PRESETS["coauthor"].n_init)
     unused = "" if args.faithful is None else ", and --faithful has no effect"
-    line = f"no encoder at {path} (train_encoder.py makes one): random starts, {settings.n_init} each{unused}"
+    line = f"no encoder at {path} (make it with train_encoder.py): random starts, {settings.n_init} each{unused}"
     print(line, file=sys.stderr)
     return settings
 
