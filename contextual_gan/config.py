@@ -30,10 +30,10 @@ class SearchSettings:
     edges: float = setting(
         0.0, "weight of 1 - sketch consistency: mismatch of the photo's edges and the strokes", low=0, high=1e6
     )
-    update: str = setting("momentum", "rule of each step of z", choices=("momentum", "nesterov", "lbfgs"))
+    update: str = setting("momentum", "update rule of z", choices=("momentum", "nesterov", "lbfgs"))
     lr: float = setting(0.01, "learning rate; for lbfgs, the largest change of a component per step", low=0, high=1e6)
-    momentum: float = setting(0.9, "momentum of the steps of z (not for lbfgs)", low=0, high=1)
-    iterations: int = setting(1000, "steps of the search", low=0, high=10**7)
+    momentum: float = setting(0.9, "momentum of the updates (not for lbfgs)", low=0, high=1)
+    iterations: int = setting(1000, "iterations of the search", low=0, high=10**7)
     start: str = setting(
         "random",
         "source of the initializations: U(-1, 1), or the encoder's z and its neighbourhood",

@@ -16,7 +16,7 @@ def add_completion_arguments(parser, samples=1):
     parser.add_argument(
         "--crop",
         default="auto",
-        help="cut sketches: auto (to the face, brow to chin), none, ink, or x,y,w,h in pixels (default: auto)",
+        help="crop of sketches: auto (the face, brow to chin), none, ink, or x,y,w,h in pixels (default: auto)",
     )
     parser.add_argument(
         "--joint",
@@ -42,7 +42,7 @@ def add_search_arguments(parser):
     parser.add_argument(
         "--direction", choices=("photo", "sketch"), default="photo", help="half to generate (default: photo)"
     )
-    parser.add_argument("--seed", type=not_negative, default=0, help="of the random z (default: 0)")
+    parser.add_argument("--seed", type=not_negative, default=0, help="seed of the random z (default: 0)")
     parser.add_argument("--batch-size", type=positive, default=64, metavar="B", help=BATCH_SIZE)
     group = parser.add_argument_group("search", "the preset sets all values that are not given")
     group.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET, help="default: %(default)s")
@@ -121,7 +121,7 @@ def completion_task(args):
 
 def add_encoder_arguments(parser):
     """Add a flag for every number of `config.EncoderSettings`."""
-    _add_fields(parser.add_argument_group("how"), {"default:": EncoderSettings()})
+    _add_fields(parser.add_argument_group("training"), {"default:": EncoderSettings()})
 
 
 def encoder_settings(args):
