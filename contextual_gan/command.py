@@ -40,7 +40,7 @@ class ArgumentParser(argparse.ArgumentParser):
 def positive(text):
     """An argparse type: an integer of at least 1."""
     if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
     return number
 
 

@@ -204,7 +204,7 @@ def test_unusual_names_do_not_affect_other_inputs(tmp_path):
         (["--lr", "fast", "."], "invalid float value: 'fast'"),
         (["--lr", "-1", "."], "lr is -1.0"),
         (["--samples", "9", "--n-init", "4", "."], "samples is 9"),
-        (["--batch-size", "0", "."], "0 is not at least 1"),
+        (["--batch-size", "0", "."], "0 is less than 1"),
         (["--crop", "1,2", "."], "crop must be"),
         (["--weights", "mine", "."], "no weights at mine"),
         (["--iteration", "5", "."], "unrecognized arguments"),

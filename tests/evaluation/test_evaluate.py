@@ -321,7 +321,7 @@ def test_a_killed_and_continued_run_matches_an_uninterrupted_one(done, data, tmp
         ({"--out": "damaged/cut.png"}, "damaged/cut.png is a file"),
         ({"--method": "contextual", "--weights": "mine"}, "no weights at mine"),
         ({"--method": "contextual", "--lr": "-1"}, "lr is -1.0"),
-        ({"--limit": "0"}, "0 is not at least 1"),
+        ({"--limit": "0"}, "0 is less than 1"),
         ({"--seed": "-1"}, "-1 is less than 0"),
         ({"--direction": "both"}, "invalid choice: 'both'"),
     ],

@@ -310,7 +310,7 @@ def test_celebas_names_and_list(tmp_path):
     ("name", "args", "reason"),
     [
         ("resize", ["nowhere", "out"], "no such folder or zip archive: nowhere"),
-        ("resize", ["in", "out", "--size", "0"], "0 is not at least 1"),
+        ("resize", ["in", "out", "--size", "0"], "0 is less than 1"),
         ("resize", ["in", "out", "--size", "5000"], "--size 5000: the largest is 4096"),
         ("resize", ["in"], "required: OUT"),
         ("resize", ["in", "in"], "lies in the output folder"),

@@ -458,7 +458,7 @@ def test_p_learns_which_halves_belong_together(joints):
         (["--data", "nowhere"], "no such folder"),
         (["--set", "train.batchsize=3"], "did you mean train.batch_size?"),
         (["--set", "train.lr=fast"], "train.lr"),
-        (["--steps", "0"], "0 is not at least 1"),
+        (["--steps", "0"], "0 is less than 1"),
         (["--set", "train.init_from=nothing"], "no weights at nothing"),
         (["--set", "train.init_from=celeba"], "train.init_from celeba do not have train.width 4"),
         (["--resume"], "there is no run to resume"),
