@@ -29,8 +29,7 @@ from contextual_gan.files.images import ImageError, centre_square, read_bytes
 # map. They were fitted, by least absolute residuals, to dlib's landmarks of 5,171 photos of CelebA, where the five are
 # 36-41, 42-47, 30, 48 and 54. The annotators put the eyes 1.3 pixels (of 178 x 218) higher, the nose 0.9 lower and the
 # mouth 0.6 higher than dlib; the weights include this. Mean distance from dlib's own, in pixels at 64: 1.2 (eyes 0.5,
-# lip 2.5: the five do not show how far a mouth is open) and 0.6. An affine fit of all five to their mean positions has
-# errors of 1.6 and 2.1 pixels.
+# lip 2.5: the five do not show how far a mouth is open) and 0.6. An affine fit to all five: 1.6 and 2.1.
 LANDMARKS = {
     "inner-eyes-bottom-lip": {
         "of": {68: (39, 42, 57)},
