@@ -30,7 +30,7 @@ def complete_inputs(
         run.announce(todo, task, show_initializations, figure)
     if ignored:
         names = ", ".join(map(printable, ignored[:5]))
-        print(f"left out, not images: {names}{' ...' * (len(ignored) > 5)}", file=sys.stderr)
+        print(f"ignored, not images: {names}{' ...' * (len(ignored) > 5)}", file=sys.stderr)
     if todo or run.outdated or run.lacks_pages() or show_initializations:
         import_tensorflow()
         from contextual_gan.completion import figures
