@@ -199,6 +199,12 @@ def search(generator, discriminator, known, z, *, direction, settings, encoder=N
     return descend(advance, grey_pixels(known, settings.epsilon), z, settings, progress)
 
 
+def search_in_steps(generator, discriminator, known, z, *, direction, settings, encoder=None, chunk=5):
+    """As `search`, of at most one batch, as a generator: as `descend_in_steps`."""
+    advance = _compiled_search(generator, discriminator, direction, settings, encoder)
+    yield from descend_in_steps(advance, grey_pixels(known, settings.epsilon), z, settings, chunk)
+
+
 @lru_cache(maxsize=8)
 def _compiled_search(generator, discriminator, direction, settings, encoder=None):
     make_losses = objective(generator, discriminator, direction, settings)
@@ -213,19 +219,28 @@ def descend(advance, known, z, settings, progress=None):
     non-finite stops there, its later losses are NaN. `progress(evaluations, reported)` is called after each chunk of
     iterations with the evaluations done in it and the median loss; there are n * (iterations + 1) in all.
     """
+    n, history = len(z), []
+    chunk = max(1, 128 // len(padded(z)))  # about as long for every batch size: a second or two on two cores
+    for state, losses in descend_in_steps(advance, known, z, settings, chunk):  # noqa: B007  the last state
+        history.append(losses)
+        if progress:
+            latest = losses[-1, :, 0]
+            latest = latest[np.isfinite(latest)] if np.isfinite(latest).any() else latest
+            progress(n * len(losses), float(np.median(latest)))
+    reported, total = np.concatenate(history).transpose(2, 1, 0)
+    return state.best_z.numpy()[:n], reported, total
+
+
+def descend_in_steps(advance, known, z, settings, chunk):
+    """The same, as a generator: after each `chunk` evaluations, the `State` of the padded batch and the losses (chunk,
+    n, 2), reported and total, of the rows of z. What is found does not depend on `chunk`.
+    """
     n, z, known = len(z), padded(z), padded(known)
-    chunk = max(1, 128 // len(z))  # about as long for every batch size: a second or two on two cores
     state = begin(z, settings)
-    history = []
     for first in range(0, settings.iterations + 1, chunk):  # the last evaluation rates the last z
         steps = min(chunk, settings.iterations + 1 - first)
         state, losses = advance(state, known, tf.constant(steps))
-        history.append(losses.numpy())
-        if progress:
-            latest = history[-1][-1, :n, 0]
-            progress(n * steps, float(np.median(latest[np.isfinite(latest)] if np.isfinite(latest).any() else latest)))
-    reported, total = np.concatenate(history)[:, :n].transpose(2, 1, 0)
-    return state.best_z.numpy()[:n], reported, total
+        yield state, losses.numpy()[:, :n]
 
 
 class State(NamedTuple):
