@@ -1,5 +1,8 @@
 """Serve a page on this machine: draw a face, and a photo of one follows."""
 
+import os
+import sys
+
 from installed import command
 
 EXAMPLES = """\
@@ -44,9 +47,10 @@ def main(args):
             live = Live(args.weights)
         live.warm()
         serve(live, listener, args.host, about=str(args.weights), browser=args.open, debug=args.debug)
+        sys.stdout.flush()
+        os._exit(0)  # there is nothing to save, and Python needs seconds to take TensorFlow apart
     except KeyboardInterrupt:
-        pass
-    return 0
+        return 0
 
 
 if __name__ == "__main__":

@@ -130,6 +130,7 @@ function drawHalf(canvas, joint, name) {
   half.width = half.height = 64;
   half.getContext("2d").drawImage(joint, name === "photo" ? -64 : 0, 0);
   const draw = canvas.getContext("2d");
+  draw.globalCompositeOperation = "copy"; // at its borders, an enlarged picture would mix with the one before
   draw.imageSmoothingQuality = "high";
   draw.drawImage(half, 0, 0, canvas.width, canvas.height);
 }

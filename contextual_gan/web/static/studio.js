@@ -16,6 +16,7 @@ export class Studio {
     this.samples = 1;
     this.lastLive = 0;
     this.opened = 0; // files so far: the last one wins
+    this.opening = 0; // files that are being read
   }
 
   get drawing() {
@@ -46,12 +47,14 @@ export class Studio {
     this.live?.abort();
     if (this.drawing.isEmpty()) {
       this.live = null;
+      this.say("Ready.");
       this.result.clear();
       this.showControls();
       return;
     }
     const control = (this.live = new AbortController());
     const direction = this.direction;
+    this.showControls();
     try {
       const answer = await server.face(await this.drawing.content(), direction, control.signal);
       if (control.signal.aborted) return;
@@ -120,6 +123,8 @@ export class Studio {
     this.pen.lift();
     const number = ++this.opened;
     const isNewest = () => number === this.opened;
+    this.opening++;
+    this.showControls();
     this.complain("");
     this.say("Reading the file.");
     try {
@@ -131,6 +136,7 @@ export class Studio {
       this.say("Nothing was opened.");
       this.complain(`${file.name || "The picture"}: ${error.message}`);
     } finally {
+      this.opening--;
       this.showControls();
     }
   }
@@ -199,6 +205,7 @@ export class Studio {
     page.stop.hidden = !this.search;
     page.hint.hidden = drawing.operations.length > 0;
     page.pen.disabled = page.eraser.disabled = page.width.disabled = isSketch;
+    page.view.setAttribute("aria-busy", Boolean(this.live || this.search || this.opening));
     page["draw-on"].hidden = !isSketch || !result.face;
     for (const button of document.querySelectorAll("[data-save]")) {
       const what = button.dataset.save;
