@@ -21,6 +21,7 @@ from contextual_gan.files.images import MAX_BYTES, decode_rgba, encode_png, on_b
 from contextual_gan.joint import SIZE
 from contextual_gan.models.dcgan import LATENT
 from contextual_gan.preparation.drawings import read_faces
+from contextual_gan.preparation.framing import face_score
 from contextual_gan.preparation.known import DRAWING_NOTE, NO_FACE_NOTE, PHOTO_NOTE, read_known
 from contextual_gan.web.bodies import Bodies
 from contextual_gan.web.guard import Guard, Refused, refusal
@@ -92,7 +93,7 @@ class Page:
         with self.queue.waiting(), self.queue.newest(given.page, given.number) as check:
             async with self.bodies.read(request, CANVAS_BYTES) as data:
                 check()
-                known, score = await self.queue.call("drawings", read_canvas, data, given.kind)
+                known, score = await self.queue.call("drawings", read_canvas, data, given.kind, given.direction)
             check()
             faces = await self.queue.call("model", partial(self.live.encode, known, direction=given.direction))
             check()
@@ -102,7 +103,7 @@ class Page:
         """The search from there, as a stream of events: {"ahead": n} in the queue, faces, at last {"done": true}."""
         given = parameters(request, "direction", "kind", "faithful", "samples", "seed")
         async with self.bodies.read(request, CANVAS_BYTES) as data:
-            known, score = await self.queue.call("drawings", read_canvas, data, given.kind)
+            known, score = await self.queue.call("drawings", read_canvas, data, given.kind, given.direction)
         options = {name: getattr(given, name) for name in ("direction", "faithful", "samples", "seed")}
         events = self._search(known, score, options)
         first = await anext(events)  # refused before the answer begins, if it is
@@ -144,7 +145,7 @@ class Page:
         return _json(described(faces, None, None) | {"queue": len(self.queue)})
 
 
-def read_canvas(data, kind):
+def read_canvas(data, kind, direction="photo"):
     """A drawing made on the page -> what the network sees of it, (64, 64, 3) uint8, and its likeness to a face.
 
     kind: "canvas" is read as complete.py --crop none reads it; "known" is (64, 64) already, as `Page.picture` gave it.
@@ -154,7 +155,8 @@ def read_canvas(data, kind):
     if kind == "known":
         if rgba.shape[:2] != (SIZE, SIZE):
             raise Refused(422, f"A picture of {SIZE} x {SIZE} pixels was expected.")
-        return on_background(rgba), None
+        known = on_background(rgba)
+        return known, round(face_score(known), 3) if direction == "photo" else None
     sketch = _refusing(partial(read_faces, crop="none"), rgba)[0]
     return sketch.image, round(sketch.score, 3)
 

@@ -11,11 +11,13 @@ const TEXTS = {
     lead: "A photo follows while you draw.",
     hint: "Draw here: eyes, nose, mouth. It need not be good.",
     waiting: "The photo appears here.",
+    result: "Photo",
   },
   sketch: {
     lead: "Open a photo of a face, and a sketch of it is drawn.",
     hint: "Open a photo, drop one here, or paste it.",
     waiting: "The sketch appears here.",
+    result: "Sketch",
   },
 };
 
@@ -69,6 +71,8 @@ function setDirection(direction) {
   document.querySelector(`input[name="direction"][value="${direction}"]`).checked = true;
   const texts = TEXTS[direction];
   for (const name of ["lead", "hint", "waiting"]) page[name].textContent = texts[name];
+  document.querySelector('[data-save="photo"]').textContent = texts.result;
+  document.querySelector('[data-save="large"]').textContent = `${texts.result}, enlarged`;
   page.samples.hidden = page.find.parentElement.hidden = direction === "sketch";
   pen.enabled = direction === "photo";
   showGuide();

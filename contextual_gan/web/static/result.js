@@ -3,10 +3,10 @@
 import { bytesOf, pngOf } from "/server.js";
 
 const NUMBERS = [
-  ["contextual", "Distance", "How far the generated half is from yours (KL divergence): 0 is the same."],
-  ["consistency", "Strokes followed", "How well the edges of the photo agree with the strokes: 1 is fully."],
-  ["score", "Likeness to a face", "How much the drawing looks like a face: below 0.46, none is recognised."],
-  ["time", "Time", "From the end of your stroke to this picture."],
+  ["contextual", "Distance", "The generated half from yours (KL divergence); 0: equal."],
+  ["consistency", "Strokes followed", "By the edges of the photo; 1: all of them."],
+  ["score", "Likeness to a face", "Of the drawing; below 0.46, none is recognised."],
+  ["time", "Time", "From your last stroke to this picture."],
 ];
 
 export class Result {
@@ -44,10 +44,11 @@ export class Result {
   clear() {
     this.faces = [];
     this.details = {};
-    const { photo, seen, joint, waiting } = this.page;
+    const { photo, seen, joint, waiting, halves } = this.page;
     for (const canvas of [photo, seen, joint]) canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
     photo.setAttribute("aria-label", "No photo yet");
     waiting.hidden = false;
+    halves.hidden = true;
     this.#showChoice();
     this.#showNumbers();
   }
@@ -75,13 +76,14 @@ export class Result {
   }
 
   #showChosen() {
-    const { photo, joint, waiting } = this.page;
+    const { photo, joint, waiting, halves } = this.page;
     drawHalf(photo, this.face.bitmap, this.direction);
     joint.getContext("2d").drawImage(this.face.bitmap, 0, 0);
     const name = this.direction === "photo" ? "The photo of the face you drew" : "The sketch of your photo";
     const which = this.faces.length > 1 ? `, ${this.chosen + 1} of ${this.faces.length}` : "";
     photo.setAttribute("aria-label", name + which);
     waiting.hidden = true;
+    halves.hidden = false;
     this.#showNumbers();
   }
 

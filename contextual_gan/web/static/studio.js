@@ -4,7 +4,7 @@ import * as server from "/server.js";
 import { SIDE } from "/drawing.js";
 import * as saved from "/saved.js";
 
-const PAUSE = 200; // milliseconds at least between two faces while a stroke is being drawn
+const PAUSE = 500; // milliseconds at least between two faces while a stroke is being drawn
 
 export class Studio {
   // drawings: {direction wanted: Drawing}; say(text): the status line; complain(text): the line of errors.
