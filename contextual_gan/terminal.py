@@ -1,4 +1,4 @@
-"""What a command tells its user on the way: mistakes, inputs that failed; and TensorFlow without its greetings."""
+"""Messages of commands: mistakes and failed inputs; and the import of TensorFlow without its messages."""
 
 import contextlib
 import os
@@ -9,12 +9,12 @@ LONGEST_PRINTED = 200  # characters of a name in a message
 
 
 class UserError(Exception):
-    """A mistake of the user's, in one line: what, where, what to do."""
+    """A mistake of the user, in one line: what, where, what to do."""
 
 
 @contextlib.contextmanager
 def mistakes():
-    """What the library refuses in this block is the user's mistake."""
+    """Turn the library's errors in this block into `UserError`s."""
     try:
         yield
     except (ValueError, FileNotFoundError) as error:
@@ -28,13 +28,13 @@ def report_failed(failed):
 
 
 def report_notes(notes):
-    """Print a line on stderr for each (name, what is to be said about it)."""
+    """Print a line on stderr for each (name, note)."""
     for name, note in notes:
         print(f"{printable(name)}: {note}", file=sys.stderr)
 
 
 def import_tensorflow():
-    """Import TensorFlow without the greetings that it writes straight to file descriptor 2."""
+    """Import TensorFlow without the messages that it writes directly to file descriptor 2."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as noise, contextlib.ExitStack() as stack:
         stderr = os.dup(2)
@@ -48,6 +48,6 @@ def import_tensorflow():
 
 
 def printable(name, longest=LONGEST_PRINTED):
-    """A name from anywhere in one short line: odd characters spelled out, the middle of a long one left out."""
+    """Any name as one short line: special characters escaped, the middle of a long name left out."""
     text = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(name))
     return text if longest is None or len(text) <= longest else f"{text[:60]}...{text[-30:]}"

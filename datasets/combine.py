@@ -1,4 +1,4 @@
-"""Join sketches and photos of the same name to one image: sketch on the left, photo on the right."""
+"""Join sketches and photos with matching names into one image: sketch on the left, photo on the right."""
 
 from installed import command
 
@@ -7,9 +7,9 @@ EXAMPLES = """\
   python datasets/combine.py sketches.zip photos.zip joints/
   python datasets/combine.py --fold_A sketches/ --fold_B photos/ --fold_AB joints/    (as for pix2pix)
 
-OUT/a/b.png is made from SKETCHES/a/b.png and PHOTOS/a/b.png, of which each may have another extension. Both must have
-the same number of rows and columns, any. Running it again does what is new or has failed.
-Exit status: 0 done, 1 some images failed (listed), for example for want of a partner, 2 wrong usage.
+OUT/a/b.png is made from SKETCHES/a/b.* and PHOTOS/a/b.*; their extensions may differ. Both must have the same size,
+which may be any. Run it again to process new and failed images.
+Exit status: 0 done, 1 some images failed (listed; for example without a partner), 2 usage error.
 """
 
 
@@ -21,7 +21,7 @@ def parse():
         ("OUT", "--fold_AB", "folder for the results"),
     ):
         parser.add_argument(f"positional_{flag[7:]}", metavar=name, nargs="?", help=text)
-        parser.add_argument(flag, dest=f"named_{flag[7:]}", metavar=name, help=f"the same, in place of {name}")
+        parser.add_argument(flag, dest=f"named_{flag[7:]}", metavar=name, help=f"same as {name}")
     command.add_folder_arguments(parser)
     args = parser.parse_args()
     positional = [args.positional_A, args.positional_B, args.positional_AB]

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from contextual_gan.completion.initialization import chosen, initialize
 from contextual_gan.completion.record import ROWS_PER_PAGE, page_names
-from contextual_gan.completion.search import initialize
 from contextual_gan.files.images import enlarge, framed, grid, read_image, to_uint8, write_png
 from contextual_gan.joint import DIRECTIONS
 from contextual_gan.models.inference import generate
@@ -71,7 +71,7 @@ def draw_initializations(run, task, generator, encoder=None, columns=6, scale=2)
             spread=task.search.spread,
         )
         cells = [enlarge(joint, scale) for joint in to_uint8(generate(generator, z[0]))]
-        for i in np.argsort(divergence[0], kind="stable")[: task.samples]:
+        for i in chosen(divergence, task.samples, encoder)[0]:
             cells[i] = framed(cells[i])
         cells += [None] * (-len(cells) % columns)
         rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]

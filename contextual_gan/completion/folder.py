@@ -32,6 +32,7 @@ class CompletionTask:
     preset: str
     search: SearchSettings
     encoder_sha256: str | None = None
+    faithful: float | None = None  # None: as free as the prior of the search says
     direction: str = "photo"
     seed: int = 0
     samples: int = 1
@@ -60,6 +61,7 @@ class CompletionTask:
     def settings(self):
         """Flat, as written to results.json."""
         numbers = {name.rstrip("_"): value for name, value in asdict(self.search).items()}
+        numbers["centre"] = self.search.centre
         return {k: v for k, v in asdict(self).items() if k != "search"} | numbers
 
 
@@ -175,6 +177,7 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
             encoder=encoder,
             direction=task.direction,
             preset=task.preset,
+            faithful=task.faithful,
             seed=task.seed,
             samples=task.samples,
             batch_size=batch_size,
@@ -193,16 +196,10 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
                 write_png(run.out / f"{stem}{suffix}", picture)
             run.initial_joints[stem] = to_uint8(found.initial_joints[i, 0])
             run.z[stem], run.initial_z[stem] = found.z[i], found.initial_z[i]
-            run.results[stem] = {
-                "input": source.name,
-                "path": run.path_of(source),
-                "stem": stem,
-                "sha256": sha256,
-                "outputs": [stem + suffix for suffix in pictures],
-                **_seen(known, of),
-                **_losses(found.contextual[i, 0], found.total[i, 0]),
-                "seconds": round(seconds, 3),
-            }
+            about = {"input": source.name, "path": run.path_of(source), "stem": stem, "sha256": sha256}
+            about["outputs"] = [stem + suffix for suffix in pictures]
+            losses = _losses(found.contextual[i, 0], found.total[i, 0])
+            run.results[stem] = {**about, **_seen(known, of), **losses, "seconds": round(seconds, 3)}
             if known.note:
                 run.notes.append((source.name, known.note.format(stem=stem)))
         run.save()

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from contextual_gan.completion.losses import distribution, kl_divergence
-from contextual_gan.completion.search import initialize, search_in_steps
+from contextual_gan.completion.search import anchored, search_in_steps, starts
 from contextual_gan.config import DEFAULT_PRESET, PRESETS
 from contextual_gan.files.images import to_float, to_uint8
 from contextual_gan.joint import DIRECTIONS, SIZE, half
@@ -81,29 +81,22 @@ class Live:
     def refine(self, known, *, direction="photo", faithful=1.0, samples=1, seed=0, every=5):
         """Search from there: a generator of `Faces`, one after each `every` evaluations, the last one the result.
 
-        faithful: from 0, the encoder's face, to 1, the drawing as exactly as G can. samples: K different faces.
-        The result is that of `search.complete` with the same settings. Raises ValueError for numbers out of range.
+        faithful: from 0, the encoder's face without a search, to 1, the drawing as exactly as G can. samples: K
+        different faces. The result is that of `search.complete` with the same settings.
+        Raises ValueError for numbers out of range.
         """
-        settings = faithful_settings(self.settings, faithful)
+        settings, encoder = self.settings, self.encoders[direction]
         if not 1 <= samples <= settings.n_init:
             raise ValueError(f"samples is {samples}, it must be from 1 to {settings.n_init}")
-        encoder = self.encoders[direction]
-        halves = _checked(known)[None]
-        z, divergences = initialize(
-            self.generator,
-            halves,
-            direction=direction,
-            n_init=settings.n_init,
-            kl=settings.init_kl,
-            epsilon=settings.epsilon,
-            seed=seed,
-            encoder=encoder,
-            spread=settings.spread,
-        )
-        initial = z[0, np.argsort(divergences[0], kind="stable")[:samples]]
-        step, steps = 0, settings.iterations + 1
-        rows = np.repeat(halves, samples, axis=0)
-        options = {"direction": direction, "settings": settings, "encoder": encoder, "chunk": every}
+        halves, steps = _checked(known)[None], settings.iterations + 1
+        prior, is_searched = anchored(faithful, 1, settings, encoder)
+        (initial,) = starts(self.generator, halves, direction, settings, samples, seed, samples, encoder)
+        if not is_searched:
+            yield replace(self._faces(initial, known, direction), step=steps, steps=steps)
+            return
+        step, rows = 0, np.repeat(halves, samples, axis=0)
+        anchor = {"prior": np.repeat(prior, samples), "centre": initial, "encoder": encoder}
+        options = {"direction": direction, "settings": settings, "chunk": every, **anchor}
         for state, losses in search_in_steps(self.generator, self.discriminator, rows, initial, **options):
             step += len(losses)
             rank = np.argsort(state.best_total.numpy()[:samples], kind="stable")
@@ -118,13 +111,6 @@ class Live:
         pair = {name: knowns, direction: half(joints, direction)}
         contextual, fit = _rated(half(joints, name), knowns, pair["sketch"], pair["photo"])
         return Faces(to_uint8(joints), z, contextual.numpy(), fit.numpy())
-
-
-def faithful_settings(settings, faithful):
-    """The settings of a search that follows the drawing so much, from 0 to 1. Raises ValueError."""
-    if not 0 <= faithful <= 1:
-        raise ValueError(f"faithful is {faithful}, it must be from 0 to 1")
-    return settings
 
 
 def _checked(known):

@@ -195,7 +195,7 @@ def _is_entry(entry):
 
 def _deciding(settings):
     """The settings that decide the results: names of weights and presets do not, their content does."""
-    settings = {"faces": "largest"} | settings  # results of before there was a choice
+    settings = {"faces": "largest", "faithful": None, "centre": "0"} | settings  # results of before there was a choice
     return {key: value for key, value in settings.items() if key not in ("weights", "preset")}
 
 

@@ -1,4 +1,4 @@
-"""Score the images of one folder against those of another, whatever made them."""
+"""Score the images of one folder against those of another, whichever program made them."""
 
 import os
 from collections import defaultdict
@@ -13,11 +13,11 @@ from contextual_gan.preparation.pairs import paired
 
 
 def score_folders(predictions, truths, *, direction="photo", limit=None):
-    """SSIM and PSNR of images that are called alike -> (what metrics.json says, failed, unused).
+    """SSIM and PSNR of images with matching names -> (content for metrics.json, failed, unused).
 
-    Of joint images, only the `direction` half is compared: the other one has been copied. failed: [(name, reason)] of
-    truths without a prediction and of what cannot be used; unused: names of predictions without a truth.
-    Raises FileNotFoundError and ValueError as `sources.images_in`, and ValueError if no pair is left.
+    Of joint images, only the `direction` half is compared: the other one is a copy. failed: [(name, reason)] of truths
+    without a prediction and of unusable images; unused: names of predictions without a truth.
+    Raises FileNotFoundError and ValueError like `sources.images_in`, and ValueError if no pair is left.
     """
     (made, made_refused), (wanted, wanted_refused) = (images_in(folder) for folder in (predictions, truths))
     partners = _partners(wanted, made, direction)
@@ -26,7 +26,7 @@ def score_folders(predictions, truths, *, direction="photo", limit=None):
     for truth in sorted(wanted, key=lambda source: source.name)[:limit]:
         try:
             if truth.name not in partners:
-                raise ImageError("no single prediction has this name")
+                raise ImageError("not exactly one prediction matches this name")
             pair = _comparable(_read(sources[partners[truth.name]]), _read(truth), direction=direction)
             values = {metric: float(value[0]) for metric, value in metrics.likeness(*pair).items()}
         except ValueError as error:
@@ -44,8 +44,8 @@ def score_folders(predictions, truths, *, direction="photo", limit=None):
 def _partners(truths, made, direction):
     """{name of a truth: name of its prediction}, each prediction once.
 
-    It is called like the truth, or differs in the extension alone; or else it is called as complete.py does it: NAME,
-    and _photo (_sketch, if that is the direction) or _joint behind it.
+    It has the name of the truth, possibly with another extension, or else a name that complete.py gives: NAME followed
+    by _photo (_sketch, if that is the direction) or _joint.
     """
     partners = paired(truths, made)
     rest = defaultdict(list)

@@ -189,7 +189,7 @@ def read(checkpoint, files, state):
             raise of_others(checkpoint) from error
     for variable in state.variables:
         if not np.isfinite(variable.numpy()).all():
-            raise WeightsError(f"{checkpoint}: {variable.name} holds values that are not finite")
+            raise WeightsError(f"{checkpoint}: {variable.name} holds non-finite values")
 
 
 def of_others(checkpoint):

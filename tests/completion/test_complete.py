@@ -282,6 +282,40 @@ def test_the_default_preset_is_edges_and_starts_from_the_published_encoder(tmp_p
     assert entry["contextual"]["best"] < 0.7 * entry["contextual"]["initial"]
 
 
+def test_faithful_is_in_the_record_and_never_mixed(tmp_path):
+    write_png(tmp_path / "face.png", draw_face(0))
+    ask = (tmp_path / "face.png", "--out", tmp_path / "run", "--samples", 2, "--iterations", 3)
+    result = complete(*ask, "--faithful", 0)
+    assert result.returncode == 0, result.stderr
+    found = record(tmp_path / "run")
+    (entry,) = found["results"]
+    assert found["settings"]["faithful"] == 0 and found["settings"]["centre"] == "encoder"
+    assert entry["iterations"] == 0 and entry["contextual"]["best"] == entry["contextual"]["initial"]
+    with np.load(tmp_path / "run/z.npz") as z, np.load(tmp_path / "run/initial_z.npz") as initial:
+        assert np.array_equal(z["face"], initial["face"]) and not np.array_equal(z["face"][0], z["face"][1])
+    before = pictures(tmp_path / "run")
+    other = complete(*ask, "--faithful", 0.5)
+    assert other.returncode == 2 and "faithful: 0.0 there, 0.5 now" in other.stderr
+    assert pictures(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("--faithful 0.5 --prior 0.2", "leave out --prior"),
+        ("--faithful 0.5 --preset coauthor", "not for --preset coauthor"),
+        ("--faithful 0.5 --start random", "leave out --start random"),
+        ("--faithful 1.5", "1.5 is not from 0 to 1"),
+        ("--faithful nan", "nan is not from 0 to 1"),
+    ],
+)
+def test_faithful_beside_what_says_otherwise_is_one_line(tmp_path, words, reason):
+    write_png(tmp_path / "face.png", draw_face(0))
+    result = complete(tmp_path / "face.png", "--out", tmp_path / "run", *words.split())
+    assert result.returncode == 2 and reason in result.stderr and len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
 def test_faces_are_counted_named_and_missed(tmp_path):
     from test_paper import HOUSE, drawn, two_faces
 

@@ -26,10 +26,10 @@ def test_a_face_is_g_of_what_the_encoder_gives(live, direction):
     assert np.array_equal(face.joints, to_uint8(generate(live.generator, z)))
 
 
-@pytest.mark.parametrize(("samples", "every", "seed"), [(1, 5, 0), (3, 20, 4)])
-def test_the_last_step_is_what_complete_finds(live, samples, every, seed):
+@pytest.mark.parametrize(("samples", "every", "seed", "faithful"), [(1, 5, 0, 1), (3, 20, 4, 0.4), (2, 5, 0, 0)])
+def test_the_last_step_is_what_complete_finds(live, samples, every, seed, faithful):
     sketch = draw_face(1)
-    *steps, last = live.refine(sketch, samples=samples, every=every, seed=seed)
+    *steps, last = live.refine(sketch, samples=samples, every=every, seed=seed, faithful=faithful)
     expected = complete(
         live.generator,
         live.discriminator,
@@ -38,12 +38,19 @@ def test_the_last_step_is_what_complete_finds(live, samples, every, seed):
         preset="edges",
         samples=samples,
         seed=seed,
+        faithful=faithful,
     )
     assert np.array_equal(last.z, expected.z[0])
     assert np.array_equal(last.joints, to_uint8(expected.joints[0]))
-    best = np.nanargmin(expected.total[0], axis=1)
+    best = np.zeros(samples, int) if faithful == 0 else np.nanargmin(expected.total[0], axis=1)
     assert last.contextual == pytest.approx(expected.contextual[0, np.arange(samples), best], rel=1e-3)
     assert last.step == last.steps and [step.step for step in steps] == [every * (i + 1) for i in range(len(steps))]
+
+
+def test_a_face_that_follows_nothing_is_the_encoders(live):
+    sketch = draw_face(2)
+    (face,) = live.refine(sketch, faithful=0)
+    assert np.array_equal(face.joints, live.encode(sketch).joints) and face.step == face.steps
 
 
 def test_the_numbers_are_those_of_the_metrics(live):

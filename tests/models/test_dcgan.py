@@ -17,7 +17,7 @@ def trainable(model):
     return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
 
 
-def test_parameter_counts_are_those_of_the_paper_s_network(models):
+def test_parameter_counts_match_the_paper(models):
     assert [trainable(model) for model in models] == [5_962_755, 4_324_737]
 
 
@@ -67,7 +67,7 @@ def test_output_of_g_is_in_range_and_d_gives_logits(models):
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-def test_fused_batch_normalization_is_that_of_keras(policy):
+def test_fused_batch_normalization_matches_keras(policy):
     if policy == "mixed_bfloat16":
         needs_bfloat16()
     ours, theirs = (

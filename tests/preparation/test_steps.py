@@ -322,7 +322,7 @@ def test_celebas_names_and_list(tmp_path):
         ("split", ["in", "out", "--test", "2"], "2 test images were asked for, but there are only 1 images"),
         ("split", ["in", "out", "--test", "-1"], "-1 is less than 0"),
         ("split", ["in", "out", "--test", "x"], "invalid"),
-        ("split", ["in", "out", "--csv", "list.csv", "--seed", "1"], "--csv says what goes where"),
+        ("split", ["in", "out", "--csv", "list.csv", "--seed", "1"], "--csv determines the split"),
         ("split", ["in", "out", "--csv", "nowhere.csv"], "nowhere.csv: No such file"),
         ("split", ["in", "out", "--csv", "bad.csv"], "bad.csv, line 2: the part of 1.png is 'both'"),
         ("split", ["in", "out", "--csv", "in/1.png"], "in/1.png, line 1: not UTF-8"),

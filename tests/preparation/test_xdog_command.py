@@ -115,8 +115,8 @@ def test_unusual_ink_is_reported(photos, tmp_path):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ("--mask-radius 3", "--mask-radius goes with --style photocopy, not with xdog"),
-        ("--style photocopy --tau 0.9", "--tau goes with --style xdog or --style fdog, not with photocopy"),
+        ("--mask-radius 3", "--mask-radius is for --style photocopy, not for xdog"),
+        ("--style photocopy --tau 0.9", "--tau is for --style xdog or --style fdog, not for photocopy"),
         ("--sigma 0", "sigma is 0.0, it must be a number from 0.1 to 50"),
         ("--style fdog --preset bold", "preset of fdog is 'bold', it must be one of kang, contour, pencil"),
         ("--style fdog --iterations 1.5", "argument --iterations: invalid int value"),

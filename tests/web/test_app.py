@@ -69,7 +69,9 @@ def test_a_face_is_what_the_encoder_and_the_generator_make_of_the_drawing(site):
 @pytest.mark.parametrize("direction", ["photo", "sketch"])
 def test_the_search_ends_with_what_complete_finds(site, direction):
     known = draw_face(2) if direction == "photo" else draw_photo(2)
-    status, headers, body = site.post(f"/api/refine?direction={direction}&kind=known&samples=3", encode_png(known))
+    status, headers, body = site.post(
+        f"/api/refine?direction={direction}&kind=known&samples=3&faithful=0.55", encode_png(known)
+    )
     assert status == 200 and headers["content-type"].startswith("text/event-stream")
     first, *steps, last = events(body)
     assert first == {"ahead": 0} and last == {"done": True}
@@ -83,6 +85,7 @@ def test_the_search_ends_with_what_complete_finds(site, direction):
         direction=direction,
         preset="edges",
         samples=3,
+        faithful=0.55,
     )
     found = steps[-1]["faces"]
     assert np.array_equal([z_of(face) for face in found], expected.z[0])
