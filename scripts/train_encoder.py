@@ -1,4 +1,4 @@
-"""Train the encoder that provides the start of the search, on joint images and on images drawn by a trained generator."""
+"""Train the encoder that starts the search, on joint images and on those that a trained generator draws."""
 
 from contextlib import nullcontext
 from pathlib import Path
