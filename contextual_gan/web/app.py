@@ -28,6 +28,7 @@ from contextual_gan.web.guard import Guard, Refused, refusal
 from contextual_gan.web.parameters import parameters
 from contextual_gan.web.queue import Queue
 
+FAITHFUL = {"photo": 0.5, "sketch": 1.0}  # where the dial stands at first: people's drawings are not exact
 CANVAS_BYTES, CANVAS_PIXELS = 2 * 10**6, 1024**2  # of a drawing made on the page
 NOTES = {  # of `known.read_known`, which speaks to users of complete.py
     NO_FACE_NOTE: "No face was recognised in this picture. Draw over it, or load it as it is.",
@@ -85,7 +86,8 @@ class Page:
     async def about(self, request):
         """What the page shows when it opens: the weights, its samples, how many wait."""
         names = sorted(path for path in self.files if path.startswith("/samples/"))
-        return _json({"weights": self.weights, "samples": names, "queue": len(self.queue)})
+        about = {"weights": self.weights, "samples": names, "faithful": FAITHFUL, "queue": len(self.queue)}
+        return _json(about)
 
     async def face(self, request):
         """The encoder's face of a drawing; a request that a newer one of the same page has replaced is dropped."""

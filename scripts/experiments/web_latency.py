@@ -1,6 +1,7 @@
 """How long the page waits from a stroke to its face: real requests to a server on the loopback address."""
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
@@ -40,27 +41,32 @@ def parse():
 def main(args):
     encoder = bare_encoder()
     drawings = drawings_of_samples()
+    with page_server() as (port, pid):
+        measure(port, drawings, users=1, requests=20, seconds=args.seconds)  # warm
+        print("| users | requests | median, ms | p95, ms | p95 / bare encoder | memory, MB |")
+        print("|---|---|---|---|---|---|")
+        for users in args.users:
+            before = memory(pid)
+            found = 1000 * np.array(measure(port, drawings, users, args.requests, args.seconds))
+            median, p95 = np.percentile(found, (50, 95))
+            grown = memory(pid) - before
+            print(f"| {users} | {len(found)} | {median:.0f} | {p95:.0f} | {p95 / encoder:.1f} | {grown:+.0f} |")
+    print(f"bare encoder: {encoder:.1f} ms for a face, the generator included")
+    return 0
+
+
+@contextlib.contextmanager
+def page_server():
+    """Run web.py in a process of its own; yields its port and process id."""
     flags = [sys.executable, Path(__file__).parents[1] / "web.py", "--port", "0"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(flags, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
-            line = process.stdout.readline()
-            if not (address := re.search(r":(\d+)/", line)):
+            if not (address := re.search(r":(\d+)/", process.stdout.readline())):
                 raise command.UserError("web.py did not start; run it alone to see why")
-            port = int(address[1])
-            measure(port, drawings, users=1, requests=20, seconds=args.seconds)  # warm
-            print("| users | requests | median, ms | p95, ms | p95 / bare encoder | memory, MB |")
-            print("|---|---|---|---|---|---|")
-            for users in args.users:
-                before = memory(process.pid)
-                found = 1000 * np.array(measure(port, drawings, users, args.requests, args.seconds))
-                median, p95 = np.percentile(found, (50, 95))
-                grown = memory(process.pid) - before
-                print(f"| {users} | {len(found)} | {median:.0f} | {p95:.0f} | {p95 / encoder:.1f} | {grown:+.0f} |")
+            yield int(address[1]), process.pid
         finally:
             process.terminate()
-    print(f"bare encoder: {encoder:.1f} ms for a face, the generator included")
-    return 0
 
 
 def bare_encoder(repeats=50):

@@ -9,6 +9,8 @@ import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -258,3 +260,44 @@ def test_searches_wait_for_their_turn_and_none_is_mixed_up(site):
     for body, seen in zip(bodies, found, strict=True):
         assert seen[-1] == {"done": True} and np.array_equal(rgb(seen[-2]["known"]), decode_rgba(body)[..., :3])
     assert max(event["ahead"] for seen in found for event in seen if "ahead" in event) >= 1
+
+
+def hostile(site, number):
+    """One of many requests that nobody should send; what comes back is refused, or nothing."""
+    rng = np.random.default_rng(number)
+    picture = encode_png(draw_photo(number, 200, 200))
+    noise = rng.integers(0, 256, 2000, np.uint8).tobytes()
+    body = [
+        png_header(40000, 40000),
+        png_header(6000, 4000),
+        picture[: len(picture) // 2],
+        picture[:60] + noise + picture[60:],
+        noise,
+        b"\xff\xd8" + noise,
+        b"GIF89a" + noise,
+        b"BM" + noise,
+    ][number % 8]
+    path = ("/api/face", "/api/refine", "/api/picture", "/api/z", "/api/face?kind=known", "/nowhere")[number % 6]
+    if number % 5 == 0:  # cut off
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {2 * len(body)}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", site.port), timeout=20) as client:
+            client.sendall(head.encode() + body)
+        return 400
+    headers = {"Host": "evil.example"} if number % 7 == 0 else {}
+    return site.post(path, body, headers)[0]
+
+
+@pytest.mark.parametrize("number", [32, pytest.param(1000, marks=pytest.mark.full)])
+def test_hostile_requests_leave_it_serving_and_no_memory_behind(site, number):
+    def memory():
+        text = Path("/proc/self/status").read_text()
+        return int(text.partition("VmRSS:")[2].split()[0]) / 1000
+
+    with ThreadPoolExecutor(4) as pool:
+        statuses = list(pool.map(partial(hostile, site), range(32)))
+        assert all(400 <= status < 500 for status in statuses)
+        before = memory()
+        statuses = list(pool.map(partial(hostile, site), range(number)))
+        assert all(400 <= status < 500 for status in statuses)
+    assert memory() < before + 100  # MB; one picture that is not given back would be that in a few requests
+    assert site.post("/api/face", encode_png(draw_face(0)))[0] == 200

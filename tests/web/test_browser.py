@@ -100,6 +100,12 @@ def number(page, name):
     return float(page.locator(f"[data-number={name}]").inner_text())
 
 
+def turn_dial(page, value):
+    page.locator("#faithful").fill(value)
+    settled(page)
+    status(page, "Refined in")
+
+
 def saved(page, what):
     """The bytes of a file that the page saves."""
     with page.expect_download() as download:
@@ -130,13 +136,13 @@ def test_draw_undo_redo_refine_and_turn_the_dial(open_page):
     page.locator("#refine").click()
     status(page, "Refined in")
     assert number(page, "contextual") < before and not np.array_equal(pixels(page), face)
-    exact = pixels(page)
-    dial = page.locator("#faithful")
-    dial.fill("0.5")
-    status(page, "Refined in")
-    dial.fill("1")
-    status(page, "Refined in")
-    assert np.array_equal(pixels(page), exact)
+    refined, plausible = pixels(page), number(page, "contextual")
+    turn_dial(page, "1")
+    assert number(page, "contextual") < plausible and not np.array_equal(pixels(page), refined)
+    turn_dial(page, "0")
+    assert np.array_equal(pixels(page), face)  # the encoder's
+    turn_dial(page, "0.5")
+    assert np.array_equal(pixels(page), refined)
 
     page.locator("#clear").click()
     playwright.expect(page.locator("#waiting")).to_be_visible()

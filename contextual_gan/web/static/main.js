@@ -21,6 +21,7 @@ const TEXTS = {
   },
 };
 
+const faithful = { photo: 1, sketch: 1 }; // where the dial stands at first; the server says
 const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
 const canvas = page.paper;
 const drawings = { photo: new Drawing(canvas), sketch: new Drawing(canvas) };
@@ -76,6 +77,8 @@ function setDirection(direction) {
   page.samples.hidden = page.find.parentElement.hidden = direction === "sketch";
   pen.enabled = direction === "photo";
   showGuide();
+  page.faithful.value = faithful[direction];
+  showDial();
 }
 
 const ACTIONS = {
@@ -172,13 +175,15 @@ function addSample(path) {
 // --- start ---
 
 setWidth(10);
-showDial();
 setDirection("photo");
 studio.showControls();
 server.about().then(
-  ({ weights, samples }) => {
-    page.about.textContent = `Weights: ${weights}.`;
-    samples.forEach(addSample);
+  (about) => {
+    page.about.textContent = `Weights: ${about.weights}.`;
+    Object.assign(faithful, about.faithful);
+    page.faithful.value = faithful[studio.direction];
+    showDial();
+    about.samples.forEach(addSample);
   },
   (error) => complain(error.message),
 );
