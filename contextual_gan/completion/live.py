@@ -58,7 +58,7 @@ class Live:
         """Compile everything now, so that the first user need not wait: a few seconds."""
         blank = np.full((SIZE, SIZE, 3), 255, np.uint8)
         for direction in DIRECTIONS:
-            next(self.refine(blank, direction=direction))
+            next(self.refine(blank, direction=direction, samples=2))
 
     def encode(self, known, *, direction="photo"):
         """What the encoder makes of a known half -> `Faces` with one face, without a search.

@@ -1,6 +1,6 @@
 // What the page asks of its server. Everything that is refused becomes an Error with one line to show.
 
-const PAGE = crypto.randomUUID?.() ?? String(Math.random()).slice(2); // there is no randomUUID on plain http elsewhere
+const PAGE = crypto.getRandomValues(new Uint32Array(4)).join("-"); // tells this page's requests from those of others
 let number = 0;
 
 export const MOST_BYTES = 20e6;
