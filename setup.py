@@ -1,6 +1,8 @@
-"""Install with `pip install -e ".[align,plots,test]"`; `make demo` and `make test` do that in .venv."""
+"""Install with `pip install -e ".[align,plots,test,web]"`; `make demo` and `make test` do that in .venv."""
 
 from setuptools import find_packages, setup
+
+WEB = ["starlette>=0.49.1", "uvicorn>=0.34"]  # earlier Starlettes have known security holes
 
 setup(
     name="contextual_gan",
@@ -8,7 +10,10 @@ setup(
     description="Sketch to photo by latent search: contextual GAN (arXiv 1711.08972) in TensorFlow 2 and Keras 3",
     license="MIT",  # the code; the weights have contextual_gan/pretrained/LICENSE
     packages=find_packages(include=["contextual_gan*"]),
-    package_data={"contextual_gan.pretrained": ["*.safetensors", "*.json", "LICENSE"]},
+    package_data={
+        "contextual_gan.pretrained": ["*.safetensors", "*.json", "LICENSE"],
+        "contextual_gan.web": ["static/*", "static/samples/*.png"],  # samples: a link to datasets/samples/sketches
+    },
     python_requires=">=3.11,<3.14",  # Keras 3.14 needs 3.11; TensorFlow has no wheels for 3.14 yet
     install_requires=[
         "tensorflow>=2.18",
@@ -27,6 +32,14 @@ setup(
         "align": ["face_recognition_models>=0.3.0"],  # dlib's face landmarks; its 68-point model is non-commercial
         "cluster": ["distributed>=2025.1"],  # Dask, for preparing data on several machines
         "plots": ["matplotlib>=3.9"],  # the figures of results/
-        "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.9", "distributed>=2025.1"],
+        "test": [
+            "pytest>=8.3",
+            "pytest-xdist>=3.6",
+            "ruff>=0.9",
+            "distributed>=2025.1",
+            "playwright>=1.49",  # drives a browser that is installed already, and downloads none
+            *WEB,
+        ],
+        "web": WEB,  # the page to draw on
     },
 )

@@ -56,11 +56,11 @@ def read_bytes(path, limit=MAX_BYTES):
         raise ImageError(error.strerror or str(error)) from error
 
 
-def decode_rgba(data, *, enough=None):
+def decode_rgba(data, *, enough=None, most=MAX_PIXELS):
     """Decode the bytes of a PNG, JPEG, BMP or WebP completely -> (H, W, 4) uint8 RGBA, upright.
 
     EXIF orientation is applied, 16-bit values are scaled to 8 bits, palettes and CMYK are converted; an animation gives
-    its first frame. The header is checked against 25 megapixels before decoding.
+    its first frame. The header is checked against `most` pixels (25 million) before decoding.
     enough: sufficient pixels of the longer side; a JPEG with at least twice as many is decoded at a half or less of its
     size, which takes a fraction of the time.
     Raises `ImageError` with the reason.
@@ -76,8 +76,8 @@ def decode_rgba(data, *, enough=None):
             warnings.simplefilter("ignore")  # Pillow warns about sizes and metadata; the size is checked below
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 width, height = image.size
-                if width * height > MAX_PIXELS:
-                    limit = f"the limit is {MAX_PIXELS / 1e6:.0f} megapixels"
+                if width * height > most:
+                    limit = f"the limit is {most / 1e6:.0f} megapixels"
                     raise ImageError(f"{width} x {height} pixels, {limit}")
                 if enough and max(width, height) >= 2 * enough:
                     image.draft(None, tuple(-(-side * enough // max(width, height)) for side in (width, height)))
