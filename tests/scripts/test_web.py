@@ -1,4 +1,4 @@
-"""The command: it says where the page is, and ends in one line, whatever ends it."""
+"""The command: it prints the address of the page, and always ends with one line."""
 
 import os
 import signal
