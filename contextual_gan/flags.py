@@ -28,7 +28,14 @@ def add_completion_arguments(parser, samples=1):
         "--faces",
         choices=("largest", "all"),
         default="largest",
-        help="which to complete of several faces on a sheet; further ones are called NAME_2, ... (default: largest)",
+        help="which to take of several faces in an input; further ones are called NAME_2, ... (default: largest)",
+    )
+    parser.add_argument(
+        "--align",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="turn photos (--direction sketch) upright and align the face as the training data; off: only cut their "
+        "middle; auto: align those with a face that is not aligned yet (default: auto; needs the extra [align])",
     )
     different = f"different results per input (default: {samples})"
     parser.add_argument("--samples", type=int, default=samples, metavar="K", help=different)
@@ -88,8 +95,29 @@ def completion_task(args):
         crop=args.crop,
         joint=args.joint,
         faces=args.faces,
+        **alignment_settings(args),
     )
     return task, weights
+
+
+def alignment_settings(args):
+    """align and predictor of the `folder.CompletionTask`; without the models of [align], auto means off, in a line.
+
+    Raises ValueError if they are indispensable.
+    """
+    if args.direction == "photo":
+        return {"align": "off" if args.align == "auto" else args.align}
+    if args.align == "off":
+        return {"align": "off"}
+    from contextual_gan.preparation.alignment import predictor_id
+
+    try:
+        return {"align": args.align, "predictor": predictor_id()}
+    except FileNotFoundError as error:
+        if args.align == "on" or args.faces == "all":
+            raise ValueError(str(error)) from error
+        print(f"photos are not aligned but squared about their centre: {error}", file=sys.stderr)
+        return {"align": "off"}
 
 
 def add_encoder_arguments(parser):

@@ -38,6 +38,8 @@ class CompletionTask:
     crop: str = "auto"
     joint: str = "auto"
     faces: str = "largest"
+    align: str = "off"  # of photos
+    predictor: str | None = None  # what finds the landmarks of photos that are aligned, by name and SHA-256
 
     def __post_init__(self):
         """Raises ValueError, one line, for what does not go together."""
@@ -48,9 +50,11 @@ class CompletionTask:
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}, it must not be negative")
         if self.direction == "sketch" and self.crop != "auto":
-            raise ValueError("crop is for sketches; photos are squared about their centre")
-        if self.direction == "sketch" and self.faces != "largest":
-            raise ValueError("faces is for sketches; photos are squared about their centre")
+            raise ValueError("crop is for sketches; photos are aligned, see --align")
+        if self.direction == "sketch" and self.faces != "largest" and self.align == "off":
+            raise ValueError("--faces all needs the faces of photos to be found: give --align auto or on")
+        if self.direction == "photo" and self.align != "off":
+            raise ValueError(f"--align {self.align} is for photos (--direction sketch); see --crop for sketches")
         parse_crop(self.crop)
 
     def evaluations(self):
@@ -129,7 +133,7 @@ def _all_faces(run, stem):
 
 
 def _has_all_faces(run, stem, entry):
-    return run.settings["faces"] == "largest" or len(_all_faces(run, stem)) == entry.get("faces", 1)
+    return run.settings["faces"] == "largest" or len(_all_faces(run, stem)) == max(entry.get("faces", 1), 1)
 
 
 def _face_stem(run, stem, number):
@@ -216,10 +220,9 @@ def undefined(found):
 
 
 def _seen(known, of):
-    """What results.json says of the faces of a drawing; of: the stem of the first face, for a further one."""
-    if known.face is None:
-        return {}
-    return {"face": known.face, "faces": known.faces} | ({"of": of} if of else {})
+    """What results.json says of the faces of an input; of: the stem of the first face, for a further one."""
+    seen = {name: value for name in ("face", "alignment") if (value := getattr(known, name)) is not None}
+    return (seen | {"faces": known.faces} if seen else {}) | ({"of": of} if of else {})
 
 
 def _read(run, task, inputs, skip):

@@ -184,7 +184,7 @@ def _is_entry(entry):
     losses = [entry[name][when] for name in ("contextual", "total") for when in ("initial", "best", "final")]
     return (
         all(isinstance(entry[key], str) for key in ("input", "stem", "sha256"))
-        and all(isinstance(entry.get(key, ""), str) for key in ("path", "of"))
+        and all(isinstance(entry.get(key, ""), str) for key in ("path", "of", "alignment"))
         and all(is_number(entry.get(key)) for key in ("face", "faces"))
         and isinstance(entry["outputs"], list)
         and all(name.startswith(f"{entry['stem']}_") and is_safe(name) for name in entry["outputs"])
@@ -195,7 +195,8 @@ def _is_entry(entry):
 
 def _deciding(settings):
     """The settings that decide the results: names of weights and presets do not, their content does."""
-    settings = {"faces": "largest"} | settings  # results of before there was a choice
+    # results of before there was a choice
+    settings = {"faces": "largest", "align": "off", "predictor": None} | settings
     return {key: value for key, value in settings.items() if key not in ("weights", "preset")}
 
 

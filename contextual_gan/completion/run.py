@@ -2,6 +2,7 @@
 
 import statistics
 import sys
+from collections import Counter
 
 from contextual_gan.completion import folder, record
 from contextual_gan.files import sources
@@ -55,6 +56,8 @@ def complete_inputs(
     begun = {stem for stem, *_ in todo}
     new = [stem for stem, entry in run.results.items() if entry.get("of", stem) in begun]
     print(f"{len(new)} completed, {len(run.results) - len(new)} were done before, {len(failed)} failed")
+    if alignments := Counter(entry["alignment"] for entry in run.results.values() if "alignment" in entry):
+        print(f"photos: {', '.join(f'{count} {done}' for done, count in alignments.most_common())}")
     losses = [entry["contextual"] for entry in run.results.values() if entry["contextual"]["best"] is not None]
     if losses:
         initial, best = (statistics.median(loss[name] for loss in losses) for name in ("initial", "best"))

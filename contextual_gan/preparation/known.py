@@ -8,6 +8,7 @@ from contextual_gan.files.images import ImageError, centre_square, decode_rgba, 
 from contextual_gan.joint import SIZE
 from contextual_gan.preparation.drawings import parse_crop, read_faces
 from contextual_gan.preparation.photographs import is_drawing, is_photograph
+from contextual_gan.preparation.portraits import portraits, square
 
 ENOUGH = 1536  # pixels of the longer side of a drawing: `prepare` reduces it to fewer
 CERTAIN = 0.7  # a drawing that looks so much like a face is not taken for a photograph
@@ -21,13 +22,15 @@ class Known:
     """A known half, (64, 64, 3) uint8, the other half or None, and what was seen of faces.
 
     face: how much a sketch looks like one (see `framing.face_score`), None for a photo; faces: how many there are in
-    the drawing; note: what to tell the user, or None.
+    the drawing or photo; alignment: what was done to a photo (see `portraits`), None for a sketch; note: what to tell
+    the user, or None.
     """
 
     image: np.ndarray
     other: np.ndarray | None = None
     face: float | None = None
     faces: int = 1
+    alignment: str | None = None
     note: str | None = None
 
 
@@ -51,8 +54,7 @@ def read_known(data, task):
         other = centre_square(on_background(other), SIZE)
     if task.direction == "sketch":
         photo = on_background(image)
-        note = None if joint or not is_drawing(photo) else DRAWING_NOTE
-        return [Known(centre_square(photo, SIZE), other, note=note)]
+        return [Known(centre_square(photo, SIZE), other)] if joint else _read_photo(photo, task)
     sketches = read_faces(image, crop="none" if joint else crop)
     note = None
     if not joint and sketches[0].score < CERTAIN and is_photograph(on_background(image)):
@@ -63,3 +65,16 @@ def read_known(data, task):
         note = f"{len(sketches)} faces in this drawing; the largest is completed, --faces all completes each"
     wanted = sketches if task.faces == "all" else sketches[:1]
     return [Known(s.image, other, round(s.score, 3), len(sketches), None if i else note) for i, s in enumerate(wanted)]
+
+
+def _read_photo(photo, task):
+    """A photo that is no joint image, (H, W, 3) uint8 -> [Known]."""
+    if task.align == "off":
+        found, faces, note = [square(photo)], 1, None
+    else:
+        found, faces, note = portraits(photo, always=task.align == "on", every=task.faces == "all")
+    notes = "; ".join(filter(None, (DRAWING_NOTE if is_drawing(photo) else None, note))) or None
+    return [
+        Known(portrait.image, faces=faces, alignment=portrait.done, note=None if i else notes)
+        for i, portrait in enumerate(found)
+    ]

@@ -312,4 +312,4 @@ def test_a_sketch_given_as_a_photo_is_named(tmp_path):
     result = complete(tmp_path / "face.png", "--out", tmp_path / "out", *QUICK, "--direction", "sketch")
     assert result.returncode == 0 and "face.png: this looks like a drawing; --direction photo" in result.stderr
     result = complete(tmp_path / "face.png", "--out", tmp_path / "o", "--direction", "sketch", "--faces", "all")
-    assert result.returncode == 2 and "faces is for sketches" in result.stderr
+    assert result.returncode == 2 and "--faces all needs the faces" in result.stderr

@@ -16,7 +16,7 @@ from conftest import ROOT
 
 from contextual_gan.files.apply import Skip
 from contextual_gan.files.images import decode_rgba, read_image, write_png
-from contextual_gan.preparation import alignment
+from contextual_gan.preparation import alignment, faces
 from contextual_gan.preparation.alignment import (
     align,
     align_by_points,
@@ -52,7 +52,7 @@ def photo():
 def landmarks(photo):
     """(68, 2) of the face, in pixels: dlib called as OpenFace calls it."""
     model, _ = alignment.load_predictor(None, INNER)
-    face = max(alignment._detector()(photo, 1), key=lambda box: box.width() * box.height())
+    face = max(faces._detector()(photo, 1), key=lambda box: box.width() * box.height())
     return np.array([(p.x, p.y) for p in model(photo, face).parts()], float)
 
 
@@ -138,7 +138,7 @@ def test_fine_texture_of_a_large_face_does_not_alias():
 def test_whole_pipeline_is_near_openfaces(photo, landmarks):
     """OpenFace detects at upsample 1 and predicts without enlarging: its landmarks differ by a pixel of the photo."""
     model, indices = alignment.load_predictor(None, INNER)
-    ours = alignment._landmarks(photo, alignment._face(photo, "largest"), model)[indices]
+    ours = alignment._landmarks(photo, faces.find_faces(photo)[1][0], model)[indices]
     to_64 = openface(landmarks[indices], 64, INNER)
     assert np.linalg.norm(to_64(ours) - to_64(landmarks[indices]), axis=1).mean() < 1
 
@@ -440,7 +440,7 @@ def test_framing_is_that_of_the_co_author(data):
     found = []
     for path in sorted((data / "coauthor_pairs").glob("*_photo.png")):
         wide = cv2.copyMakeBorder(read_image(path), 32, 32, 32, 32, cv2.BORDER_REPLICATE)  # for the detector
-        found.append(alignment._landmarks(wide, alignment._face(wide, "largest"), model)[indices] - 32)
+        found.append(alignment._landmarks(wide, faces.find_faces(wide)[1][0], model)[indices] - 32)
     places = np.array(alignment.LANDMARKS[INNER]["places"]) * 64 - 0.25
     assert len(found) == 18 and np.abs(np.median(found, axis=0) - places).max() < 1
 
