@@ -9,7 +9,12 @@ from contextual_gan.files.images import ImageError, centre_square
 from contextual_gan.joint import SIZE
 from contextual_gan.preparation import alignment
 
-TURNS = {0: "", 1: "turned by 90 degrees counterclockwise", 2: "turned upside down", 3: "turned by 90 degrees clockwise"}
+TURNS = {
+    0: "",
+    1: "turned by 90 degrees counterclockwise",
+    2: "turned upside down",
+    3: "turned by 90 degrees clockwise",
+}
 NO_FACE_NOTE = "no face found in this photo, or it is the whole photo already: squared about its centre"
 
 
