@@ -11,7 +11,7 @@ BATCH_SIZE = "searched at once, in powers of two: 100 is 64 + 32 + 4, and 7 is f
 
 def add_completion_arguments(parser, samples=1):
     """Add what complete.py is given beside the numbers of the search; samples: the default."""
-    parser.add_argument("input", nargs="+", help="image files, and folders of them (recursive)")
+    parser.add_argument("input", nargs="+", help="image files, and folders (recursive) and zip archives of them")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--crop",

@@ -14,7 +14,7 @@ import numpy as np
 from contextual_gan.completion.record import ends
 from contextual_gan.config import SearchSettings
 from contextual_gan.files.apply import unfinished
-from contextual_gan.files.images import ImageError, read_bytes, to_uint8, write_png
+from contextual_gan.files.images import ImageError, to_uint8, write_png
 from contextual_gan.joint import half
 from contextual_gan.preparation.drawings import parse_crop
 from contextual_gan.preparation.known import read_known
@@ -87,7 +87,7 @@ def plan(run, stems):
         run.failed.pop(source.name, None)
         old = run.results.get(stem)
         try:
-            sha256 = _sha256(read_bytes(source.path)) if old else None  # of a new one, when it is read anyway
+            sha256 = _sha256(source.read()) if old else None  # of a new one, when it is read anyway
             if max(map(len, os.fsencode(stem).split(b"/"))) > LONGEST_NAME:
                 raise ImageError(f"its name is too long for results named after it (over {LONGEST_NAME} bytes)")
             if len(os.fsencode(run.out / stem)) > LONGEST_PATH:
@@ -235,7 +235,7 @@ def _read(run, task, inputs, skip):
     batch = []
     for stem, source, is_left in inputs:
         try:
-            data = read_bytes(source.path)
+            data = source.read()
             first, *others = read_known(data, task)
         except ValueError as error:
             run.failed[source.name] = str(error)

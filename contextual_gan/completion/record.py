@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from contextual_gan.files import manifest
+from contextual_gan.files.archives import Member
 from contextual_gan.files.images import ImageError, read_bytes, remove_parts, replace_file
 from contextual_gan.files.lock import check_folder, was_interrupted
 from contextual_gan.files.manifest import LARGEST_RECORD, is_number, is_safe, parse_json
-from contextual_gan.files.sources import Member
+from contextual_gan.files.sources import is_there
 
 ROWS_PER_PAGE = 12  # of the grid
 
@@ -54,7 +55,7 @@ class Run:
         if differences:
             self.outdated = list(results.values())
             return
-        self.failed = {e["input"]: e["reason"] for e in old["failed"] if os.path.lexists(e["input"])}
+        self.failed = {e["input"]: e["reason"] for e in old["failed"] if is_there(e["input"])}
         z, initial_z = (_read_npz(self.out / name, self.samples) for name in ("z.npz", "initial_z.npz"))
         for stem, entry in results.items():
             complete = all((self.out / output).is_file() for output in entry["outputs"])

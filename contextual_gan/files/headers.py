@@ -15,13 +15,14 @@ MAX_BLOCKS = 10**6  # of 255 bytes at most, of a GIF of 20 MB
 LARGEST_TILE = 4  # of a TIFF, in pictures: libtiff decodes whole tiles
 JPEG_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])", re.DOTALL)  # in the data of a scan: what ends it
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
-FOREIGN = (  # how files begin that people take for images, and what to do with them
-    (re.compile(rb"\s{0,9}%PDF"), "a PDF, not an image: export its page as PNG or JPEG"),
+FOREIGN = (  # what people take for images: what it is, how it begins, and what to do with it
+    ("PDF", re.compile(rb"\s{0,9}%PDF"), "export the pages of a PDF as PNG or JPEG"),
     (
+        "SVG",
         re.compile(rb"(\xef\xbb\xbf)?\s*<(svg|(\?xml|!--|!DOCTYPE).{0,4000}?<svg)[\s>]", re.DOTALL | re.IGNORECASE),
-        "an SVG, not pixels: export it as PNG, for example with a browser or Inkscape",
+        "export an SVG as PNG, for example with a browser",
     ),
-    (re.compile(rb"PK\x03\x04"), "a zip archive, not an image: give it by itself, or unpack it"),
+    ("zip archive", re.compile(rb"PK\x03\x04"), "give a zip archive by itself, or unpack it"),
 )
 
 
@@ -34,8 +35,9 @@ def check(data):
 
     Returns the (width, height) that a JPEG claims; None for others.
     """
-    if advice := next((advice for start, advice in FOREIGN if start.match(data[:5000])), None):
-        raise ImageError(advice)
+    for kind, start, advice in FOREIGN:
+        if start.match(data[:5000]):
+            raise ImageError(f"{'an' if kind == 'SVG' else 'a'} {kind}, not an image: {advice}")
     if data[:2] == b"\xff\xd8":
         return _check_jpeg(data)
     if data[:4] == b"\x89PNG" and _chunks(data) > MAX_SEGMENTS:
