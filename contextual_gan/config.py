@@ -81,7 +81,7 @@ class DataSettings:
         "what an aligned face is held by",
         choices=("inner-eyes-bottom-lip", "outer-eyes-nose"),
     )
-    multiple: str = setting("largest", "what to do where several faces are found", choices=("largest", "skip"))
+    multiple: str = setting("largest", "what to do where several faces are found", choices=("largest", "skip", "all"))
     styles: tuple[str, ...] = setting(
         ("xdog",), "styles of the sketches; of several, each image gets one", choices=("xdog", "fdog", "photocopy")
     )
@@ -195,6 +195,16 @@ class EncoderSettings:
     keep: int = _shared("keep", 2)
 
     __post_init__ = check
+
+
+def check_samples(samples, search):
+    """Raise ValueError for a number of samples that a search with these settings cannot give."""
+    if samples < 1:
+        raise ValueError(f"--samples {samples}: it must be at least 1")
+    if samples > search.n_init:
+        raise ValueError(
+            f"--samples {samples}: the search begins with {search.n_init} initializations; add --n-init {samples}"
+        )
 
 
 # the sections of a configuration file

@@ -61,8 +61,9 @@ def search_settings(args):
 
     A preset that starts from an encoder starts from random z where there is none, and this says so.
     """
-    from contextual_gan.models.locations import encoder_file
+    from contextual_gan.models.locations import encoder_file, refuse_pix2pix
 
+    refuse_pix2pix(args.weights)
     settings = _settings(args, PRESETS[args.preset])
     if settings.start == "random" or (path := encoder_file(args.weights, args.direction)).is_file():
         return settings

@@ -1,5 +1,6 @@
 """Train a contextual GAN, or the pix2pix baseline, on the joint images of datasets/prepare.py."""
 
+import sys
 from pathlib import Path
 
 from installed import command
@@ -57,8 +58,9 @@ def main(args):
     with command.mistakes():
         settings = settings_of(args)
     tf = command.import_tensorflow()
+    from contextual_gan.preparation.splits import few
     from contextual_gan.training import batches, devices
-    from contextual_gan.training.run import about
+    from contextual_gan.training.run import about, steps_of
     from contextual_gan.training.run_folder import NoRunFolder, RunFolder
 
     if args.deterministic:
@@ -71,10 +73,12 @@ def main(args):
         with command.mistakes():
             files = batches.joint_files(folder)
             shown = batches.joint_files(test) if test.is_dir() and any(test.iterdir()) else files
-            steps = args.steps or max(round(settings.epochs * len(files) / settings.batch_size), 1)
+            steps = args.steps or steps_of(settings.epochs, len(files), settings.batch_size)
             run_folder = RunFolder if is_chief else NoRunFolder
             run = run_folder(out, settings, about(folder, files), args.resume)
         print(f"{len(files)} joint images, {steps} steps of {settings.batch_size}: {out}")
+        if line := few(len(files)):
+            print(f"warning: {line}", file=sys.stderr)
         if args.dry_run:
             print(run.text(), end="")
             return 0

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from contextual_gan.completion.record import ends
-from contextual_gan.config import SearchSettings
+from contextual_gan.config import SearchSettings, check_samples
 from contextual_gan.files.apply import unfinished
 from contextual_gan.files.images import ImageError, to_uint8, write_png
 from contextual_gan.joint import half
@@ -43,10 +43,7 @@ class CompletionTask:
 
     def __post_init__(self):
         """Raises ValueError, one line, for what does not go together."""
-        if not 1 <= self.samples <= self.search.n_init:
-            raise ValueError(
-                f"samples is {self.samples}, it must be from 1 to the {self.search.n_init} initializations"
-            )
+        check_samples(self.samples, self.search)
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}, it must not be negative")
         if self.direction == "sketch" and self.crop != "auto":

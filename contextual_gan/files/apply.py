@@ -11,13 +11,14 @@ import hashlib
 import os
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import cv2
 
 from contextual_gan.files import pools
-from contextual_gan.files.images import ImageError, decode_rgba, encode_png, on_background
-from contextual_gan.files.manifest import Manifest
+from contextual_gan.files.images import ImageError, decode_rgba, encode_png, holds_several, on_background
+from contextual_gan.files.manifest import Manifest, outputs_of
 from contextual_gan.files.progress import progress
 
 LONGEST_NAME = 255 - len("..part")  # bytes of one name that file systems allow, less what writing adds
@@ -76,8 +77,9 @@ def apply_to_folder(
 ):
     """Write function(*images, **item.arguments) of every `Item` to out/item.output as PNG -> `Report`.
 
-    function: pure and picklable; gets (H, W, 3) uint8 RGB arrays and returns one (or (H, W)), alone or with a dict of
-    notes for the manifest. It raises `Skip` for an image that gives nothing, ValueError for one that is in error.
+    function: pure and picklable; gets (H, W, 3) uint8 RGB arrays and returns one (or (H, W)), or a list of them for
+    NAME.png, NAME_2.png and so on; alone or with a dict of notes for the manifest. It raises `Skip` for an image that
+    gives nothing, ValueError for one that is in error.
     parameters: flat JSON dict of all that decides the outputs. If the folder was made with others, ValueError names
     the difference, unless `overwrite`, which removes all that the manifest lists and starts anew.
     refused: (source, reason) of inputs to be listed as failed. refuse(item, sha256): asked for every item in order,
@@ -95,15 +97,16 @@ def apply_to_folder(
         news = [manifest.add({"source": name, "sha256": None, "failed": reason}) for name, reason in failures]
         left = sum(not manifest.has(item.source, item.output) for item in items)
         with progress(left, label, "images") if label and left else nullcontext(lambda n: None) as advance:
+            planned = {item.output for item in items}
 
-            def settle(entry, data=None):
+            def settle(entry, data=()):
                 news.append(_recorded(manifest, entry, data))
                 advance(1)
 
             tasks = _tasks(function, items, manifest, refuse, settle)
             with closing(pools.run(_work, tasks, pool)) as results:
                 for (item, entry), result in results:
-                    settle(*_outcome(entry, result, item.output))
+                    settle(*_outcome(entry, result, item.output, partial(_is_free, manifest, planned, item.source)))
     manifest.finish()
     entries = [manifest.entries[source] for source in sorted(manifest.entries)]
     known = unusable | {item.source for item in items}
@@ -134,12 +137,14 @@ def _tasks(function, items, manifest, refuse, settle):
 
 
 def _work(function, files, arguments):
-    """In a worker: bytes of the inputs -> the end of a manifest entry, with the PNG's bytes as "output"."""
+    """In a worker: bytes of the inputs -> the end of a manifest entry, with the bytes of PNGs as output and further."""
     cv2.setNumThreads(1)  # there is one worker per core
     try:
         result = function(*(on_background(decode_rgba(data)) for data in files), **arguments)
-        image, notes = result if isinstance(result, tuple) else (result, {})
-        return {"output": encode_png(image)} | notes
+        made, notes = result if isinstance(result, tuple) else (result, {})
+        output, *further = map(encode_png, made if isinstance(made, list) else [made])
+        notes |= {"several": True} if any(map(holds_several, files)) else {}
+        return {"output": output} | ({"further": further} if further else {}) | notes
     except Skip as reason:
         return {"skipped": str(reason)}
     except ValueError as error:  # ImageError is one
@@ -148,13 +153,26 @@ def _work(function, files, arguments):
         return {"failed": f"{type(error).__name__}: {' '.join(str(error).split())}"}
 
 
-def _outcome(entry, result, output):
-    """(whole manifest entry, bytes of the PNG or None) of what `_work` has returned."""
+def _outcome(entry, result, output, is_free):
+    """(whole manifest entry, bytes of its PNGs) of what `_work` has returned; is_free(name): whether one may use it."""
     if isinstance(result, pools.WorkerDied):
-        return entry | {"failed": "the process that worked on it died"}, None
-    if "output" in result:
-        return entry | result | {"output": output}, result["output"]
-    return entry | result, None
+        return entry | {"failed": "the process that worked on it died"}, ()
+    if "output" not in result:
+        return entry | result, ()
+    data, names = [result["output"], *result.get("further", ())], []
+    for number in range(2, len(data) + 1):
+        stem = output.removesuffix(".png")
+        unique = hashlib.sha256(os.fsencode(output)).hexdigest()[:8]
+        names.append(next(filter(is_free, (f"{stem}_{number}.png", f"{stem}_{number}_{unique}.png")), None))
+    if None in names:
+        return entry | {"failed": f"names for its further images, such as {stem}_{unique}.png, are taken"}, ()
+    return entry | result | {"output": output} | ({"further": names} if names else {}), data
+
+
+def _is_free(manifest, planned, source, name):
+    """Whether a further image of a source may be called so: no other image is, and nothing of another origin."""
+    own = outputs_of(manifest.entries.get(source, {}))
+    return name not in planned and (name in own or not os.path.lexists(manifest.out / name))
 
 
 def _recorded(manifest, entry, data):

@@ -7,6 +7,7 @@ array or raises `ImageError` with one line that says why.
 import contextlib
 import io
 import itertools
+import math
 import os
 import re
 import stat
@@ -93,6 +94,12 @@ def holds_several(data):
         return False
     with _opened(data) as image:
         return headers.holds_several(data, image)
+
+
+def reduction(data, image):
+    """By how much an array of `decode_rgba` is smaller than its file says: 1 but for large JPEGs."""
+    size = headers.check(data)
+    return max(size) / max(image.shape[:2]) if size else 1
 
 
 @contextlib.contextmanager
@@ -276,21 +283,34 @@ def grid(rows, titles=(), labels=(), gap=6):
     """Lay out rows of (H, W, 3) uint8 images on white -> (H', W', 3) uint8.
 
     A cell may be None; the images of a column may differ in width, all have one height. `titles` stand above the
-    columns, `labels` above the rows.
+    columns, which are at least as wide; `labels` above the rows, the middle left out where they are too long.
     """
     height = next(cell.shape[0] for row in rows for cell in row if cell is not None)
     widths = [max((c.shape[1] for c in column if c is not None), default=0) for column in zip(*rows, strict=True)]
+    title_font, label_font = ImageFont.load_default(size=16), ImageFont.load_default(size=12)
+    for i, title in enumerate(titles):
+        widths[i] = max(widths[i], math.ceil(title_font.getlength(title)))
     lefts = np.cumsum([gap] + [width + gap for width in widths])
     top, label_height = gap + 24 * bool(titles), 18 * bool(labels)
     pitch = label_height + height + gap
     canvas = Image.new("RGB", (int(lefts[-1]), top + pitch * len(rows)), "white")
     draw = ImageDraw.Draw(canvas)
     for left, width, title in zip(lefts, widths, titles):  # noqa: B905  there may be fewer titles
-        draw.text((left + width // 2, top // 2), title, "black", ImageFont.load_default(size=16), anchor="mm")
+        draw.text((left + width // 2, top // 2), title, "black", title_font, anchor="mm")
     for y, label in enumerate(labels):
-        draw.text((gap, top + y * pitch + 9), label, "dimgrey", ImageFont.load_default(size=12), anchor="lm")
+        label = _shortened(label, label_font, canvas.width - 2 * gap)
+        draw.text((gap, top + y * pitch + 9), label, "dimgrey", label_font, anchor="lm")
     for y, row in enumerate(rows):
         for left, cell in zip(lefts, row):  # noqa: B905  the last of lefts is the right border
             if cell is not None:
                 canvas.paste(Image.fromarray(cell), (int(left), top + y * pitch + label_height))
     return np.asarray(canvas)
+
+
+def _shortened(text, font, width):
+    """A text that fits into so many pixels: as it is, or without its middle."""
+    short, kept = text, len(text)
+    while kept and font.getlength(short) > width:
+        kept -= 1
+        short = f"{text[: kept // 2]}...{text[len(text) - kept // 2 :]}"
+    return short

@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from contextual_gan import config
 from contextual_gan.files.checkpoints import HASHES, WeightsError, file_sha256, newest, open_newest
 
 WEIGHTS, STATE = "weights.safetensors", "state.safetensors"  # of a folder: average of G and D; G itself and P
@@ -100,6 +101,13 @@ def is_single(weights):
 def is_run(weights):
     """Whether a path is of a run folder, or should be: of a folder without `WEIGHTS`."""
     return Path(weights).is_dir() and not (Path(weights) / WEIGHTS).is_file()
+
+
+def refuse_pix2pix(weights):
+    """Raise `WeightsError` for a run folder of pix2pix, where weights of a contextual GAN are needed."""
+    path = Path(weights) / "config.yaml"
+    if is_run(weights) and path.is_file() and config.trained_section(path) == "pix2pix":
+        raise WeightsError(f"{weights} is a run of pix2pix, not of a contextual GAN: compare.py --pix2pix {weights}")
 
 
 def encoder_file(weights, direction):

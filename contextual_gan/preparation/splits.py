@@ -7,25 +7,31 @@ the zip archive.
 import csv
 import hashlib
 import io
+import os
 import re
 from collections import defaultdict
 from pathlib import Path
 
 from contextual_gan.files.apply import Item
 from contextual_gan.files.images import ImageError, read_bytes, replace_file
-from contextual_gan.files.manifest import Manifest
+from contextual_gan.files.manifest import Manifest, parameters_of
+from contextual_gan.files.sources import IMAGE_SUFFIXES
 
 SPLIT = "split.csv"  # in the output folder
 HEADERS = ("image,split", "image_id,partition")  # ours, which is written; that of CelebA's list on Kaggle
 PARTS = {"train": "train", "test": "test", "0": "train", "1": "train", "2": "test"}  # CelebA's 1 is for validation
+QUOTED_LINE = re.compile(r'^[ \t]*"([^"\r\n]*)"[ \t]*,[ \t]*"?(\w+)"?[ \t]*$', re.MULTILINE)  # with spaces around
+FEWEST = 500  # training images: with fewer, GANs repeat them
 LARGE = 10_000  # images; smaller sets give a tenth of themselves
 
 
-def choose(names, *, test=None, seed=0, known=None):
+def choose(names, *, test=None, seed=0, known=None, by="stem"):
     """Choose the test images by the hashes of their names -> {name: "train" or "test"}, sorted.
 
-    The test images are those with the smallest hash of (seed, name), exactly `test` of them. None means 1,000, of
+    The test images are those with the smallest hash of (seed, stem), exactly `test` of them; the stem is the name
+    without the extension, so that a photo and the PNGs that are made of it go to the same part. None means 1,000, of
     fewer than 10,000 images one tenth (rounded, and at least 1 of 2). The order of the names does not matter.
+    by: "name" hashes the extension too, as it was once done (see `rule`).
     known: {name: part} of an earlier run; these images keep their part, and the new ones of smallest hash are added
     to the test images until there are as many as there should be.
     Where the number is given (or there are 10,000 images), an image that was for training never becomes a test image
@@ -39,7 +45,8 @@ def choose(names, *, test=None, seed=0, known=None):
     if test > len(names):
         raise ValueError(f"{test} test images were asked for, but there are only {len(names)} images")
     wanted = test - sum(known.get(name) == "test" for name in names)
-    new = sorted((name for name in names if name not in known), key=lambda name: _hash(seed, name))
+    hashed = stem if by == "stem" else str
+    new = sorted((name for name in names if name not in known), key=lambda name: _hash(seed, hashed(name)))
     chosen = set(new[: max(wanted, 0)])
     return {name: known.get(name, "test" if name in chosen else "train") for name in names}
 
@@ -48,37 +55,69 @@ def _hash(seed, name):
     return hashlib.sha256(f"{seed}/{spelled_out(name)}".encode()).digest()
 
 
+def stem(name):
+    """A name without the extensions of images: a/b for a/b.jpg, and for a/b.jpg.png, which is made of it."""
+    while (parts := os.path.splitext(name))[1].lower() in IMAGE_SUFFIXES:
+        name = parts[0]
+    return name
+
+
+def rule(out, key, overwrite=False):
+    """What test images of the folder `out` are chosen by: "stem", or "name" if it was begun when that was the rule.
+
+    key: of the rule among the parameters of its manifest. Raises ValueError for a damaged manifest.
+    """
+    there = None if overwrite else parameters_of(out)
+    return "name" if there and there.get(key) == "name" else "stem"
+
+
 def read_split(path, names):
     """Read which of the images `names` are for what -> ({name: part}, [names without a line], lines without an image).
 
     path: a CSV with the header `image,split` and the parts train and test, as `divide` writes it, or CelebA's
     list_eval_partition.txt (`000001.jpg 0`, with 0 train, 1 validation, which counts as train, 2 test). An image may be
     called by its whole name or by the end of it, such as 000001.jpg for img_align_celeba/000001.jpg; also by a longer
-    one that ends in its name. Of the lines without an image there is only the number.
+    one that ends in its name; and where no line has its extension, by another one. Of the lines without an image there
+    is only the number.
     Raises ValueError, in one line with path and line, for anything else: another format, an unknown part, one image in
     two parts, a short name of two images, a list that is about other images.
     """
     names, by_base, parts, first, unused = sorted(names), defaultdict(list), {}, {}, 0
     for name in names:
-        by_base[_base(name)].append(name)
+        by_base[_base(stem(name))].append(name)
+    others = []  # lines with another extension than their image
     for line, entry, part in _entries(path):
-        name = _image(entry, by_base, f"{path}, line {line}")
+        candidates = by_base.get(_base(stem(entry)), ()) or by_base.get(_base(stem(entry.strip())), ())
+        name = _image(entry, candidates, str, f"{path}, line {line}") if candidates else None
+        if name is None:
+            others.append((line, entry, part, candidates))
+        else:
+            _assign(parts, first, name, part, line, path)
+    exact = set(parts)
+    for line, entry, part, candidates in others:
+        candidates = [name for name in candidates if name not in exact]
+        name = _image(entry.strip(), candidates, stem, f"{path}, line {line}")
         if name is None:
             unused += 1
-        elif parts.setdefault(name, part) != part:
-            raise ValueError(f"{path}, line {line}: {name} is in {part}, in line {first[name]} in {parts[name]}")
         else:
-            first.setdefault(name, line)
+            _assign(parts, first, name, part, line, path)
     if names and not parts:
         raise ValueError(f"{path}: none of its {unused} lines is about one of the images, such as {names[0]}")
     return {name: parts[name] for name in names if name in parts}, [n for n in names if n not in parts], unused
 
 
+def _assign(parts, first, name, part, line, path):
+    """Enter the part of an image. Raises ValueError if an earlier line has another one."""
+    if parts.setdefault(name, part) != part:
+        raise ValueError(f"{path}, line {line}: {name} is in {part}, in line {first[name]} in {parts[name]}")
+    first.setdefault(name, line)
+
+
 def _entries(path):
     """Yield (line, image, part) of a list in either format. Raises ValueError in one line."""
-    text = _read(path)
+    text = QUOTED_LINE.sub(r'"\1",\2', _read(path))
     header = text.partition("\n")[0].strip()
-    if header in HEADERS:
+    if ",".join(cell.strip(' "').lower() for cell in header.split(",")) in HEADERS:
         rows = csv.reader(io.StringIO(text, newline=""), strict=True)
         next(rows)
         numbered = ((rows.line_num, row) for row in rows)
@@ -93,7 +132,7 @@ def _entries(path):
                 continue
             if len(row) != 2:
                 raise ValueError(f"{path}, line {line}: there must be an image and its part")
-            entry, part = row[0], row[1].strip()
+            entry, part = row[0], row[1].strip(' "')
             if part not in PARTS:
                 raise ValueError(f"{path}, line {line}: the part of {entry} is {part!r}, it must be train or test")
             yield line, entry, PARTS[part]
@@ -111,13 +150,13 @@ def _read(path):
         raise ValueError(f"{path}, line {line}: not UTF-8") from error
 
 
-def _image(entry, by_base, where):
-    """The name of the image that an entry is about, or None."""
-    candidates = by_base.get(_base(entry), ())
+def _image(entry, candidates, spelled, where):
+    """The name of the image that an entry is about, or None; spelled: what of both is compared."""
     if len(candidates) > 1 and entry in candidates:
         return entry
-    ends = [name for name in candidates if f"/{name}".endswith(f"/{entry}")]
-    ends = ends or [name for name in candidates if f"/{entry}".endswith(f"/{name}")]
+    entry = spelled(entry)
+    ends = [name for name in candidates if f"/{spelled(name)}".endswith(f"/{entry}")]
+    ends = ends or [name for name in candidates if f"/{entry}".endswith(f"/{spelled(name)}")]
     if len(ends) > 1:
         raise ValueError(f"{where}: {entry} may be {ends[0]} or {ends[1]}")
     return ends[0] if ends else None
@@ -140,15 +179,15 @@ def _csv(parts):
     return spelled_out("\n".join(lines) + "\n").encode()
 
 
-def divide(items, out, parameters, *, test=None, seed=0, listed=None, overwrite=False, also=()):
+def divide(items, out, parameters, *, test=None, seed=0, listed=None, by="stem", overwrite=False, also=()):
     """Send images to train/ or test/ below the folder `out` -> (items, refuse, {name: part}, lines without an image).
 
     items: `folders.Item`s without part. Those that come back have it in front of their output, the test images first;
     hand them and `refuse` on to folders.apply_to_folder, with the same out, parameters (of all that decides the
     outputs) and overwrite, and its report to `finish`.
     listed: a file for `read_split`, whose last number is returned too; images that are not in it are skipped.
-    Without it, `choose` decides; what an earlier run put into `out` keeps its part and counts, also where the input is
-    gone. also: names of further files that will be written into `out`.
+    Without it, `choose` decides, by what `rule` says; what an earlier run put into `out` keeps its part and counts,
+    also where the input is gone. also: names of further files that will be written into `out`.
     Raises ValueError as the functions above, for other parameters, and for a file of unknown origin in the way.
     """
     out, names = Path(out), {item.source: spelled_out(item.source) for item in items}
@@ -162,7 +201,7 @@ def divide(items, out, parameters, *, test=None, seed=0, listed=None, overwrite=
         missing = set(missing)
         known = {name: part for name, part in known.items() if name not in missing}
     else:
-        parts = choose({*names.values(), *known}, test=test, seed=seed, known=known)
+        parts = choose({*names.values(), *known}, test=test, seed=seed, known=known, by=by)
     items = [
         Item(item.source, f"{parts.get(names[item.source], 'train')}/{item.output}", item.files, item.arguments)
         for item in items
@@ -171,6 +210,13 @@ def divide(items, out, parameters, *, test=None, seed=0, listed=None, overwrite=
     skip = {source: f"not in {Path(listed).name}" for source, name in names.items() if name in missing}
     gone = [entry for source, entry in manifest.entries.items() if source not in names]
     return items, disjoint(skip, gone), known | parts, unused
+
+
+def few(number):
+    """A line about a training set of fewer than `FEWEST` images, or None."""
+    if number >= FEWEST:
+        return None
+    return f"only {number} training images: networks learn so few by heart; have at least {FEWEST}, better thousands"
 
 
 def finish(report, parts):

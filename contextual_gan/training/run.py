@@ -18,6 +18,11 @@ def about(folder, files):
     return f"{len(files)} joint images, SHA-256 of their names {hashlib.sha256(os.fsencode(names)).hexdigest()[:16]}"
 
 
+def steps_of(epochs, images, batch_size):
+    """Steps of so many passes over the training images: at least 1, but none for 0 epochs."""
+    return max(round(epochs * images / batch_size), int(epochs > 0))
+
+
 def train_on_joints(run, files, shown, *, steps, strategy, resume=False, show=lambda n: None):
     """Train on joint images -> (step at the start, step at the end). Raises as `loop.train` and `batches`.
 
