@@ -33,14 +33,21 @@ def report_notes(notes):
         print(f"{printable(name)}: {note}", file=sys.stderr)
 
 
-def import_tensorflow():
-    """Import TensorFlow without the greetings that it writes straight to file descriptor 2."""
+@contextlib.contextmanager
+def silent_libraries():
+    """Nothing that a library writes straight to file descriptor 2 is seen in this block."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as noise, contextlib.ExitStack() as stack:
         stderr = os.dup(2)
         stack.callback(os.close, stderr)
         stack.callback(os.dup2, stderr, 2)
         os.dup2(noise.fileno(), 2)
+        yield
+
+
+def import_tensorflow():
+    """Import TensorFlow without the greetings that it writes."""
+    with silent_libraries():
         import tensorflow as tf
 
         tf.config.list_physical_devices("GPU")

@@ -95,7 +95,8 @@ def train(args, run, files, shown, steps):
     with progress(len(files), "reading", "images") as show, command.mistakes():
         start, done = train_on_joints(run, files, shown, steps=steps, strategy=strategy, resume=args.resume, show=show)
     line = f"step {done} of {steps}" + ("" if done >= steps else "; --resume continues")
-    run.log(line)
+    if steps:  # of 0 epochs, nothing is left behind
+        run.log(line)
     print(line if done > start else f"nothing to do: {line}")
     return 0
 

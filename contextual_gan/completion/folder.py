@@ -153,7 +153,8 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
 
     def advance(n, contextual):
         if progress:  # the total counts inputs, not faces
-            progress(n * len(inputs) // len(batch), f"contextual loss {contextual:.3f}")
+            usable = sum(of is None for _, of, *_ in batch)
+            progress(n * usable // len(batch), f"contextual loss {contextual:.3f}")
 
     def skip():
         if progress:

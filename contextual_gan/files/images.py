@@ -21,6 +21,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from contextual_gan.files import headers
 from contextual_gan.files.headers import MAX_JPEG_PIXELS, MAX_PIXELS, ImageError
 from contextual_gan.files.modes import to_rgba, upright
+from contextual_gan.terminal import silent_libraries
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF", "AVIF")  # and HEIC, with the extra [heic]
 READ = "PNG, JPEG, BMP, WebP, TIFF, GIF, AVIF or HEIC"  # the same for messages
@@ -81,7 +82,8 @@ def decode_rgba(data, *, enough=None):
         raise ImageError("empty file")
     with _opened(data) as image:
         _reduce_while_decoding(image, enough)
-        image.load()  # Image.verify() passes truncated JPEGs
+        with silent_libraries() if image.format == "TIFF" else contextlib.nullcontext():  # libtiff tells what is wrong
+            image.load()  # Image.verify() passes truncated JPEGs
         return np.asarray(to_rgba(upright(image)))
 
 

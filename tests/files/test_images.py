@@ -93,6 +93,10 @@ def reason(read, *args):
         ("BMP", {}),
         ("WEBP", {}),
         ("WEBP", {"lossless": True}),
+        ("GIF", {}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("AVIF", {}),
     ],
 )
 def test_a_truncated_file_never_gives_half_a_picture(file_format, options):
