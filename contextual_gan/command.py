@@ -15,7 +15,15 @@ import sys
 import traceback
 from pathlib import Path
 
-from contextual_gan.terminal import UserError, import_tensorflow, mistakes, printable, report_failed, report_notes  # noqa: F401
+from contextual_gan.terminal import (  # noqa: F401
+    UserError,
+    import_tensorflow,
+    mistakes,
+    print_postponed,
+    printable,
+    report_failed,
+    report_notes,
+)
 
 NUMBER = re.compile(r"-\d+|-\d*\.\d+")  # negative, which argparse takes for a value
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a used up quota, a file beyond the limit
@@ -81,6 +89,7 @@ def run(main, args, out=None):
         try:
             with locked(out):
                 status = main(args)
+            print_postponed()
         except (KeyboardInterrupt, Exception) as error:
             line, status = _verdict(error)
             if args.debug:

@@ -7,6 +7,8 @@ import tempfile
 
 LONGEST_PRINTED = 200  # characters of a name in a message
 
+_postponed = []
+
 
 class UserError(Exception):
     """A mistake of the user's, in one line: what, where, what to do."""
@@ -31,6 +33,17 @@ def report_notes(notes):
     """Print a line on stderr for each (name, what is to be said about it)."""
     for name, note in notes:
         print(f"{printable(name)}: {note}", file=sys.stderr)
+
+
+def postpone(line):
+    """Keep a line for stderr until the command has done its work: in front of an error, it would be a second one."""
+    _postponed.append(line)
+
+
+def print_postponed():
+    """Print the lines of `postpone` on stderr."""
+    while _postponed:
+        print(_postponed.pop(0), file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -153,8 +153,7 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
 
     def advance(n, contextual):
         if progress:  # the total counts inputs, not faces
-            usable = sum(of is None for _, of, *_ in batch)
-            progress(n * usable // len(batch), f"contextual loss {contextual:.3f}")
+            progress(n * sum(of is None for _, of, *_ in batch) // len(batch), f"contextual loss {contextual:.3f}")
 
     def skip():
         if progress:

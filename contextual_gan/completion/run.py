@@ -1,6 +1,7 @@
 """Complete image files and folders into a run folder, and say what became of them."""
 
 import statistics
+import sys
 from collections import Counter
 
 from contextual_gan.completion import folder, record
@@ -29,7 +30,8 @@ def complete_inputs(
             raise sources.no_images(", ".join(inputs), passed)
         run.failed |= dict(refused)
         run.announce(todo, task, show_initializations, figure)
-    sources.report_passed(passed)
+    for line in sources.passed_over(passed):
+        print(line, file=sys.stderr)
     if todo or run.outdated or run.lacks_pages() or show_initializations:
         import_tensorflow()
         from contextual_gan.completion import figures

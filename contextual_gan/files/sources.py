@@ -3,7 +3,6 @@
 import errno
 import os
 import re
-import sys
 import zipfile
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from contextual_gan.files.archives import members
 from contextual_gan.files.headers import FOREIGN
 from contextual_gan.files.images import MAGIC, READ, ImageError, read_image_bytes
 from contextual_gan.files.manifest import JOURNAL, MANIFEST, RECORDS
-from contextual_gan.terminal import printable
+from contextual_gan.terminal import postpone, printable
 
 # Names that claim to be an image; what cannot be read of them is reported. Other files are looked into.
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".heic", ".avif"}
@@ -49,7 +48,7 @@ def images_in(location, excluded=None):
 
     Sources are sorted by name, which is their posix path below the folder or in the archive; refused are (name, reason)
     of members with unsafe or ambiguous names. What is not called like an image and does not begin like one is passed
-    over, which a line on stderr says; so are hidden files, folders of results and the folder `excluded` (the output).
+    over, which a line says in the end; so are hidden files, folders of results and the folder `excluded` (the output).
     Raises FileNotFoundError, and ValueError for what is neither, holds no image, or lies inside `excluded`.
     """
     location = Path(location)
@@ -65,7 +64,8 @@ def images_in(location, excluded=None):
         sources, refused, passed = _members(location)
     if not sources and not refused:
         raise no_images(location, passed)
-    report_passed(passed)
+    for line in passed_over(passed):
+        postpone(line)
     return sorted(sources, key=lambda source: source.name), sorted(refused)
 
 
@@ -110,10 +110,10 @@ def is_there(name):
     return os.path.lexists(name) or any(parent.is_file() for parent in Path(name).parents)
 
 
-def report_passed(passed):
-    """Print a line on stderr that counts what `find_images` has passed over, if there is anything."""
-    if described := _described(passed):
-        print(f"passed over: {described}", file=sys.stderr)
+def passed_over(passed):
+    """[A line that counts what `find_images` has passed over], or [] if there is nothing."""
+    described = _described(passed)
+    return [f"passed over: {described}"] if described else []
 
 
 def no_images(where, passed):

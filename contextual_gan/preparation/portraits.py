@@ -58,7 +58,7 @@ def portraits(photo, *, always=False, every=False):
 def _framed(photo, box, always):
     """The `Portrait` of a face in an upright photo; None if its landmarks make no sense."""
     points = alignment.three_landmarks(photo, box)
-    if not always and alignment.is_framed(photo, points):
+    if not always and alignment.is_framed(photo, box, points):
         return Portrait(centre_square(photo, SIZE), "in the framing already")
     try:
         return Portrait(alignment.warp(photo, points, size=SIZE), "aligned")

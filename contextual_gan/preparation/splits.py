@@ -20,7 +20,7 @@ from contextual_gan.files.sources import IMAGE_SUFFIXES
 SPLIT = "split.csv"  # in the output folder
 HEADERS = ("image,split", "image_id,partition")  # ours, which is written; that of CelebA's list on Kaggle
 PARTS = {"train": "train", "test": "test", "0": "train", "1": "train", "2": "test"}  # CelebA's 1 is for validation
-QUOTED_LINE = re.compile(r'^[ \t]*"([^"\r\n]*)"[ \t]*,[ \t]*"?(\w+)"?[ \t]*$', re.MULTILINE)  # with spaces around
+QUOTED_LINE = re.compile(r'^[ \t]*"([^"\r\n]*)"[ \t]*,[ \t]*"?(\w+)"?[ \t\r]*$', re.MULTILINE)  # with spaces around
 FEWEST = 500  # training images: with fewer, GANs repeat them
 LARGE = 10_000  # images; smaller sets give a tenth of themselves
 

@@ -9,6 +9,7 @@ import pytest
 from contextual_gan.files.archives import Member
 from contextual_gan.files.images import ImageError
 from contextual_gan.files.sources import find_images, images_in, output_stems
+from contextual_gan.terminal import print_postponed
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 JPEG = b"\xff\xd8\xff\xe0" + bytes(20)
@@ -147,6 +148,7 @@ def test_what_is_passed_over_is_counted_in_one_line(working_folder, capsys):
     write(working_folder / "in", "old.zip", data=b"PK\x03\x04" + bytes(40))
     sources, refused = images_in("in")
     assert [source.name for source in sources] == ["a.png", "deep/results/b.png"] and not refused
+    print_postponed()
     assert capsys.readouterr().err == (
         "passed over: 1 linked folder (in/album), 4 PDFs (in/1.pdf, in/2.pdf, in/4.pdf, ...), 1 SVG (in/drawing), "
         "1 zip archive (in/old.zip)\n"
@@ -186,6 +188,7 @@ def test_run_folders_below_the_input_are_no_inputs(working_folder, capsys):
     write(working_folder, "in/other/results.json", data=b'{"mine": 1}')  # of another program
     sources, _ = images_in("in")
     assert [source.name for source in sources] == ["a.png", "other/c.png"]
+    print_postponed()
     assert capsys.readouterr().err == "passed over: 1 run folder (in/runs/mine)\n"
     assert [source.name for source in images_in("in/runs/mine")[0]] == ["a_photo.png", "deep/b_photo.png"]  # given
     with zipfile.ZipFile("in.zip", "w") as archive:
