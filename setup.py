@@ -17,7 +17,7 @@ setup(
         "opencv-python-headless>=4.10",  # module cv2; the plain package needs libGL, which servers lack
         "dlib-bin>=20.0.0",  # module dlib; the plain package compiles for minutes
         "scikit-image>=0.25",
-        "pillow>=11.3",
+        "pillow>=11.3",  # the first that reads AVIF
         "tensorboard>=2.18",
         "pyyaml>=6.0",
         "tqdm>=4.66",
@@ -25,8 +25,9 @@ setup(
     ],
     extras_require={
         "align": ["face_recognition_models>=0.3.0"],  # dlib's face landmarks; its 68-point model is non-commercial
+        "heic": ["pillow-heif>=1.1"],  # the photos of iPhones
         "cluster": ["distributed>=2025.1"],  # Dask, for preparing data on several machines
         "plots": ["matplotlib>=3.9"],  # the figures of results/
-        "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.9", "distributed>=2025.1"],
+        "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff>=0.9", "distributed>=2025.1", "pillow-heif>=1.1"],
     },
 )

@@ -1,6 +1,5 @@
 """Train a contextual GAN, or the pix2pix baseline, on the joint images of datasets/prepare.py."""
 
-import sys
 from pathlib import Path
 
 from installed import command
@@ -58,7 +57,6 @@ def main(args):
     with command.mistakes():
         settings = settings_of(args)
     tf = command.import_tensorflow()
-    from contextual_gan.preparation.splits import few
     from contextual_gan.training import batches, devices
     from contextual_gan.training.run import about, steps_of
     from contextual_gan.training.run_folder import NoRunFolder, RunFolder
@@ -77,8 +75,6 @@ def main(args):
             run_folder = RunFolder if is_chief else NoRunFolder
             run = run_folder(out, settings, about(folder, files), args.resume)
         print(f"{len(files)} joint images, {steps} steps of {settings.batch_size}: {out}")
-        if line := few(len(files)):
-            print(f"warning: {line}", file=sys.stderr)
         if args.dry_run:
             print(run.text(), end="")
             return 0

@@ -104,10 +104,17 @@ def is_run(weights):
 
 
 def refuse_pix2pix(weights):
-    """Raise `WeightsError` for a run folder of pix2pix, where weights of a contextual GAN are needed."""
-    path = Path(weights) / "config.yaml"
-    if is_run(weights) and path.is_file() and config.trained_section(path) == "pix2pix":
-        raise WeightsError(f"{weights} is a run of pix2pix, not of a contextual GAN: compare.py --pix2pix {weights}")
+    """Raise `WeightsError` for a run folder or file of pix2pix, where weights of a contextual GAN are needed."""
+    path, is_pix2pix = Path(weights), False
+    if is_run(weights) and (path / "config.yaml").is_file():
+        is_pix2pix = config.trained_section(path / "config.yaml") == "pix2pix"
+    elif path.suffix == ".safetensors" and path.is_file():
+        with open(path, "rb") as file:
+            is_pix2pix = b'"generator/down0.' in file.read(10**5)  # the header, which names the tensors
+    if is_pix2pix:
+        raise WeightsError(
+            f"{weights} holds pix2pix, not a contextual GAN: compare.py --pix2pix {weights} draws with it"
+        )
 
 
 def encoder_file(weights, direction):

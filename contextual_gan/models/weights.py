@@ -48,8 +48,6 @@ def load_weights(path):
     """
     pinned = path if isinstance(path, Pinned) else pin_file(path, Path(path))
     found = _read(pinned)
-    if "generator/down0.bias" in found:
-        raise WeightsError(f"{pinned.path} holds pix2pix, not a contextual GAN: compare.py --pix2pix {pinned.name}")
     bias = found.get("discriminator/conv0.bias")
     return tensors.load(pinned.path, found, _dcgan, bias.size if bias is not None and bias.size else 64)
 

@@ -582,6 +582,16 @@ def test_grid_writes_titles_above_columns_and_labels_above_rows():
     assert (picture[48:58, 6:86] == 200).all() and (picture[82:92, 92:172] == 200).all()
 
 
+def test_grid_cuts_neither_titles_nor_labels_off():
+    narrow = [[cell(20, 200), None], [cell(20, 200), None]]
+    picture = grid(narrow, titles=["initial G(z)", "ground truth"], labels=["a long name of a file " * 20, "b"])
+    ink = picture.min(axis=-1) < 160
+    assert ink[:24].any(axis=0).nonzero()[0].max() < picture.shape[1] - 1  # there is paper beside the last letter
+    between = grid([[cell(20, 200)]], titles=["initial G(z)"]).shape[1]
+    assert ink[:24, between - 3 : between].sum() == 0 and ink[:24, between:].any()  # and between both titles
+    assert not ink[:, -3:].any() and ink[24:42].any()
+
+
 def test_grid_refuses_rows_of_different_lengths():
     with pytest.raises(ValueError):
         grid([[cell(20, 0), cell(20, 0)], [cell(20, 0)]])

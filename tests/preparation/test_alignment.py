@@ -472,6 +472,28 @@ def test_command_lists_what_has_no_face_and_repeats_nothing(folder, photo, tmp_p
     assert other.returncode == 2 and "landmarks" in other.stderr
 
 
+def test_command_with_all_faces(photo, tmp_path):
+    head = photo[20:260, 110:340]
+    write_png(tmp_path / "in" / "two.png", np.hstack([head, head[:, ::-1]]))
+    result = opendlib(tmp_path / "in", tmp_path / "out", "--multiple", "all", "--workers", 1)
+    assert result.returncode == 0 and "2 images in" in result.stdout, result.stderr
+    prepare = [
+        sys.executable,
+        ROOT / "datasets" / "prepare.py",
+        "--images",
+        tmp_path / "in",
+        "--out",
+        tmp_path / "data",
+    ]
+    command = [*map(str, prepare), "--multiple", "all", "--workers", "1"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0 and "2 for training, 0 for testing" in result.stdout, result.stderr
+    for name in ("two.png", "two_2.png"):
+        joint = read_image(tmp_path / "data" / "train" / name)
+        aligned = read_image(tmp_path / "out" / name).reshape(64, 2, 64, 2, 3).mean((1, 3))
+        assert np.abs(joint[:, 64:] - aligned).max() < 2
+
+
 def test_command_with_annotations(photo, five, tmp_path):
     small, points, _ = celeba_like(photo, five)
     points = points.round().astype(int)
