@@ -1,4 +1,4 @@
-"""Install with `pip install -e ".[align,plots,test]"`; `make demo` and `make test` do that in .venv by themselves."""
+"""Install with `pip install -e ".[align,plots,test]"`; `make demo` and `make test` do that in .venv."""
 
 from setuptools import find_packages, setup
 

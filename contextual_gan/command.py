@@ -1,7 +1,7 @@
-"""What all commands have in common: one-line errors, exit statuses, streams.
+"""Shared by all commands: one-line errors, exit statuses, streams.
 
-Exit status: 0 done; 1 done in part, or the machine failed; 2 the user's mistake, nothing written. Nothing heavy is
-imported here, so that `--help` and usage errors answer at once.
+Exit status: 0 done; 1 partly done, or the machine failed; 2 the user's mistake, nothing written. Nothing heavy is
+imported here, so `--help` and usage errors respond at once.
 """
 
 import argparse
@@ -25,15 +25,15 @@ from contextual_gan.terminal import (  # noqa: F401
     report_notes,
 )
 
-NUMBER = re.compile(r"-\d+|-\d*\.\d+")  # negative, which argparse takes for a value
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a used up quota, a file beyond the limit
-MOST_NAMES = 20  # printed of those skipped for the same reason, and of reasons
-# what would command a terminal; the end of a line, a tabulator and the carriage return of a progress bar stay
+NUMBER = re.compile(r"-\d+|-\d*\.\d+")  # negative numbers, which argparse takes for values
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, an exhausted quota, a file over the size limit
+MOST_NAMES = 20  # printed per reason for skipping, and printed reasons
+# control characters; newline, tab and the carriage return of a progress bar are kept
 CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if chr(c) not in "\n\r\t"}
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse with errors of one line, `--debug`, and examples kept as they are written below the options."""
+    """argparse with one-line errors, `--debug`, and examples printed verbatim below the options."""
 
     def __init__(self, description, examples):
         super().__init__(
@@ -69,7 +69,7 @@ class ArgumentParser(argparse.ArgumentParser):
 def positive(text):
     """An argparse type: an integer of at least 1."""
     if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
     return number
 
 
@@ -80,10 +80,17 @@ def not_negative(text):
     return number
 
 
-def run(main, args, out=None):
-    """Call main(args) -> exit status, turn what it raises into one line on stderr and a status, and exit.
+def share(text):
+    """An argparse type: a number from 0 to 1."""
+    if not 0 <= (number := float(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
+    return number
 
-    out: the folder that it writes, whose lock is held meanwhile.
+
+def run(main, args, out=None):
+    """Call main(args) and exit with its status; an exception becomes one line on stderr and its status.
+
+    out: output folder, locked during the call.
     """
     with _steady_streams():
         try:
@@ -100,7 +107,7 @@ def run(main, args, out=None):
 
 @contextlib.contextmanager
 def locked(out, **options):
-    """Hold the `lock.lock` of an output folder, unless it is None; that another command holds it is a `UserError`."""
+    """Hold the `lock.lock` of an output folder, unless it is None. Raises `UserError` if another command holds it."""
     from contextual_gan.files.lock import lock
 
     with contextlib.ExitStack() as stack:
@@ -111,7 +118,7 @@ def locked(out, **options):
 
 
 class _Steady:
-    """stdout or stderr: what it cannot spell is spelled out, and where nobody reads it any more, the work goes on."""
+    """stdout or stderr that escapes unencodable characters, and ignores errors once nobody reads it."""
 
     def __init__(self, stream):
         self.stream = stream
@@ -137,20 +144,20 @@ class _Steady:
 
 @contextlib.contextmanager
 def _steady_streams():
-    """Make stdout and stderr `_Steady`, also where they were closed from the beginning."""
-    for number in range(3):  # or else the next files that are opened would get these numbers, and be printed into
+    """Make stdout and stderr `_Steady`, even if they were closed from the start."""
+    for number in range(3):  # otherwise the next opened files would get these numbers, and prints would go into them
         try:
             os.fstat(number)
         except OSError:
             nowhere = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nowhere, number)  # unlike open, for child processes too
+            os.dup2(nowhere, number)  # unlike open(), this also works for child processes
             if nowhere != number:
                 os.close(nowhere)
     before = sys.stdout, sys.stderr
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            stream = open(os.devnull, "w")  # noqa: SIM115  as long as the process
+            stream = open(os.devnull, "w")  # noqa: SIM115  stays open as long as the process
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
         setattr(sys, name, _Steady(stream))
@@ -162,7 +169,7 @@ def _steady_streams():
 
 
 def _verdict(error):
-    """(what to tell the user in one line, exit status) of an exception."""
+    """(one-line message for the user, exit status) for an exception."""
     text = " ".join(str(error).split())
     match error:
         case KeyboardInterrupt():
@@ -175,41 +182,41 @@ def _verdict(error):
             return text, 1
         case OSError(strerror=str(reason), filename=str(path), errno=number):
             return f"{reason}: {path}{_room(path) if number in FULL else ''}", 1
-        case OSError(strerror=str(reason), errno=number) if number in FULL:  # it does not say which file
+        case OSError(strerror=str(reason), errno=number) if number in FULL:  # the file is unknown
             return f"{reason}; make room and run the same command again", 1
     text = text if len(text) <= 1000 else f"{text[:1000]} ..."
     return f"{type(error).__name__}: {text} (--debug shows where)", 1
 
 
 def check_file(path, overwrite=False):
-    """Refuse a path that a command cannot write a file to, and a file that is there, unless `overwrite`."""
+    """Refuse a path where no file can be written, and an existing file, unless `overwrite`."""
     from contextual_gan.files.lock import check_folder
 
     with mistakes():
         check_folder(Path(path).parent)
     if os.path.lexists(path) and not os.path.isfile(path):
-        raise UserError(f"{path} is there and is not a file: give another name")
+        raise UserError(f"{path} exists and is not a file: give another name")
     if os.path.lexists(path) and not overwrite:
-        raise UserError(f"{path} is there already: give another name, or --overwrite")
+        raise UserError(f"{path} already exists: give another name, or --overwrite")
 
 
 def add_folder_arguments(parser):
     """Add the flags of every command that applies a function to a folder of images."""
-    group = parser.add_argument_group("how")
+    group = parser.add_argument_group("execution")
     group.add_argument("--workers", type=positive, metavar="N", help="processes (default: one per core)")
     group.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="work on the Dask cluster of this scheduler")
-    group.add_argument("--overwrite", action="store_true", help="replace what OUT holds of other parameters")
+    group.add_argument("--overwrite", action="store_true", help="replace results of other parameters in OUT")
 
 
 def folder_flags(args):
     """The parsed flags of `add_folder_arguments` as arguments of `apply.apply_to_folder`."""
     if args.workers and args.scheduler:
-        raise UserError("--workers are processes of this machine, --scheduler has its own; give one of them")
+        raise UserError("--workers is for local processes, --scheduler for a cluster: give only one of them")
     return {"workers": args.workers, "scheduler": args.scheduler, "overwrite": args.overwrite}
 
 
 def mirrored(location, out):
-    """One `apply.Item` per image of a folder or zip, OUT/a/b.png for a/b.jpg -> (items, refused names)."""
+    """One `apply.Item` per image in a folder or zip, OUT/a/b.png for a/b.jpg -> (items, refused names)."""
     from contextual_gan.files import sources
     from contextual_gan.files.apply import Item
 
@@ -220,7 +227,7 @@ def mirrored(location, out):
 
 
 def apply_to_folder(function, items, out, args, **options):
-    """`apply.apply_to_folder` with the flags of `add_folder_arguments`; what it refuses is the user's mistake."""
+    """`apply.apply_to_folder` with the flags of `add_folder_arguments`; its ValueErrors become `UserError`s."""
     from contextual_gan.files import apply
 
     with mistakes():
@@ -228,7 +235,7 @@ def apply_to_folder(function, items, out, args, **options):
 
 
 def report(report):
-    """Print what became of the inputs -> exit status, 1 if any failed."""
+    """Print a summary of the inputs -> exit status, 1 if any failed."""
     for entry in report.failed:
         print(f"failed: {printable(entry['source'])}: {printable(entry['failed'], longest=None)}", file=sys.stderr)
     reasons = {}
@@ -241,14 +248,14 @@ def report(report):
             file=sys.stderr,
         )
     if len(reasons) > MOST_NAMES or any(len(names) > MOST_NAMES for names in reasons.values()):
-        print(f"all that were skipped, with the reasons: {report.out}/manifest.jsonl", file=sys.stderr)
+        print(f"all skipped inputs, with reasons: {report.out}/manifest.jsonl", file=sys.stderr)
     if report.gone:
-        print(f"kept: {report.gone} results of inputs that are no longer there", file=sys.stderr)
+        print(f"kept: {report.gone} results of inputs that no longer exist", file=sys.stderr)
     if report.replaced:
         names = (
             f"{', '.join(map(printable, report.replaced[:MOST_NAMES]))}{' ...' * (len(report.replaced) > MOST_NAMES)}"
         )
-        print(f"made anew, as the inputs have changed: {len(report.replaced)}: {names}", file=sys.stderr)
+        print(f"made again because their inputs changed: {len(report.replaced)}: {names}", file=sys.stderr)
     if several := [printable(entry["source"]) for entry in report.done if "several" in entry]:
         more = ", ..." * (len(several) > MOST_NAMES)
         print(f"the first of several pictures was taken: {', '.join(several[:MOST_NAMES])}{more}", file=sys.stderr)
@@ -259,6 +266,6 @@ def report(report):
 
 
 def _room(path):
-    """What to add to the report of a full disk."""
+    """Free space and advice for the report of a full disk."""
     folder = next(parent for parent in Path(path).absolute().parents if parent.exists())
     return f" ({shutil.disk_usage(folder).free / 1e9:.1f} GB free there); make room and run the same command again"

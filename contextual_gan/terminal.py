@@ -1,4 +1,4 @@
-"""What a command tells its user on the way: mistakes, inputs that failed; and TensorFlow without its greetings."""
+"""Messages of commands: mistakes and failed inputs; and the import of TensorFlow without its messages."""
 
 import contextlib
 import os
@@ -11,12 +11,12 @@ _postponed = []
 
 
 class UserError(Exception):
-    """A mistake of the user's, in one line: what, where, what to do."""
+    """A mistake of the user, in one line: what, where, what to do."""
 
 
 @contextlib.contextmanager
 def mistakes():
-    """What the library refuses in this block is the user's mistake."""
+    """Turn the library's errors in this block into `UserError`s."""
     try:
         yield
     except (ValueError, FileNotFoundError) as error:
@@ -30,13 +30,13 @@ def report_failed(failed):
 
 
 def report_notes(notes):
-    """Print a line on stderr for each (name, what is to be said about it)."""
+    """Print a line on stderr for each (name, note)."""
     for name, note in notes:
         print(f"{printable(name)}: {note}", file=sys.stderr)
 
 
 def postpone(line):
-    """Keep a line for stderr until the command has done its work: in front of an error, it would be a second one."""
+    """Print a line on stderr when the command is done; if it fails, the error stays the only line."""
     _postponed.append(line)
 
 
@@ -48,7 +48,7 @@ def print_postponed():
 
 @contextlib.contextmanager
 def silent_libraries():
-    """Nothing that a library writes straight to file descriptor 2 is seen in this block."""
+    """Hide what libraries write directly to file descriptor 2 in this block."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as noise, contextlib.ExitStack() as stack:
         stderr = os.dup(2)
@@ -59,7 +59,7 @@ def silent_libraries():
 
 
 def import_tensorflow():
-    """Import TensorFlow without the greetings that it writes."""
+    """Import TensorFlow without the messages that it writes directly to file descriptor 2."""
     with silent_libraries():
         import tensorflow as tf
 
@@ -68,6 +68,6 @@ def import_tensorflow():
 
 
 def printable(name, longest=LONGEST_PRINTED):
-    """A name from anywhere in one short line: odd characters spelled out, the middle of a long one left out."""
+    """Any name as one short line: special characters escaped, the middle of a long name left out."""
     text = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(name))
     return text if longest is None or len(text) <= longest else f"{text[:60]}...{text[-30:]}"

@@ -1,4 +1,4 @@
-"""Join sketches and photos of the same name to one image: sketch on the left, photo on the right.
+"""Join sketches and photos with matching names into one image: sketch on the left, photo on the right.
 
 Ready-made pairs of pix2pix become joint images of 128 x 64 pixels.
 """
@@ -11,9 +11,9 @@ EXAMPLES = """\
   python datasets/combine.py --fold_A sketches/ --fold_B photos/ --fold_AB joints/    (as for pix2pix)
   python datasets/combine.py --pairs facades/ data/facades/ --direction BtoA    (photo | labels of any size)
 
-OUT/a/b.png is made from SKETCHES/a/b.png and PHOTOS/a/b.png, of which each may have another extension. Both must have
-the same number of rows and columns, any. Running it again does what is new or has failed.
-Exit status: 0 done, 1 some images failed (listed), for example for want of a partner, 2 wrong usage.
+OUT/a/b.png is made from SKETCHES/a/b.* and PHOTOS/a/b.*; their extensions may differ. Both must have the same size,
+which may be any. Run it again to process new and failed images.
+Exit status: 0 done, 1 some images failed (listed; for example without a partner), 2 usage error.
 """
 
 
@@ -25,10 +25,10 @@ def parse():
         ("OUT", "--fold_AB", "folder for the results"),
     ):
         parser.add_argument(f"positional_{flag[7:]}", metavar=name, nargs="?", help=text)
-        parser.add_argument(flag, dest=f"named_{flag[7:]}", metavar=name, help=f"the same, in place of {name}")
-    pairs = "ready-made pairs A | B, a folder or zip archive; give OUT beside it"
+        parser.add_argument(flag, dest=f"named_{flag[7:]}", metavar=name, help=f"same as {name}")
+    pairs = "folder or zip archive of ready-made pairs A | B; needs only OUT"
     parser.add_argument("--pairs", metavar="DIR", help=pairs)
-    direction = "of --pairs: AtoB: A is the sketch and B the photo; BtoA: the other way round (default: AtoB)"
+    direction = "of --pairs; AtoB: A is the sketch and B the photo; BtoA: the reverse (default: AtoB)"
     parser.add_argument("--direction", choices=("AtoB", "BtoA"), help=direction)
     command.add_folder_arguments(parser)
     args = parser.parse_args()

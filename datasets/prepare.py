@@ -1,4 +1,4 @@
-"""Make the training and test set of joint images from a folder or zip archive of photos, all steps at once."""
+"""Make the training and test set of joint images from a folder or zip archive of photos, in one go."""
 
 import json
 import sys
@@ -14,10 +14,10 @@ EXAMPLES = """\
   python datasets/prepare.py --images cars_train.zip --out data/cars --config configs/cars.yaml
   python datasets/prepare.py --images img_align_celeba.zip --out data/styles --styles xdog,fdog,photocopy
 
-DIR/train/000001.png and DIR/test/ hold the joint images, DIR/dataset.json what they were made with and what was left
-out, DIR/split.csv which photo is where, DIR/manifest.jsonl what each joint is made from.
-It can be interrupted and run again; then it does what is new or has failed.
-Exit status: 0 done, 1 some photos could not be read (listed; a photo without a face is not an error), 2 wrong usage.
+DIR/train/000001.png and DIR/test/ hold the joint images, DIR/dataset.json the settings and the photos left out,
+DIR/split.csv the set of each photo, DIR/manifest.jsonl the source of each joint.
+It can be interrupted; run it again to continue and to process new and failed photos.
+Exit status: 0 done, 1 some photos could not be read (listed; a photo without a face is not an error), 2 usage error.
 """
 
 
@@ -28,13 +28,13 @@ def parse():
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the data set")
     parser.add_argument("--config", default=str(CELEBA), metavar="YAML", help="default: configs/celeba.yaml")
-    parser.add_argument("--set", action="append", default=[], metavar="data.KEY=VALUE", help="in place of the file's")
-    parser.add_argument("--styles", metavar="A,B", help="of the sketches: xdog, fdog, photocopy; short for --set")
-    several = "of several faces: take the largest, skip the photo, or take all, as NAME_2 ...; short for --set"
+    parser.add_argument("--set", action="append", default=[], metavar="data.KEY=VALUE", help="override the file")
+    parser.add_argument("--styles", metavar="A,B", help="sketch styles: xdog, fdog, photocopy; short for --set")
+    several = "of several faces, use (all: as NAME_2, ...); short for --set"
     parser.add_argument("--multiple", choices=("largest", "skip", "all"), help=several)
     parser.add_argument("--split-file", metavar="FILE", help="list with the header image,split, or CelebA's partition")
     parser.add_argument(
-        "--celeba-landmarks", metavar="FILE", help="align by list_landmarks_align_celeba.txt, without dlib"
+        "--celeba-landmarks", metavar="FILE", help="align by list_landmarks_align_celeba.txt instead of dlib"
     )
     command.add_folder_arguments(parser)
     return parser.parse_args()

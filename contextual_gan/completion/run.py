@@ -1,4 +1,4 @@
-"""Complete image files and folders into a run folder, and say what became of them."""
+"""Complete image files and folders into a run folder, and print a summary."""
 
 import statistics
 import sys
@@ -16,9 +16,9 @@ def complete_inputs(
 ):
     """Complete files and folders with a `folder.CompletionTask` -> exit status: 0, or 1 if some inputs failed.
 
-    weights: `locations.Pinned`, those of the task. show_initializations: draw the candidates of each input. figure:
-    (stem, rows per page) of a figure of the results that the caller is going to draw.
-    Raises `terminal.UserError` for what the user has to mend, before anything is written.
+    weights: the `locations.Pinned` weights of the task. show_initializations: draw the candidates of each input.
+    figure: (stem, rows per page) of a figure of the results that the caller will draw.
+    Raises `terminal.UserError` for a mistake of the user, before anything is written.
     """
     with mistakes():
         found, refused, passed = sources.find_images(inputs, excluded=out)
@@ -49,7 +49,7 @@ def complete_inputs(
             figures.draw_initializations(run, task, networks[0], encoder)
     else:
         run.save()
-        print("nothing to do: all inputs that can be completed are done")
+        print("nothing to do: all usable inputs are done")
     report_notes(run.notes)
     failed = sorted(run.failed.keys() & {*(source.name for source in found), *(name for name, _ in refused)})
     report_failed([(name, run.failed[name]) for name in failed])

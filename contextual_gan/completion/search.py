@@ -1,11 +1,11 @@
-"""Completion: the z whose G(z) has the known half, by refined initialization and descent with the networks held fixed.
+"""Completion: find the z whose G(z) matches the known half, by refined initialization and descent with fixed networks.
 
     z* = argmin_z  KL(half of G(z) || known half) + lambda * -log D(G(z))
-                   + edges * (1 - consistency of sketch and photo) + prior * mean(z^2)
+                   + edges * (1 - consistency of sketch and photo) + prior * mean((z - centre)^2)
 
-Of one sketch, as in the paper (Lu et al. 2018, section 3):
+For one sketch, as in the paper (Lu et al. 2018, section 3):
 
-    candidates = 30 random z                                              # refined initialization: `initialize`
+    candidates = 30 random z                                              # refined initialization: initialization.py
     z = the candidate whose G(z) has the sketch nearest to the given one by KL divergence
     for each iteration:                                                   # the search: `descend`
         loss = KL(sketch of G(z) || given sketch) + lambda * -log D(G(z))     # losses.py
@@ -14,11 +14,12 @@ Of one sketch, as in the paper (Lu et al. 2018, section 3):
         z = clip(z + v, -1, 1)
     the answer is the photo half of G(z) for the z of the lowest loss
 
-A photo is completed in the same way, with the halves exchanged. Edges, prior and the start from an encoder are ours,
-and off in the presets of others; the total loss that is reported is without the prior.
+A photo is completed in the same way, with the halves exchanged. Edges, prior and the start from an encoder are our
+additions, off in the presets of others. The centre of the prior is the encoder's z if the search starts there,
+otherwise 0: with a large weight, the result stays near the plausible face that the encoder finds for a poor sketch;
+with a small one, it follows every stroke.
 """
 
-import hashlib
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -27,24 +28,25 @@ import numpy as np
 import tensorflow as tf
 
 from contextual_gan.completion import descent
-from contextual_gan.completion.losses import directed_kl, distribution, grey_pixels, objective
-from contextual_gan.config import PRESETS
-from contextual_gan.files.images import to_float
-from contextual_gan.joint import DIRECTIONS, SIZE
+from contextual_gan.completion.initialization import checked, chosen, initialize
+from contextual_gan.completion.losses import TARGET, objective, target
+from contextual_gan.config import PRESETS, prior_weight
+from contextual_gan.joint import DIRECTIONS
 from contextual_gan.models.dcgan import LATENT
-from contextual_gan.models.inference import encode, generate, generate_half, groups, padded
+from contextual_gan.models.inference import encode, generate, groups, padded
 
 
 @dataclass(frozen=True)
 class Completion:
-    """What `complete` found for n known halves with K samples each; losses have one entry more than iterations."""
+    """The result of `complete` for n known halves with K samples each; losses have one more entry than iterations."""
 
-    joints: np.ndarray  # (n, K, 64, 128, 3) float32 in [-1, 1]: G of the best z; the sample of lowest total loss first
+    joints: np.ndarray  # (n, K, 64, 128, 3) float32 in [-1, 1]: G of the best z; the sample of lowest total loss first,
+    # or without a search, that of the encoder
     initial_joints: np.ndarray  # the same of the initial z
     z: np.ndarray  # (n, K, 100) float32 in [-1, 1], the iterate of lowest total loss
     initial_z: np.ndarray  # (n, K, 100)
-    contextual: np.ndarray  # (n, K, iterations + 1): KL(generated || known) from the start on; NaN once stopped
-    total: np.ndarray  # (n, K, iterations + 1): contextual + lambda * perceptual + edges * (1 - consistency)
+    contextual: np.ndarray  # (n, K, iterations + 1): KL(generated || known) including the start; NaN once stopped
+    total: np.ndarray  # (n, K, iterations + 1): contextual + all other terms
 
 
 def complete(
@@ -55,6 +57,7 @@ def complete(
     encoder=None,
     direction="photo",
     preset="coauthor",
+    faithful=None,
     seed=0,
     samples=1,
     batch_size=64,
@@ -63,11 +66,13 @@ def complete(
 ):
     """Complete known halves: sketches to joints with photos, or with `direction="sketch"` the other way.
 
-    known: (n, 64, 64, 3) uint8, or float32 in [-1, 1]: the half that `direction` does not ask for.
-    encoder: of `weights.load_encoder`, for settings that start from it, as those of "fast" and "edges" do.
+    known: (n, 64, 64, 3) uint8, or float32 in [-1, 1]: the half other than `direction`.
+    encoder: from `weights.load_encoder`, for settings that start from it, such as "fast" and "edges".
     preset: "readme", "coauthor", "fast" or "edges"; `numbers` override its fields, those of `config.SearchSettings`.
-    samples: K results for each, from the K best of the n_init initializations.
-    batch_size: rows searched at once, rounded down to a power of two. Results do not depend on it, on the order or on
+    faithful: how closely to follow the known half, from 0 to 1, one number or (n,): 0 returns the encoder's result
+    without a search; above 0, the prior has the weight `config.prior_weight`. None: that of the settings.
+    samples: K results for each, from the K best of the n_init initializations; the encoder's is always one of them.
+    batch_size: rows searched at once, rounded down to a power of two. Results do not depend on batch size, order or
     the other inputs.
     progress: see `descend`.
     Returns a `Completion`. Raises ValueError for shapes and numbers out of range.
@@ -75,14 +80,57 @@ def complete(
     if preset not in PRESETS or direction not in DIRECTIONS:
         raise ValueError(f"no preset {preset!r} or direction {direction!r}: {', '.join((*PRESETS, *DIRECTIONS))}")
     settings = replace(PRESETS[preset], **numbers)
-    known = _checked(known)
+    known = checked(known)
     if settings.start == "random":
         encoder = None
     elif encoder is None:
-        raise ValueError("the search is to start from an encoder, but none is given")
+        raise ValueError("the search starts from an encoder, but none is given")
     if not 1 <= samples <= settings.n_init:
-        raise ValueError(f"{samples} samples need as many initializations, n_init is {settings.n_init}")
+        raise ValueError(f"{samples} samples need as many initializations, but n_init is {settings.n_init}")
     n = len(known)
+    prior, is_searched = (np.repeat(x, samples) for x in _anchored(faithful, n, settings, encoder))
+    initial = _starts(generator, known, direction, settings, samples, seed, batch_size, encoder).reshape(-1, LATENT)
+    best, (contextual, total) = initial.copy(), np.full((2, len(initial), settings.iterations + 1), np.nan, np.float32)
+    options = {"direction": direction, "settings": settings}
+    for searched in (False, True):
+        (which,) = np.nonzero(is_searched == searched)
+        for rows in (which[rows] for rows in groups(len(which), batch_size)):
+            asked = generator, discriminator, known[rows // samples], initial[rows]
+            if searched:
+                anchor = {"prior": prior[rows], "centre": initial[rows] if encoder else None, "encoder": encoder}
+                best[rows], contextual[rows], total[rows] = search(*asked, **options, **anchor, progress=progress)
+            else:
+                contextual[rows, 0], total[rows, 0] = losses_of(*asked, **options)
+                if progress:
+                    progress(len(rows) * (settings.iterations + 1), float(np.median(contextual[rows, 0])))
+    found = (x.reshape(n, samples, -1) for x in (best, initial, contextual, total))
+    best, initial, contextual, total = _best_first(*found, is_searched.reshape(n, samples))
+    return Completion(generate(generator, best), generate(generator, initial), best, initial, contextual, total)
+
+
+def _anchored(faithful, n, settings, encoder):
+    """The weights of the prior, and whether each input is searched: (n,) each. Raises ValueError."""
+    if faithful is None:
+        return np.full(n, settings.prior), np.full(n, True)
+    faithful = np.asarray(faithful, np.float64)
+    if encoder is None:
+        raise ValueError("faithful is for searches that start from an encoder")
+    if faithful.shape not in ((), (n,)) or not np.all((faithful >= 0) & (faithful <= 1)):
+        raise ValueError(f"faithful is {faithful}; it must be from 0 to 1, one number or one for each of {n} inputs")
+    return np.broadcast_to(prior_weight(faithful), n), np.broadcast_to(faithful > 0, n)
+
+
+def _best_first(best, initial, contextual, total, is_searched):
+    """The samples (n, K, ...) of each input sorted by their lowest total loss; unsearched inputs keep their order."""
+    lowest = np.where(is_searched, np.fmin.reduce(total, axis=2), 0)
+    rank = np.argsort(lowest, axis=1, kind="stable")[..., None]
+    return [np.take_along_axis(x, rank, axis=1) for x in (best, initial, contextual, total)]
+
+
+def _starts(generator, known, direction, settings, samples, seed, batch_size, encoder):
+    """The starts of the searches: (n, samples, 100)."""
+    if encoder is not None and samples == 1:  # there is nothing to choose
+        return encode(encoder.network, known, batch_size)[:, None]
     z, divergences = initialize(
         generator,
         known,
@@ -95,129 +143,60 @@ def complete(
         encoder=encoder,
         spread=settings.spread,
     )
-    chosen = np.argsort(divergences, axis=1, kind="stable")[:, :samples]
-    initial = np.take_along_axis(z, chosen[..., None], axis=1).reshape(-1, LATENT)
-    best = np.empty_like(initial)
-    contextual, total = np.empty((2, len(initial), settings.iterations + 1), np.float32)
-    for rows in groups(len(initial), batch_size):
-        best[rows], contextual[rows], total[rows] = search(
-            generator,
-            discriminator,
-            known[np.arange(rows.start, rows.stop) // samples],
-            initial[rows],
-            direction=direction,
-            settings=settings,
-            encoder=encoder,
-            progress=progress,
-        )
-    found = (x.reshape(n, samples, -1) for x in (best, initial, contextual, total))
-    best, initial, contextual, total = _best_first(*found)
-    return Completion(generate(generator, best), generate(generator, initial), best, initial, contextual, total)
-
-
-def _best_first(best, initial, contextual, total):
-    """The samples (n, K, ...) of each input in the order of their lowest total loss."""
-    rank = np.argsort(np.fmin.reduce(total, axis=2), axis=1, kind="stable")[..., None]
-    return [np.take_along_axis(x, rank, axis=1) for x in (best, initial, contextual, total)]
-
-
-def _checked(known):
-    """Known halves as float32 in [-1, 1]. Raises ValueError."""
-    known = np.asarray(known)
-    known = to_float(known) if known.dtype == np.uint8 else known.astype(np.float32)
-    if known.shape[1:] != (SIZE, SIZE, 3) or not np.all(np.abs(known) <= 1):
-        raise ValueError(f"known halves are (n, {SIZE}, {SIZE}, 3), uint8 or float in [-1, 1]; got {known.shape}")
-    return known
-
-
-# --- refined initialization -------------------------------------------------------------------------------------------
-
-
-def initialize(
-    generator,
-    known,
-    *,
-    direction="photo",
-    n_init=30,
-    kl="input-generated",
-    epsilon=1e-8,
-    seed=0,
-    batch_size=64,
-    encoder=None,
-    spread=0.0,
-):
-    """Refined initialization: draw `n_init` z for each known half and rate them by KL divergence.
-
-    `known`: (n, 64, 64, 3), uint8 or float in [-1, 1]. With an encoder, the first z is what it gives, and the others
-    are `spread` times a random z away from it. Returns z (n, n_init, 100) in the order drawn, and the divergences
-    (n, n_init); the start of the search is the z of the lowest.
-    """
-    known = _checked(known)
-    z = draw_candidates(known, n_init, seed)
-    if encoder is not None:
-        z[:, 0] = 0
-        z = np.clip(encode(encoder.network, known, batch_size)[:, None] + np.float32(spread) * z, -1, 1)
-    divergences = np.empty(z.shape[:2], np.float32)
-    rate = _compiled_rating(generator, direction, kl, epsilon)
-    owner = np.repeat(np.arange(len(known)), n_init)
-    for rows in groups(len(owner), 4 * batch_size):  # more fit than in the search: no gradients are kept
-        rated = rate(padded(z.reshape(-1, LATENT)[rows]), padded(known[owner[rows]]))
-        divergences.reshape(-1)[rows] = rated[: rows.stop - rows.start]
-    return z, divergences
-
-
-def draw_candidates(known, n_init, seed):
-    """Random z for each known half: (n, 64, 64, 3) float32 -> (n, n_init, 100) float32 from U(-1, 1).
-
-    They are a function of the seed and of the pixels, so that neither the batch nor the order matters.
-    """
-    z = np.empty((len(known), n_init, LATENT), np.float32)
-    for i, image in enumerate(known):
-        content = hashlib.sha256(np.ascontiguousarray(image).tobytes()).digest()
-        z[i] = np.random.default_rng([seed, *np.frombuffer(content, "<u4")]).uniform(-1, 1, z.shape[1:])
-    return z
-
-
-@lru_cache(maxsize=8)
-def _compiled_rating(generator, direction, kl, epsilon):
-    known = tf.TensorSpec((None, SIZE, SIZE, 3))
-
-    @tf.function(input_signature=[tf.TensorSpec((None, LATENT)), known], autograph=False)
-    def rate(z, known):
-        generated = generate_half(generator, z, DIRECTIONS[direction])
-        return directed_kl(kl, distribution(known, epsilon), distribution(generated, epsilon))
-
-    return rate
+    return np.take_along_axis(z, chosen(divergences, samples, encoder)[..., None], axis=1)
 
 
 # --- the search -------------------------------------------------------------------------------------------------------
 
 
-def search(generator, discriminator, known, z, *, direction, settings, encoder=None, progress=None):
-    """Descend from `z` (n, 100) to the loss of n known halves (n, 64, 64, 3) in [-1, 1]: as `descend`."""
-    advance = _compiled_search(generator, discriminator, direction, settings, encoder)
-    return descend(advance, grey_pixels(known, settings.epsilon), z, settings, progress)
+def search(
+    generator,
+    discriminator,
+    known,
+    z,
+    *,
+    direction,
+    settings,
+    centre=None,
+    prior=None,
+    encoder=None,
+    progress=None,
+):
+    """Minimise the loss of n known halves (n, 64, 64, 3) in [-1, 1] from `z` (n, 100), like `descend`.
+
+    centre, prior: as in `losses.target`.
+    """
+    advance = _compiled_search(generator, discriminator, direction, replace(settings, prior=0.0), encoder)
+    return descend(advance, target(known, settings, centre, prior), z, settings, progress)
 
 
 @lru_cache(maxsize=8)
 def _compiled_search(generator, discriminator, direction, settings, encoder=None):
+    """The prior is part of the target, so one graph serves all its weights."""
     make_losses = objective(generator, discriminator, direction, settings)
-    known = tf.TensorSpec((None, SIZE * SIZE), tf.float64)
-    return compiled(make_losses, known, settings, encoder and encoder.curvature)
+    return compiled(make_losses, TARGET, settings, encoder and encoder.curvature)
+
+
+def losses_of(generator, discriminator, known, z, *, direction, settings):
+    """The contextual and total loss of `z` (n, 100), each (n,), for n known halves in [-1, 1], without a search."""
+    losses = objective(generator, discriminator, direction, settings)()
+    _, contextual, total = losses(padded(z), tf.nest.map_structure(padded, target(known, settings)))
+    return contextual[: len(z)].numpy(), total[: len(z)].numpy()
 
 
 def descend(advance, known, z, settings, progress=None):
-    """Descend from `z` (n, 100) in one batch, `padded`, with `advance` of `compiled`; known: what its losses are given.
+    """Descend from `z` (n, 100) in one batch, `padded`, with `advance` of `compiled`; known: the input of its losses.
 
     Returns the best z (n, 100), reported and total losses (n, iterations + 1). A row whose loss or gradient becomes
-    non-finite stops there, its later losses are NaN. `progress(evaluations, reported)` is called after each chunk of
-    iterations with the evaluations done in it and the median loss; there are n * (iterations + 1) in all.
+    non-finite stops there, and its later losses are NaN. `progress(evaluations, reported)` is called after each chunk
+    of iterations with its number of evaluations and the median loss; in total there are n * (iterations + 1)
+    evaluations.
     """
-    n, z, known = len(z), padded(z), padded(known)
-    chunk = max(1, 128 // len(z))  # about as long for every batch size: a second or two on two cores
+    n, z, known = len(z), padded(z), tf.nest.map_structure(padded, known)
+    chunk = max(1, 128 // len(z))  # similar times for every batch size: a second or two on two cores
     state = begin(z, settings)
     history = []
-    for first in range(0, settings.iterations + 1, chunk):  # the last evaluation rates the last z
+    for first in range(0, settings.iterations + 1, chunk):  # the last evaluation is that of the last z
         steps = min(chunk, settings.iterations + 1 - first)
         state, losses = advance(state, known, tf.constant(steps))
         history.append(losses.numpy())
@@ -229,17 +208,17 @@ def descend(advance, known, z, settings, progress=None):
 
 
 class State(NamedTuple):
-    """Where the searches of a batch are between two iterations."""
+    """The state of the searches of a batch between two iterations."""
 
     z: tf.Tensor  # (n, 100) float32
     memory: NamedTuple  # of the rule, see descent.py
     best_z: tf.Tensor  # (n, 100), the z of the lowest total loss so far
     best_total: tf.Tensor  # (n,) float64, that loss
-    alive: tf.Tensor  # (n,) bool, false once a loss or gradient was not finite
+    alive: tf.Tensor  # (n,) bool, false after a non-finite loss or gradient
 
 
 def begin(z, settings):
-    """The `State` of searches from z (n, 100)."""
+    """The `State` of searches that start at z (n, 100)."""
     z = tf.constant(z)
     return State(z, descent.rule(settings)[0](z), z, tf.fill([len(z)], np.float64(np.inf)), tf.fill([len(z)], True))
 
@@ -247,16 +226,17 @@ def begin(z, settings):
 def compiled(make_losses, known, settings, curvature=None):
     """The loop over iterations as one TensorFlow graph: (`State`, known, steps) -> (`State`, losses (steps, n, 2)).
 
-    make_losses() -> losses: called once before the loop, for what all iterations share.
-    losses(z, known): three (n,) float64, of each row alone: what is descended, what is reported beside the total, and
-    the total, by which the best z is kept.
-    known: the tf.TensorSpec of what losses are given of the known halves, (None, ...). curvature: see `descent.rule`.
+    make_losses() -> losses: called once before the loop, for the work shared by all iterations.
+    losses(z, known): three (n,) float64, separate for each row: the objective, the reported loss, and the total loss,
+    by which the best z is kept.
+    known: the tf.TensorSpec, (None, ...), of the losses' input from the known halves, or a structure of them.
+    curvature: see `descent.rule`.
     """
     _, step = descent.rule(settings, curvature)
     state = begin(np.zeros((1, LATENT), np.float32), settings)
     state = tf.nest.map_structure(lambda tensor: tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype), state)
 
-    # traced once for all batch sizes; AutoGraph would take longer to translate it than a search takes
+    # traced once for all batch sizes; AutoGraph would need more time than a search
     @tf.function(input_signature=[state, known, tf.TensorSpec((), tf.int32)], autograph=False)
     def advance(state, known, steps):
         losses = make_losses()
@@ -265,7 +245,7 @@ def compiled(make_losses, known, settings, curvature=None):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(state.z)
                 descended, reported, total = losses(state.z, known)
-            gradient = tape.gradient(descended, state.z)  # of the sum over the batch: each z sees its own loss only
+            gradient = tape.gradient(descended, state.z)  # of the sum over the batch: each z affects only its own loss
             alive = state.alive & tf.math.is_finite(total) & tf.reduce_all(tf.math.is_finite(gradient), axis=1)
             better = alive & (total < state.best_total)
             values = tf.where(alive[:, None], tf.stack([reported, total], axis=1), tf.constant(np.nan, tf.float64))

@@ -1,4 +1,4 @@
-"""An experiment, not a method: a search for z that also sees the true photo, to tell what limits the others.
+"""An experiment, not a method: a search for z that also sees the true photo, to show what limits the methods.
 
 z* = argmin_z  weight of the sketch * KL(sketch of G(z) || sketch) + weight of the photo * mean squared error
 """
@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import tensorflow as tf
 
-from contextual_gan.completion import search
+from contextual_gan.completion import initialization, search
 from contextual_gan.completion.losses import distribution, kl_divergence
 from contextual_gan.config import PRESETS
 from contextual_gan.files import images
@@ -19,8 +19,8 @@ from contextual_gan.models import inference
 def searcher(generator, encoder, balance, iterations):
     """The search of the preset `fast` with another loss, and without a prior.
 
-    balance: weights of sketch and photo, None for random z. Returns find(joints, progress): joint images
-    (n, 64, 128, 3) uint8 -> those of the z of lowest loss.
+    balance: weights of sketch and photo, None for random z. Returns a function find(joints, progress) from joint images
+    (n, 64, 128, 3) uint8 to the generated joints of lowest loss.
     """
     settings = replace(PRESETS["fast"], iterations=iterations)
 
@@ -41,10 +41,10 @@ def searcher(generator, encoder, balance, iterations):
     def find(joints, progress):
         joints = images.to_float(joints)
         if balance is None:
-            z = search.draw_candidates(half(joints, "sketch"), 1, seed=0)[:, 0]
+            z = initialization.draw_candidates(half(joints, "sketch"), 1, seed=0)[:, 0]
             return images.to_uint8(inference.generate(generator, z))
         options = {"n_init": settings.n_init, "encoder": encoder, "spread": settings.spread}
-        z, divergences = search.initialize(generator, half(joints, "sketch"), **options)
+        z, divergences = initialization.initialize(generator, half(joints, "sketch"), **options)
         first = z[range(len(z)), divergences.argmin(axis=1)]
         best = np.empty_like(first)
         for rows in inference.groups(len(first), len(first)):

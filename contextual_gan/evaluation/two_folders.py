@@ -1,4 +1,4 @@
-"""Score the images of one folder against those of another, whatever made them."""
+"""Score the images of one folder against those of another, whichever program made them."""
 
 import os
 import re
@@ -12,16 +12,16 @@ from contextual_gan.files.sources import images_in, output_stems
 from contextual_gan.joint import SIZE, half
 from contextual_gan.preparation.pairs import paired
 
-PIX2PIX = re.compile(r"(?P<stem>.+)_(?P<kind>real|fake)_(?P<side>[AB])")  # how it calls what it has made, and the truth
+PIX2PIX = re.compile(r"(?P<stem>.+)_(?P<kind>real|fake)_(?P<side>[AB])")  # names of predictions and truths
 
 
 def score_folders(predictions, truths, *, direction="photo", limit=None):
-    """SSIM and PSNR of images that are called alike -> (what metrics.json says, failed, unused).
+    """SSIM and PSNR of images with matching names -> (content for metrics.json, failed, unused).
 
-    Both may be one folder, as pix2pix writes it: each x_fake_B is compared with x_real_B (or A).
-    Of joint images, only the `direction` half is compared: the other one has been copied. failed: [(name, reason)] of
-    truths without a prediction and of what cannot be used; unused: names of predictions without a truth.
-    Raises FileNotFoundError and ValueError as `sources.images_in`, and ValueError if no pair is left.
+    Both may be one folder of pix2pix: each x_fake_B is compared with x_real_B (or A).
+    Of joint images, only the `direction` half is compared: the other one is a copy. failed: [(name, reason)] of truths
+    without a prediction and of unusable images; unused: names of predictions without a truth.
+    Raises FileNotFoundError and ValueError like `sources.images_in`, and ValueError if no pair is left.
     """
     made, wanted, refused = _sources(predictions, truths)
     partners = _partners(wanted, made, direction)
@@ -30,7 +30,7 @@ def score_folders(predictions, truths, *, direction="photo", limit=None):
     for truth in sorted(wanted, key=lambda source: source.name)[:limit]:
         try:
             if truth.name not in partners:
-                raise ImageError("no single prediction has this name")
+                raise ImageError("not exactly one prediction matches this name")
             pair = _comparable(_read(sources[partners[truth.name]]), _read(truth), direction=direction)
             values = {metric: float(value[0]) for metric, value in metrics.likeness(*pair).items()}
         except ValueError as error:
@@ -65,8 +65,8 @@ def _sources(predictions, truths):
 def _partners(truths, made, direction):
     """{name of a truth: name of its prediction}, each prediction once.
 
-    It is called like the truth, or differs in the extension alone; or else it is called as complete.py does it: NAME,
-    and _photo (_sketch, if that is the direction) or _joint behind it; or as pix2pix does it, see PIX2PIX.
+    It has the name of the truth, possibly with another extension, or else a name that complete.py gives: NAME followed
+    by _photo (_sketch, if that is the direction) or _joint; or that pix2pix gives, see PIX2PIX.
     """
     partners = paired(truths, made)
     rest = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Images in zip archives, read in place: nothing is unpacked, and no member gives more bytes than it claims."""
+"""Images in zip archives, read in place: nothing is unpacked, and no member can exceed its claimed size."""
 
 import os
 import struct
@@ -12,9 +12,9 @@ from zlib import crc32
 
 from contextual_gan.files.images import MAX_BYTES, ImageError, largest_bytes
 
-LONGEST_PART = 255 - len("..png.part")  # what file systems allow for one name, less what its result adds
-LONGEST_PATH = 1024  # whole paths, of which the part in front of the archive is the user's choice
-CHUNK = 2**16  # compressed bytes that are read at once
+LONGEST_PART = 255 - len("..png.part")  # limit of file systems for one name, minus the suffix of its result
+LONGEST_PATH = 1024  # of whole paths, without the user's path to the archive
+CHUNK = 2**16  # compressed bytes to read at once
 
 
 @dataclass(slots=True)
@@ -23,7 +23,7 @@ class Member:
 
     archive: zipfile.ZipFile
     info: zipfile.ZipInfo
-    name: str  # in reports: that in the archive, or with the path of the archive in front
+    name: str  # in reports: the name in the archive, possibly with the path of the archive
     below: str = ""  # its place in the mirrored tree, if that is not the name
 
     @property
@@ -40,7 +40,7 @@ class Member:
         return replace(self, below=relative.as_posix())
 
     def read(self):
-        """The bytes of the member, at most `largest_bytes`. Raises `ImageError`."""
+        """The content of the member, at most `largest_bytes`. Raises `ImageError`."""
         limit = MAX_BYTES if self.info.file_size <= MAX_BYTES else largest_bytes(self.peek(3))
         if self.info.file_size > limit:
             raise ImageError(f"{self.info.file_size / 1e6:.1f} MB, the limit is {limit / 1e6:.0f} MB")
@@ -59,11 +59,11 @@ class Member:
             raise ImageError(f"damaged in the archive: {' '.join(str(error).split())}") from error
 
     def _decompressed(self, size):
-        """`peek` of bzip2 and LZMA, of which zipfile decompresses all that 4 kB make, 11 GB at worst."""
+        """`peek` of bzip2 and LZMA, whose first 4 kB zipfile decompresses fully, up to 11 GB."""
         claimed, content = self.info.file_size, b""
         stored = copy(self.info)
         stored.compress_type, stored.file_size = zipfile.ZIP_STORED, stored.compress_size
-        del stored.CRC  # that of the content
+        del stored.CRC  # it is the checksum of the content
         with self.archive.open(stored) as raw:
             decompressor = _lzma(raw, claimed) if self.info.compress_type == zipfile.ZIP_LZMA else BZ2Decompressor()
             while (missing := min(size, claimed + 1) - len(content)) > 0 and not decompressor.eof:
@@ -74,14 +74,14 @@ class Member:
         if len(content) > claimed:
             raise zipfile.BadZipFile(f"it has more than the {claimed} bytes that it claims")
         if len(content) < min(size, claimed):
-            raise EOFError("it is cut off")
+            raise EOFError("it is truncated")
         if len(content) == claimed and crc32(content) != self.info.CRC:
             raise zipfile.BadZipFile("Bad CRC-32")
         return content
 
 
 def _lzma(raw, claimed):
-    """The decompressor of an LZMA member, which begins with its settings; memory is bounded by the claimed size."""
+    """The decompressor of an LZMA member, whose data start with its settings; memory is limited by the claimed size."""
     _, length, numbers, dictionary = struct.unpack("<2sHBI", raw.read(9))
     if length != 5:
         raise zipfile.BadZipFile("unknown settings of LZMA")
@@ -94,16 +94,16 @@ def _lzma(raw, claimed):
 def members(path, kind_of):
     """The images of a zip archive -> ([`Member`], refused, passed over).
 
-    kind_of(name, peek): what a file is, None for an image; peek(n): its first n bytes. refused: (name, reason) of
-    images with unsafe or ambiguous names. passed over: (name, kind) of what is no image. Hidden files are left out.
-    Raises ValueError for what is no zip archive.
+    kind_of(name, peek): the kind of a file, None for an image; peek(n): its first n bytes. refused: (name, reason) of
+    images with unsafe or ambiguous names. passed over: (name, kind) of other files. Hidden files are left out.
+    Raises ValueError if it is not a valid zip archive.
     """
     try:
         if not path.is_file():
             raise zipfile.BadZipFile
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is neither a folder nor a whole zip archive; unpack other archives first") from error
+        raise ValueError(f"{path} is neither a folder nor a valid zip archive; unpack other archives first") from error
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from error
     found, refused, passed, seen = [], [], [], {}
@@ -127,14 +127,14 @@ def members(path, kind_of):
         if other is member:
             found.append(member)
         elif other.name == name:
-            refused.append((f"{name} (member {number})", "a name that is twice in the archive"))
-        else:  # some file systems do not tell them apart
+            refused.append((f"{name} (member {number})", "duplicate name in the archive"))
+        else:  # the same name in some file systems
             refused.append((name, f"its name differs only in case from {other.name}"))
     return found, refused, passed
 
 
 def _unsafe(name):
-    """Why no file may be called like this member, or None."""
+    """Why this member's name is not allowed, or None."""
     parts = name.split("/")
     if parts[0].endswith(":") or ".." in parts or "" in parts:
         return "unsafe name in the archive"

@@ -1,21 +1,21 @@
-"""What image files say of themselves before they are decoded: what they are, and what decoding would cost.
+"""Checks of image files before decoding: their kind, and the cost of decoding them.
 
-Small files may take hours or gigabytes; they are refused here, from their bytes alone.
+Decoding a small file may take hours or gigabytes; such files are refused here.
 """
 
 import re
 
 MAX_PIXELS = 25 * 10**6
-MAX_JPEG_PIXELS = 200 * 10**6  # such a JPEG is reduced while it is decoded
-MAX_COEFFICIENTS = 1.25e9  # bytes that the decoder of a progressive JPEG keeps, beside a picture of 25 megapixels
-MAX_SCANS = 100  # of a progressive JPEG, each of which costs as much as the first; encoders write about ten
-MAX_SEGMENTS = 10**5  # of a file; a picture has a few dozen, one of 20 MB a few thousand
-MAX_COMMENTS = 10**6  # bytes in front of the picture of a GIF, which Pillow collects in quadratic time
-MAX_BLOCKS = 10**6  # of 255 bytes at most, of a GIF of 20 MB
-LARGEST_TILE = 4  # of a TIFF, in pictures: libtiff decodes whole tiles
-JPEG_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])", re.DOTALL)  # in the data of a scan: what ends it
+MAX_JPEG_PIXELS = 200 * 10**6  # of a JPEG, which is reduced while it is decoded
+MAX_COEFFICIENTS = 1.25e9  # bytes that the decoder of a progressive JPEG keeps in memory
+MAX_SCANS = 100  # of a progressive JPEG; each costs as much as the first; encoders write about ten
+MAX_SEGMENTS = 10**5  # of a file; images have a few dozen, one of 20 MB a few thousand
+MAX_COMMENTS = 10**6  # bytes before the first image of a GIF; Pillow collects them in quadratic time
+MAX_BLOCKS = 10**6  # of a GIF; one of 20 MB has 80,000 of up to 255 bytes
+LARGEST_TILE = 4  # of a TIFF, relative to the image: libtiff decodes whole tiles
+JPEG_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])", re.DOTALL)  # a marker that ends the data of a scan
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
-FOREIGN = (  # what people take for images: what it is, how it begins, and what to do with it
+FOREIGN = (  # files that people mistake for images: kind, start, and advice
     ("PDF", re.compile(rb"\s{0,9}%PDF"), "export the pages of a PDF as PNG or JPEG"),
     (
         "SVG",
@@ -31,9 +31,9 @@ class ImageError(ValueError):
 
 
 def check(data):
-    """Raise `ImageError` for a file that takes far longer to decode than its size says, or is known to be no image.
+    """Raise `ImageError` for a file that takes far longer to decode than its size suggests, or is known to be no image.
 
-    Returns the (width, height) that a JPEG claims; None for others.
+    Returns the (width, height) in the header of a JPEG; None for other formats.
     """
     for kind, start, advice in FOREIGN:
         if start.match(data[:5000]):
@@ -41,18 +41,18 @@ def check(data):
     if data[:2] == b"\xff\xd8":
         return _check_jpeg(data)
     if data[:4] == b"\x89PNG" and _chunks(data) > MAX_SEGMENTS:
-        raise ImageError(f"more than {MAX_SEGMENTS} chunks, this is no picture")
+        raise ImageError(f"more than {MAX_SEGMENTS} chunks, not a normal image")
     if data[:4] == b"GIF8":
         _gif_pictures(data)
     return None
 
 
 def check_tiff(image):
-    """Raise `ImageError` for an open TIFF whose tiles are far larger than its picture."""
+    """Raise `ImageError` for an open TIFF whose tiles are far larger than its image."""
     width, height = image.size
     tile = [image.tag_v2.get(tag, side) for tag, side in ((322, width), (323, height))]  # TileWidth, TileLength
     if not all(isinstance(side, int) for side in tile) or tile[0] * tile[1] > max(LARGEST_TILE * width * height, 10**6):
-        raise ImageError(f"tiles of {tile[0]} x {tile[1]} pixels, the picture has {width} x {height}")
+        raise ImageError(f"tiles of {tile[0]} x {tile[1]} pixels, but the image has {width} x {height}")
 
 
 def is_heic(data):
@@ -65,9 +65,9 @@ def is_heic(data):
 
 
 def holds_several(data, image):
-    """Whether a file holds more pictures than the one that is taken; image: the file opened by Pillow.
+    """Whether a file holds more than one image; image: the file opened by Pillow.
 
-    Those that phones put behind a JPEG, such as previews, do not count.
+    The previews that phones append to a JPEG do not count.
     """
     if image.format == "GIF":
         return _gif_pictures(data) > 1
@@ -75,7 +75,7 @@ def holds_several(data, image):
 
 
 def _check_jpeg(data):
-    """The (width, height) that a JPEG claims, or None. Raises `ImageError` if it is too costly to decode."""
+    """The (width, height) in the header of a JPEG, or None. Raises `ImageError` if it is too costly to decode."""
     position, scans, segments, size, components, progressive = 2, 0, 0, None, (), False
     while marker := JPEG_MARKER.search(data, position):
         kind, end = marker[1][0], marker.end()
@@ -85,10 +85,10 @@ def _check_jpeg(data):
             progressive = kind in (0xC2, 0xC6, 0xCA, 0xCE)
         pixels = size[0] * size[1] if size else 0
         if scans > (most := min(MAX_SCANS, MAX_SCANS * MAX_PIXELS // max(pixels, 1))) and pixels <= MAX_JPEG_PIXELS:
-            raise ImageError(f"more than {most} scans, a progressive JPEG has about ten")
+            raise ImageError(f"more than {most} scans; a progressive JPEG has about ten")
         if segments > MAX_SEGMENTS:
-            raise ImageError(f"more than {MAX_SEGMENTS} segments, this is no picture")
-        if kind == 0xD9:  # what follows is not decoded
+            raise ImageError(f"more than {MAX_SEGMENTS} segments, not a normal image")
+        if kind == 0xD9:  # the rest is not decoded
             break
         position = end if kind in (0x01, 0xD8) else end + max(int.from_bytes(data[end : end + 2]), 2)
     if size and pixels <= MAX_JPEG_PIXELS and (progressive or scans > 1):
@@ -103,14 +103,14 @@ def _check_jpeg(data):
 
 
 def _frame(segment):
-    """((width, height), [(horizontal, vertical sampling)]) of the frame header of a JPEG, as far as it is there."""
+    """((width, height), [(horizontal, vertical sampling)]) from the frame header of a JPEG, up to any damage."""
     height, width = int.from_bytes(segment[3:5]), int.from_bytes(segment[5:7])
     factors = segment[9 : 8 + 3 * segment[7] : 3] if len(segment) > 7 else b""
     return (width, height), [(factor >> 4, factor & 15) for factor in factors]
 
 
 def _chunks(data):
-    """The number of chunks of a PNG, as far as it is whole; counting ends beyond the limit."""
+    """The number of chunks of a PNG, up to any damage; counting stops beyond the limit."""
     position, number = 8, 0
     while position + 12 <= len(data) and number <= MAX_SEGMENTS:
         position, number = position + 12 + int.from_bytes(data[position : position + 4]), number + 1
@@ -118,7 +118,7 @@ def _chunks(data):
 
 
 def _gif_pictures(data):
-    """The number of pictures in a GIF, 2 for more. Raises `ImageError` for blocks that no picture has."""
+    """The number of images in a GIF, at most 2. Raises `ImageError` for too many blocks or comments."""
     position = 13 + _colour_table(data[10:11])
     pictures = comments = blocks = 0
     while position < len(data) and data[position] in b"\x21\x2c":
@@ -131,14 +131,14 @@ def _gif_pictures(data):
         while position < len(data) and data[position]:
             position, blocks = position + 1 + data[position], blocks + 1
             if blocks > MAX_BLOCKS:
-                raise ImageError(f"more than {MAX_BLOCKS} blocks, this is no picture")
+                raise ImageError(f"more than {MAX_BLOCKS} blocks, not a normal image")
         position += 1
         comments += 0 if is_picture else position - start
         if comments > MAX_COMMENTS:
-            raise ImageError(f"more than {MAX_COMMENTS / 1e6:.0f} MB of comments, this is no picture")
+            raise ImageError(f"more than {MAX_COMMENTS / 1e6:.0f} MB of comments, not a normal image")
     return pictures
 
 
 def _colour_table(flags):
-    """The bytes of the colour table that follows a header of a GIF with these flags."""
+    """The size in bytes of the colour table of a GIF, from the flags of the header before it."""
     return 3 * 2 ** ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0

@@ -1,7 +1,7 @@
-"""The only place that opens, checks and writes an image file; also uint8 <-> [-1, 1], and grids to look at.
+"""The only module that opens, checks and writes image files; also uint8 <-> [-1, 1], and grids for viewing.
 
-Image files come from strangers: they may be cut, bombs, pipes, or not images. Every one of them either becomes an
-array or raises `ImageError` with one line that says why.
+Image files are untrusted: they may be truncated, decompression bombs, pipes, or not images. Each either becomes an
+array or raises `ImageError` with a one-line reason.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from contextual_gan.terminal import silent_libraries
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF", "AVIF")  # and HEIC, with the extra [heic]
 READ = "PNG, JPEG, BMP, WebP, TIFF, GIF, AVIF or HEIC"  # the same for messages
-# How files of these formats begin, in 12 bytes; other RIFF files are sound and video, and a text may begin with BM.
+# The first 12 bytes of these formats; other RIFF files are sound and video, and text may begin with BM.
 MAGIC = re.compile(
     rb"\x89PNG|\xff\xd8\xff|BM.{4}\0{4}|RIFF.{4}WEBP|II[*+]\0|MM\0[*+]|GIF8[79]a"
     rb"|.{4}ftyp(avi[fs]|hei[cmsx]|hev[cx]|mif1|msf1)",
@@ -42,7 +42,7 @@ def read_bytes(path, limit=MAX_BYTES):
     """
     try:
         status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):  # opening a FIFO would wait for ever, a device has no end
+        if not stat.S_ISREG(status.st_mode):  # opening a FIFO would block forever, and a device has no end
             raise ImageError("not a regular file")
         if status.st_size > limit:
             raise ImageError(f"{status.st_size / 1e6:.1f} MB, the limit is {limit / 1e6:.0f} MB")
@@ -53,7 +53,7 @@ def read_bytes(path, limit=MAX_BYTES):
 
 
 def largest_bytes(start):
-    """How many bytes an image file may have that begins with these: 20 MB, a JPEG 60 MB."""
+    """The size limit in bytes of an image file with this start: 60 MB for a JPEG, otherwise 20 MB."""
     return MAX_JPEG_BYTES if start[:3] == b"\xff\xd8\xff" else MAX_BYTES
 
 
@@ -71,11 +71,11 @@ def read_image_bytes(path):
 def decode_rgba(data, *, enough=None):
     """Decode the bytes of an image file of `FORMATS` completely -> (H, W, 4) uint8 RGBA, upright.
 
-    EXIF orientation is applied, 16-bit values are scaled to 8, palettes and CMYK are converted, of several pictures in
-    a file the first is taken (see `holds_several`). The header is checked against 25 megapixels before anything is
-    decoded; a JPEG of up to 200 is decoded at a half, a quarter or an eighth of its size, so that it has no more.
-    enough: pixels of the longer side that will do; a JPEG with twice as many or more is decoded at a half or less of
-    its size, which takes a fraction of the time.
+    EXIF orientation is applied, 16-bit values are scaled to 8 bits, palettes and CMYK are converted; a file of several
+    images gives the first (see `holds_several`). The header is checked against 25 megapixels before decoding; a JPEG of
+    up to 200 megapixels is decoded at a half, a quarter or an eighth of its size, which is within the limit.
+    enough: sufficient pixels of the longer side; a JPEG with at least twice as many is decoded at a half or less of its
+    size, which takes a fraction of the time.
     Raises `ImageError` with the reason.
     """
     if not data:
@@ -83,14 +83,14 @@ def decode_rgba(data, *, enough=None):
     with _opened(data) as image:
         _reduce_while_decoding(image, enough)
         with silent_libraries() if image.format == "TIFF" else contextlib.nullcontext():  # libtiff tells what is wrong
-            image.load()  # Image.verify() passes truncated JPEGs
+            image.load()  # Image.verify() accepts truncated JPEGs
         return np.asarray(to_rgba(upright(image)))
 
 
 def holds_several(data):
-    """Whether the bytes of an image file hold more pictures than the first, as animations and TIFFs of pages do.
+    """Whether an image file holds several images, such as an animation or a TIFF of several pages.
 
-    Raises `ImageError` as `decode_rgba`.
+    Raises `ImageError` like `decode_rgba`.
     """
     if data[:3] == b"\xff\xd8\xff":
         return False
@@ -99,17 +99,17 @@ def holds_several(data):
 
 
 def reduction(data, image):
-    """By how much an array of `decode_rgba` is smaller than its file says: 1 but for large JPEGs."""
+    """The factor by which `decode_rgba` reduced an image: 1 except for large JPEGs."""
     size = headers.check(data)
     return max(size) / max(image.shape[:2]) if size else 1
 
 
 @contextlib.contextmanager
 def _opened(data):
-    """The bytes of a file as an image of Pillow, whose errors become `ImageError`."""
+    """Open an image file with Pillow and convert its errors to `ImageError`."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of sizes and metadata; the size is checked here
+            warnings.simplefilter("ignore")  # Pillow warns about sizes and metadata; the size is checked here
             size = headers.check(data)
             pixels = size[0] * size[1] if size else 0
             if pixels > MAX_JPEG_PIXELS:
@@ -135,12 +135,12 @@ def _opened(data):
         raise ImageError(f"more than {MAX_PIXELS / 1e6:.0f} megapixels") from error
     except MemoryError as error:
         raise ImageError("not enough memory to decode it") from error
-    except Exception as error:  # decoders raise nearly anything on damaged input: struct.error, SyntaxError, zlib.error
+    except Exception as error:  # damaged input raises almost anything: struct.error, SyntaxError, zlib.error
         raise ImageError(f"damaged image: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 
 def _formats(data):
-    """The formats that Pillow may take a file for. Raises `ImageError` for a HEIC without the extra [heic]."""
+    """The formats that Pillow may read a file as. Raises `ImageError` for a HEIC without the extra [heic]."""
     if not headers.is_heic(data):
         return FORMATS
     try:
@@ -153,7 +153,7 @@ def _formats(data):
 
 
 def _reduce_while_decoding(image, enough):
-    """Make a JPEG decode at a fraction of its size, if it has more than 25 megapixels or `enough` is less."""
+    """Decode a JPEG at a fraction of its size if it has more than 25 megapixels or more than `enough`."""
     width, height = image.size
     if enough and max(width, height) >= 2 * enough:
         image.draft(None, tuple(-(-side * enough // max(width, height)) for side in (width, height)))
@@ -163,7 +163,7 @@ def _reduce_while_decoding(image, enough):
 
 
 def on_background(rgba, level=255):
-    """Lay (H, W, 4) uint8 RGBA on an even background of `level` (255: white) -> (H, W, 3) uint8."""
+    """Blend (H, W, 4) uint8 RGBA over a uniform background of `level` (255: white) -> (H, W, 3) uint8."""
     if rgba[..., 3].min() == 255:
         return np.ascontiguousarray(rgba[..., :3])
     alpha = rgba[..., 3:].astype(np.uint16)
@@ -177,14 +177,14 @@ def read_rgba(path):
 
 
 def read_image(path):
-    """Read an image file, transparency laid on white -> (H, W, 3) uint8 RGB. Raises `ImageError`."""
+    """Read an image file, blended over white -> (H, W, 3) uint8 RGB. Raises `ImageError`."""
     return on_background(read_rgba(path))
 
 
 def replace_file(path, data):
-    """Write bytes so that `path` appears only when complete: beside it first, then `os.replace`.
+    """Write bytes so that `path` appears only when complete: to a temporary file beside it, then `os.replace`.
 
-    The file beside it is always a new one: nothing is written through a link, and no file of another origin replaced.
+    The temporary file is always new: nothing is written through a link, and no foreign file is replaced.
     """
     try:
         try:
@@ -201,7 +201,7 @@ def replace_file(path, data):
                 os.unlink(beside)
             raise
     except OSError as error:
-        error.filename = str(path)  # a full disk is reported without saying where
+        error.filename = str(path)  # the error of a full disk has no path
         raise
 
 
@@ -214,13 +214,13 @@ def _open_beside(path):
 
 
 def part_of(path, number=""):
-    """Where `replace_file` first writes what is to be called `path`."""
+    """The temporary file of `replace_file` for `path`."""
     folder, name = os.path.split(path)
     return os.path.join(folder, f".{name}{number}.part")
 
 
 def remove_parts(paths):
-    """Remove what a killed process has left of writing these files; links and folders of that name stay."""
+    """Remove the temporary files that a killed process left for these files; links and folders of that name stay."""
     for path in paths:
         with contextlib.suppress(OSError):
             if stat.S_ISREG(os.lstat(part := part_of(path)).st_mode):
@@ -232,18 +232,18 @@ def encode_png(image):
     if image.dtype != np.uint8:
         raise TypeError(f"images are written as uint8, got {image.dtype}")
     buffer = io.BytesIO()
-    # of joint images, level 3 takes 60% of the time of Pillow's default 6, and 92% of the bytes
+    # for joint images, level 3 takes 60% of the time and 92% of the bytes of Pillow's default 6
     Image.fromarray(image).save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
 
 
 def write_png(path, image):
-    """Write an (H, W, 3) or (H, W) uint8 image as PNG, atomically, making folders as needed."""
+    """Write an (H, W, 3) or (H, W) uint8 image as PNG, atomically, creating folders as needed."""
     replace_file(path, encode_png(image))
 
 
 def centre_square(image, size):
-    """Cut the largest square about the centre of an (H, W, 3) uint8 image and resize it by area to (size, size, 3)."""
+    """Crop the largest centred square of an (H, W, 3) uint8 image and resize it by area to (size, size, 3)."""
     height, width = image.shape[:2]
     edge = min(height, width)
     top, left = (height - edge) // 2, (width - edge) // 2
@@ -251,7 +251,7 @@ def centre_square(image, size):
 
 
 def stretch(image, size):
-    """Resize (H, W, 3) uint8 to (size, size, 3): what is too long is shrunk by area, what is too short enlarged."""
+    """Resize (H, W, 3) uint8 to (size, size, 3): longer sides are shrunk by area, shorter ones enlarged."""
     shrunk = tuple(min(side, size) for side in image.shape[1::-1])
     image = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)  # Pillow's BOX rounds up twice
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
@@ -268,13 +268,13 @@ def to_uint8(image):
 
 
 def enlarge(image, factor):
-    """Enlarge an (H, W, 3) uint8 image smoothly for looking at."""
+    """Enlarge an (H, W, 3) uint8 image smoothly for viewing."""
     height, width = image.shape[:2]
     return np.asarray(Image.fromarray(image).resize((width * factor, height * factor), Image.Resampling.BICUBIC))
 
 
 def framed(image, colour=(255, 0, 0), width=4):
-    """Copy of an (H, W, 3) uint8 image with a frame of `width` pixels drawn inside its border."""
+    """Copy of an (H, W, 3) uint8 image with a frame of `width` pixels along its border."""
     out = image.copy()
     out[:width] = out[-width:] = colour
     out[:, :width] = out[:, -width:] = colour
@@ -284,8 +284,8 @@ def framed(image, colour=(255, 0, 0), width=4):
 def grid(rows, titles=(), labels=(), gap=6):
     """Lay out rows of (H, W, 3) uint8 images on white -> (H', W', 3) uint8.
 
-    A cell may be None; the images of a column may differ in width, all have one height. `titles` stand above the
-    columns, which are at least as wide; `labels` above the rows, the middle left out where they are too long.
+    A cell may be None; the images of a column may differ in width, but all have one height. `titles` are above the
+    columns, which are at least as wide; `labels` above the rows, shortened in the middle if they are too long.
     """
     height = next(cell.shape[0] for row in rows for cell in row if cell is not None)
     widths = [max((c.shape[1] for c in column if c is not None), default=0) for column in zip(*rows, strict=True)]

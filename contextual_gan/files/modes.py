@@ -1,9 +1,9 @@
-"""Decoded images of Pillow, of any mode and orientation, to upright RGBA of 8 bits."""
+"""Convert decoded Pillow images of any mode and orientation to upright 8-bit RGBA."""
 
 import numpy as np
 from PIL import ExifTags, Image
 
-TURNS = {  # EXIF orientation -> what makes the picture upright
+TURNS = {  # EXIF orientation -> operation that makes the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -15,20 +15,20 @@ TURNS = {  # EXIF orientation -> what makes the picture upright
 
 
 def upright(image):
-    """Turn a decoded Pillow image as its EXIF orientation says, if that can be read.
+    """Turn a decoded Pillow image by its EXIF orientation, if readable.
 
-    `ImageOps.exif_transpose` also rewrites the metadata, and so fails on whole pictures with damaged or odd EXIF.
+    `ImageOps.exif_transpose` also rewrites the metadata, so it fails on intact images with damaged or unusual EXIF.
     """
     try:
         turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
-    except Exception:  # as many kinds as decoders raise
+    except Exception:  # of as many types as from decoders
         turn = None
     return image if turn is None else image.transpose(turn)
 
 
 def to_rgba(image):
-    """Convert a decoded Pillow image of any mode to RGBA; 16 bits become 8 by scaling, where Pillow would clip."""
-    if image.mode == "F":  # of a TIFF: from 0 to 1, to 255 or to 65535
+    """Convert a decoded Pillow image of any mode to RGBA; 16 bits are scaled to 8, which Pillow would clip."""
+    if image.mode == "F":  # of a TIFF; the range is 0 to 1, 255 or 65535
         values = np.nan_to_num(np.asarray(image, np.float64), posinf=0, neginf=0)
         highest = next((high for high in (1, 255) if values.max(initial=0) <= high), 65535)
         image = Image.fromarray(np.round(values.clip(0, highest) * (255 / highest)).astype(np.uint8))

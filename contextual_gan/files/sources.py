@@ -1,4 +1,4 @@
-"""Where images come from: files, folders and zip archives, read in place, and what their results are called."""
+"""Sources of images: files, folders and zip archives, read in place, and the names of their results."""
 
 import errno
 import os
@@ -15,23 +15,23 @@ from contextual_gan.files.images import MAGIC, READ, ImageError, read_image_byte
 from contextual_gan.files.manifest import JOURNAL, MANIFEST, RECORDS
 from contextual_gan.terminal import postpone, printable
 
-# Names that claim to be an image; what cannot be read of them is reported. Other files are looked into.
+# Image extensions; unreadable files with these are reported. Other files are checked for an image header.
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".heic", ".avif"}
 IMAGE_SUFFIXES |= {".heif", ".avifs", ".heics"}
-START = 512  # bytes of a file that are looked into
-RUN_RECORD = re.compile(rb"\s*\{\s*\"settings\"\s*:")  # how the results.json of a run folder begins
+START = 512  # bytes of a file that are checked
+RUN_RECORD = re.compile(rb"\s*\{\s*\"settings\"\s*:")  # start of the results.json of a run folder
 RUN, LINK, OTHER = "run folder", "linked folder", "other file"
-OWN, OWN_RUN = "record of our own", "results.json of our own"  # of which nothing is said
+OWN, OWN_RUN = "record of our own", "results.json of our own"  # not reported
 ADVICE = {kind: advice for kind, _, advice in FOREIGN} | {LINK: "give a linked folder by its own name"}
 OWN_FILES = {MANIFEST, JOURNAL, *RECORDS, "results.json", "z.npz", "initial_z.npz", "metrics.json", "table.md"}
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An input file: where it is, what it is called in reports, and its place in the mirrored tree."""
+    """An input file: its path, its name in reports, and its place in the mirrored tree."""
 
     path: Path
-    name: str  # as the user gave it
+    name: str  # as given by the user
     relative: Path  # below the output folder, with the extension
 
     def read(self):
@@ -44,12 +44,13 @@ class Source:
 
 
 def images_in(location, excluded=None):
-    """The images of a folder (with all below it) or a zip archive, or one image -> ([`Source` or `Member`], refused).
+    """The images of a folder (with subfolders) or a zip archive, or one image -> ([`Source` or `Member`], refused).
 
-    Sources are sorted by name, which is their posix path below the folder or in the archive; refused are (name, reason)
-    of members with unsafe or ambiguous names. What is not called like an image and does not begin like one is passed
-    over, which a line says in the end; so are hidden files, folders of results and the folder `excluded` (the output).
-    Raises FileNotFoundError, and ValueError for what is neither, holds no image, or lies inside `excluded`.
+    Sources are sorted by name, their posix path below the folder or in the archive; refused are (name, reason) of
+    members with unsafe or ambiguous names. Files with neither an image extension nor an image header and run folders
+    are passed over, which the command reports in one line at its end; hidden files and the folder `excluded` (the
+    output) are left out.
+    Raises FileNotFoundError, and ValueError if it is neither, holds no image, or lies inside `excluded`.
     """
     location = Path(location)
     if not os.path.lexists(location):
@@ -72,10 +73,10 @@ def images_in(location, excluded=None):
 def find_images(inputs, excluded=None):
     """Files, zip archives and folders (searched recursively) -> ([`Source` or `Member`], refused, passed over).
 
-    Files given by name are always taken, in folders and archives those which are called like an image or begin like
-    one, except hidden files, run folders below the input and the folder `excluded` (the output). With several inputs
-    the name of each folder or archive comes in front; where that is not enough to tell all apart, their whole path
-    below the common folder. refused: (name, reason) as of `images_in`; passed over: (path, kind).
+    Files given by name are always taken; in folders and archives, those with an image extension or header, except
+    hidden files, run folders below the input and the folder `excluded` (the output). With several inputs, the name of
+    each folder or archive is prepended; if that is ambiguous, the whole path below their common folder.
+    refused: (name, reason) as in `images_in`; passed over: (path, kind).
     Raises FileNotFoundError, and ValueError for an input folder inside `excluded` and for a damaged archive.
     """
     inputs = list(dict.fromkeys(Path(i) for i in inputs))
@@ -83,7 +84,7 @@ def find_images(inputs, excluded=None):
         if not os.path.lexists(path) and not _is_too_long(path):
             raise FileNotFoundError(f"no such file or folder: {path}")
         if os.path.isdir(path) and _inside(path, excluded):
-            raise ValueError(f"{path} lies in the output folder {excluded}, which must be another")
+            raise ValueError(f"{path} lies in the output folder {excluded}; give another output folder")
     trees = [path for path in inputs if os.path.isdir(path) or _is_archive(path)]
     prefixes = _prefixes(trees) if len(inputs) > 1 else {}
     found, refused, passed = {}, [], []
@@ -106,19 +107,19 @@ def find_images(inputs, excluded=None):
 
 
 def is_there(name):
-    """Whether an input of this name is there, or the archive that it was in."""
+    """Whether an input of this name exists, or the archive that it came from."""
     return os.path.lexists(name) or any(parent.is_file() for parent in Path(name).parents)
 
 
 def passed_over(passed):
-    """[A line that counts what `find_images` has passed over], or [] if there is nothing."""
+    """[A line that counts what `find_images` passed over], or [] if there is nothing."""
     described = _described(passed)
     return [f"passed over: {described}"] if described else []
 
 
 def no_images(where, passed):
-    """The ValueError for inputs without an image: what is there instead, what to do, and what is read."""
-    described = _described(passed) or "nothing that could be one is there"
+    """The ValueError for inputs without images: what is there instead, advice, and the formats that are read."""
+    described = _described(passed) or "nothing similar is there"
     advice = [ADVICE[kind] for kind in dict.fromkeys(kind for _, kind in passed) if kind in ADVICE]
     return ValueError(f"no images in {where}: {'; '.join([described, *advice])}; {READ} files are read")
 
@@ -137,7 +138,7 @@ def _described(passed, most=3):
 
 
 def _is_too_long(path):
-    """Whether the system takes no path of this length; reading it says so too."""
+    """Whether this path is too long for the system; reading it reports that too."""
     try:
         os.lstat(path)
     except OSError as error:
@@ -169,9 +170,9 @@ def _members(archive):
 
 
 def _walk(folder, excluded):
-    """(path, None or what is known of it) of files below a folder, and of folders that are not entered.
+    """(path, kind or None if unknown) of the files below a folder and of folders that are not searched.
 
-    Folders whose paths are too long to be read count as files, so that they are reported.
+    Folders whose paths are too long to read count as files, so that they are reported.
     """
     too_long = []
 
@@ -195,7 +196,7 @@ def _walk(folder, excluded):
 
 
 def _kind_of(name, peek):
-    """What a file is that is not an image, or None; peek(n): its first n bytes."""
+    """The kind of a file that is not an image, or None; peek(n): its first n bytes."""
     if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
         return None
     try:
@@ -210,7 +211,7 @@ def _kind_of(name, peek):
 
 
 def _peek(path, size):
-    """The first bytes of a regular file, none of another: opening a pipe would wait for ever."""
+    """The first bytes of a regular file, otherwise none: opening a pipe would block."""
     if not path.is_file():
         return b""
     with open(path, "rb") as file:
@@ -222,7 +223,7 @@ def _is_run_record(path):
 
 
 def _is_archive(path):
-    """Whether a file is a zip archive, or is called like one; an image with an archive behind it is an image."""
+    """Whether a file is a zip archive or named like one; an image with an appended archive is an image."""
     try:
         if not path.is_file() or MAGIC.match(_peek(path, 12)):
             return False
@@ -236,7 +237,7 @@ def _inside(path, folder):
 
 
 def _prefixes(folders):
-    """The name of each folder (or archive), or its path below the common parent where two have the same name."""
+    """The name of each folder (or archive), or its path below the common parent if two have the same name."""
     absolute = {folder: Path(os.path.abspath(folder)) for folder in folders}
     absolute |= {path: place.with_suffix("") for path, place in absolute.items() if not os.path.isdir(path)}
     names = Counter(path.name for path in absolute.values())
@@ -245,7 +246,7 @@ def _prefixes(folders):
 
 
 def _told_apart(sources):
-    """The sources; if two of them share their place, all get their path below the common folder instead."""
+    """The sources; if two of them have the same place, all get their path below the common folder."""
     if len({source.relative for source in sources}) == len(sources):
         return sources
     common = os.path.commonpath([os.path.abspath(source.path.parent) for source in sources])
@@ -253,9 +254,9 @@ def _told_apart(sources):
 
 
 def output_stems(sources):
-    """{output stem: source}, sorted: `a/b` for a/b.png; `a/b.png` and `a/b.jpg` where they would share the name.
+    """{output stem: source}, sorted: `a/b` for a/b.png; `a/b.png` and `a/b.jpg` if they would have the same name.
 
-    Bytes of a name that are no UTF-8 (old zip files have such names) are spelled out: results must be listed as text.
+    Bytes of a name that are not UTF-8 (from old zip files) are escaped, as results are listed as text.
     """
     names = [(source.relative.as_posix(), source) for source in sources]
     stems = [stem if suffix != "." else name for name, _ in names for stem, suffix in [os.path.splitext(name)]]

@@ -1,4 +1,4 @@
-"""Read the known half of an input: a drawing, a photo or a joint image, and what there is to say about it."""
+"""Read the known half of an input: a drawing, a photo or a joint image, with a note for the user."""
 
 from dataclasses import dataclass, replace
 
@@ -18,20 +18,20 @@ from contextual_gan.preparation.photographs import is_drawing, is_photograph
 from contextual_gan.preparation.portraits import portraits, square
 
 ENOUGH = 1536  # pixels of the longer side of a drawing: `prepare` reduces it to fewer
-CERTAIN = 0.7  # a drawing that looks so much like a face is not taken for a photograph
+CERTAIN = 0.7  # a drawing with this face score is not taken for a photograph
 NO_FACE_NOTE = "no face recognised in this drawing; see {stem}_input.png, or give --crop x,y,w,h"
-SEVERAL_NOTE = "the first of several pictures in this file"
+SEVERAL_NOTE = "the first of several images in this file"
 PHOTO_NOTE = "this looks like a photograph; --direction sketch draws photographs, --direction photo takes drawings"
 DRAWING_NOTE = "this looks like a drawing; --direction photo completes drawings, --direction sketch takes photographs"
 
 
 @dataclass(frozen=True)
 class Known:
-    """A known half, (64, 64, 3) uint8, the other half or None, and what was seen of faces.
+    """A known half, (64, 64, 3) uint8, the other half or None, and the faces found.
 
-    face: how much a sketch looks like one (see `framing.face_score`), None for a photo; faces: how many there are in
-    the drawing or photo; alignment: what was done to a photo (see `portraits`), None for a sketch; note: what to tell
-    the user, or None.
+    face: likeness of a sketch to a face (see `framing.face_score`), None for a photo; faces: their number in the
+    drawing or photo; alignment: how a photo was aligned (see `portraits`), None for a sketch; note: note for the user,
+    or None.
     """
 
     image: np.ndarray
@@ -43,7 +43,7 @@ class Known:
 
 
 def read_known(data, task):
-    """Bytes of an image file -> [Known], one for each face that is to be completed, the largest first.
+    """Bytes of an image file -> [Known], one for each face to be completed, the largest first.
 
     A joint is recognised by its size of 128 x 64 pixels unless `task.joint` says "always" or "never".
     Raises `ImageError` or another ValueError with the reason.
@@ -69,7 +69,7 @@ def _read_joint(image, task):
     """A joint image, (H, 2 H, 4) uint8, of any size -> Known. Raises `ImageError`."""
     height, width = image.shape[:2]
     if width != 2 * height:
-        raise ImageError(f"{width} x {height} pixels is no joint image, which is twice as wide as high")
+        raise ImageError(f"{width} x {height} pixels: a joint image must be twice as wide as high")
     sketch, photo = image[:, :height], centre_square(on_background(image[:, height:]), SIZE)
     if task.direction == "sketch":
         return Known(photo, centre_square(on_background(sketch), SIZE))

@@ -1,9 +1,11 @@
-"""An encoder from a known half to the z of a joint image that has it: where a short search starts.
+"""Train an encoder from a known half to the z of a matching joint image, the start of a short search.
 
-It is trained on what the generator draws, of which there is no end: make a joint of a random z, look at one half of it,
-guess a z, and compare the same half of its joint with what was given, by the contextual loss of the search.
+It is trained on true and on generated joints: take one half, roughen it as in `preparation.rough`, predict a z, and
+compare the joint of that z with the clean one. So it learns a plausible face for a bad drawing, where a search copies
+every stroke.
 """
 
+import hashlib
 from itertools import repeat
 
 import keras
@@ -12,22 +14,25 @@ import tensorflow as tf
 from keras import optimizers
 
 from contextual_gan.completion.losses import distribution, kl_divergence
-from contextual_gan.files.images import grid, to_uint8
-from contextual_gan.joint import DIRECTIONS
+from contextual_gan.files.images import grid, to_float, to_uint8
+from contextual_gan.joint import DIRECTIONS, half
 from contextual_gan.models import dcgan
 from contextual_gan.models.common import computing_in
-from contextual_gan.models.dcgan import LATENT
+from contextual_gan.models.consistency import consistency, grey
+from contextual_gan.models.dcgan import LATENT, generator_loss
 from contextual_gan.models.encoder import Encoder, encoder
 from contextual_gan.models.inference import encode, generate, generate_half
 from contextual_gan.models.weights import load_networks
+from contextual_gan.preparation.rough import disturb, roughen
 from contextual_gan.training import loop
+from contextual_gan.training.batches import damage_named, joint_batches, read_joints
 from contextual_gan.training.dcgan import noise
 
 SHOWN = 12  # halves in samples/
 
 
 class Training(tf.Module):
-    """What is trained: E and its optimizer, whose learning rate falls to 0 over `steps`."""
+    """The trained state: E and its optimizer, whose learning rate falls to 0 over `steps`."""
 
     def __init__(self, settings, steps):
         super().__init__()
@@ -40,44 +45,67 @@ class Training(tf.Module):
         return self.encoder.weights + self.optimizer.variables
 
 
-def disturbed(halves, seed):
-    """Halves (n, 64, 64, 3) in [-1, 1] as others might draw them: with more or less contrast, some noise."""
-    n = tf.shape(halves)[0]
-    seeds = tf.random.split(seed, 3)
-    gain = tf.exp(tf.random.stateless_uniform((n, 1, 1, 1), seeds[0], -0.5, 1.5))
-    sharper = tf.tanh(gain * halves) / tf.tanh(gain)
-    amount = tf.random.stateless_uniform((n, 1, 1, 1), seeds[1], 0, 0.2)
-    return tf.clip_by_value(sharper + amount * tf.random.stateless_normal(tf.shape(halves), seeds[2]), -1, 1)
+def given_for(known, direction, settings, seed):
+    """Input of E from known halves (n, 64, 64, 3) in [-1, 1]: most sketches are roughened, most photos disturbed."""
+    n, seeds = tf.shape(known)[0], tf.random.split(seed, 3)
+    amount = settings.rough * tf.random.stateless_uniform((n,), seeds[0])
+    amount = tf.where(tf.random.stateless_uniform((n,), seeds[1]) < settings.clean, 0.0, amount)
+    return (roughen if direction == "photo" else disturb)(known, amount, seeds[2])
 
 
-def update_function(state, generator, settings, direction):
-    """update(batch, step) -> {name: scalar tensor} for `loop.train`; there is no batch, z is a function of step."""
+def losses(joints, truth, direction):
+    """Unweighted losses {name: scalar} of generated joints (n, 64, 128, 3) against true ones, in [-1, 1].
+
+    contextual: KL of the known halves, as in the search; l1: mean absolute error of the wanted ones; edges: 1 - their
+    consistency with the true known halves.
+    """
     known = DIRECTIONS[direction]
+    pair = {known: grey(half(truth, known)), direction: grey(half(joints, direction))}
+    divergence = kl_divergence(distribution(half(joints, known)), distribution(half(truth, known)))
+    return {
+        "contextual": tf.cast(tf.reduce_mean(divergence), tf.float32),
+        "l1": tf.reduce_mean(tf.abs(half(joints, direction) - half(truth, direction))),
+        "edges": tf.reduce_mean(1 - consistency(pair["sketch"], pair["photo"])),
+    }
+
+
+def update_function(state, generator, discriminator, settings, direction):
+    """update(batch, step) -> {name: scalar tensor} for `loop.train`.
+
+    batch: true joints, some of which are replaced by generated ones; None for generated joints only.
+    """
+    size = settings.batch_size
 
     @tf.function(autograph=False)
     def update(batch, step):
-        z = noise(settings.seed, step, settings.batch_size)
-        halves = tf.cast(generate_half(generator, z, known), tf.float32)
-        given = disturbed(halves, tf.stack([tf.cast(settings.seed % 2**31, tf.int64), step]))
+        own = size if batch is None else round(settings.own * size)
+        z = noise(settings.seed, step, own)
+        truth = tf.cast(generator(z, training=False), tf.float32)
+        if batch is not None:
+            truth = tf.concat([truth, batch[own:]], axis=0)
+        seed = tf.stack([tf.cast(settings.seed % 2**31, tf.int64), step])
+        given = given_for(half(truth, DIRECTIONS[direction]), direction, settings, seed)
         with tf.GradientTape() as tape:
             guess = state.encoder(given, training=True)
-            contextual = tf.reduce_mean(
-                kl_divergence(distribution(generate_half(generator, guess, known)), distribution(halves))
-            )
-            squares = tf.reduce_mean((guess - z) ** 2)
-            loss = tf.cast(contextual, tf.float32) + settings.pull * squares
+            joints = tf.cast(generator(guess, training=False), tf.float32)
+            parts = losses(joints, truth, direction)
+            parts["z_error"] = tf.reduce_mean((guess - tf.pad(z, ((0, size - own), (0, 0)))) ** 2)
+            loss = parts["contextual"] + settings.pull * parts["z_error"]
+            loss += settings.l1 * parts["l1"] + settings.edges * parts["edges"]
+            if settings.adversarial:
+                parts["adversarial"] = tf.reduce_mean(generator_loss(discriminator(joints, training=False)))
+                loss += settings.adversarial * parts["adversarial"]
         gradients = tape.gradient(loss, state.encoder.trainable_variables)
         state.optimizer.apply(gradients)
-        norm = tf.linalg.global_norm(gradients)
-        return {"contextual": contextual, "z_error": squares, "gradient": norm}
+        return parts | {"gradient": tf.linalg.global_norm(gradients)}
 
     return update
 
 
 def curvature(generator, direction, points=64, seed=0):
-    """How KL(G(z') || G(z)) of the known halves bends around z, on average over z: (100, 100) float32.
+    """The curvature of KL(G(z') || G(z)) of the known halves at z' = z, averaged over z: (100, 100) float32.
 
-    That is the Fisher information of the half taken as a distribution, by differences.
+    It is the Fisher information of the half taken as a distribution, computed by finite differences.
     """
     step = np.float32(1e-2)
     moves = np.concatenate([np.zeros((1, LATENT)), step * np.eye(LATENT)]).astype(np.float32)
@@ -94,28 +122,37 @@ def curvature(generator, direction, points=64, seed=0):
     return (total / points).astype(np.float32)
 
 
-def pictures_function(state, generator, settings, direction):
-    """pictures(step) for `loop.train`: generated halves, and the joints of what the encoder gives for them."""
-    halves = generate_half(generator, noise(settings.seed, tf.constant(-1, tf.int64), SHOWN), DIRECTIONS[direction])
+def pictures_function(state, generator, settings, direction, truth):
+    """pictures(step) for `loop.train`: known halves, roughened ones, and the joints of their encoded z.
+
+    truth: joints (n, 64, 128, 3) in [-1, 1].
+    """
+    known = half(truth, DIRECTIONS[direction])
+    make, seed = roughen if direction == "photo" else disturb, tf.constant([settings.seed % 2**31, 0])
+    levels = [make(known, tf.fill([len(known)], amount), seed) for amount in (0.0, 0.5)]
 
     def pictures(step):
-        joints = generate(generator, encode(state.encoder, halves))
-        rows = [list(row) for row in zip(to_uint8(halves.numpy()), to_uint8(joints), strict=True)]
-        return {"encoded": grid(rows, titles=("given", "G(E(given))"))}
+        columns = []
+        for halves in levels:
+            columns += [to_uint8(halves.numpy()), to_uint8(generate(generator, encode(state.encoder, halves)))]
+        rows = [list(row) for row in zip(*columns, strict=True)]
+        return {"encoded": grid(rows, titles=("given", "G(E(given))", "rougher", "G(E(rougher))"))}
 
     return pictures
 
 
-def train_encoder(run, weights, direction, steps, resume=False):
+def train_encoder(run, weights, direction, steps, resume=False, files=(), show=lambda n: None):
     """Train an encoder for the generator of some weights -> (step at the start, step at the end, the `Encoder`).
 
     The `Encoder` is None before the last step.
-    run: a `RunFolder` with settings of `config.EncoderSettings`. Raises as `loop.train` and `load_networks`.
+    run: a `RunFolder` with settings of `config.EncoderSettings`; files: true joints from `joint_files`; without them,
+    it learns from generated joints alone. show(n) is called after n of them are read. Raises the errors of
+    `loop.train`, `load_networks` and `joint_batches`.
     """
     settings = run.settings
     if run.was_about_something_else():
-        raise ValueError(f"the run in {run.path} is another: {run.about} is asked for; give another --out")
-    generator, _ = load_networks(weights)
+        raise ValueError(f"the run in {run.path} is a different one, not {run.about}; give another --out")
+    generator, discriminator = load_networks(weights)
     with computing_in(settings.precision):
         fast = dcgan.generator(generator.get_layer("up4").input.shape[-1])
     fast.set_weights(generator.get_weights())
@@ -124,9 +161,24 @@ def train_encoder(run, weights, direction, steps, resume=False):
     start = run.restore(state) if resume else 0
     done = start
     if start < steps:
-        run.begin(start)
-        update = update_function(state, fast, settings, direction)
-        pictures = pictures_function(state, generator, settings, direction)
-        done = loop.train(run, state, update, repeat(None), start=start, steps=steps, pictures=pictures)
+        with damage_named(files):
+            batches, pixels = _batches(files, settings, start, show)
+            shown = generate(generator, noise(settings.seed, tf.constant(-1, tf.int64), SHOWN))
+            if files:
+                shown = to_float(read_joints(files[:: max(1, len(files) // SHOWN)][:SHOWN]))
+            run.begin(start, pixels)
+            update = update_function(state, fast, discriminator, settings, direction)
+            pictures = pictures_function(state, generator, settings, direction, shown)
+            done = loop.train(run, state, update, batches, start=start, steps=steps, pictures=pictures)
     made = Encoder(state.encoder, curvature(generator, direction)) if done >= steps else None
     return start, done, made
+
+
+def _batches(files, settings, start, show):
+    """The true joints of each step, and the SHA-256 of all their pixels; (None, None) without files."""
+    if not files:
+        return repeat(None), None
+    pixels = hashlib.sha256()
+    numbers = {"batch_size": settings.batch_size, "seed": settings.seed, "flip": settings.flip, "start": start}
+    cache = {"cache_bytes": int(settings.cache_gb * 1e9), "progress": show, "digest": pixels}
+    return joint_batches(files, **numbers, **cache), pixels.hexdigest()[:16]

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from contextual_gan.completion import search
-from contextual_gan.completion.losses import GREY, distribution, grey_pixels, kl_divergence, perceptual_loss
+from contextual_gan.completion import initialization, search
+from contextual_gan.completion.losses import GREY, distribution, kl_divergence, perceptual_loss, target
 from contextual_gan.completion.search import complete
 from contextual_gan.config import PRESETS, SearchSettings
 from contextual_gan.files.images import decode_rgba, on_background, to_float
@@ -13,7 +13,7 @@ from contextual_gan.models import dcgan, inference
 from contextual_gan.models.encoder import Encoder
 from contextual_gan.preparation.sketches import xdog
 
-# --- a slow and plain twin in float64 ---------------------------------------------------------------------------------
+# --- a slow and simple reference in float64 ---------------------------------------------------------------------------
 
 
 def twin_distribution(image, epsilon=1e-8):
@@ -54,24 +54,24 @@ def latents(n):
 
 
 def gradients(networks, z, known, **numbers):
-    """dz of the objective for each row, read off one step without momentum at learning rate 1."""
+    """The gradient of the objective for each row, derived from one step without momentum at learning rate 1."""
     settings = SearchSettings(update="momentum", lr=1.0, momentum=0.0, **numbers)
     advance = search._compiled_search(*networks, "photo", settings)
-    (_, (v,), *_), _ = advance(search.begin(z, settings), grey_pixels(known), tf.constant(1))
+    (_, (v,), *_), _ = advance(search.begin(z, settings), target(known, settings), tf.constant(1))
     return -v.numpy()
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------
 
 
-def test_kl_and_distribution_agree_with_the_twin():
+def test_kl_and_distribution_agree_with_the_reference():
     a, b = halves(3), halves(3, seed=1)
     p, q = distribution(a), distribution(b)
     assert np.allclose(p, twin_distribution(a.astype(np.float64)), rtol=1e-12)
     assert np.allclose(kl_divergence(p, q), twin_kl(p.numpy(), q.numpy()), rtol=1e-9)
 
 
-def test_black_is_a_distribution_too():
+def test_black_is_a_valid_distribution():
     black = distribution(-np.ones((1, 64, 64, 3), np.float32))
     assert np.allclose(black, 1 / 4096)
 
@@ -133,7 +133,7 @@ def test_updates_follow_their_formula_with_clipped_z_and_unclipped_velocity(tiny
     z, known = latents(2), halves(2)
     settings = SearchSettings(update=update, lr=5.0, momentum=0.9, lambda_=0.1)
     advance = search._compiled_search(*tiny, "photo", settings)
-    (found, (velocity,), *_), _ = advance(search.begin(z, settings), grey_pixels(known), tf.constant(4))
+    (found, (velocity,), *_), _ = advance(search.begin(z, settings), target(known, settings), tf.constant(4))
     v = np.zeros_like(z)
     for _ in range(4):
         new = 0.9 * v - 5.0 * gradients(tiny, z, known, lambda_=0.1)
@@ -143,23 +143,25 @@ def test_updates_follow_their_formula_with_clipped_z_and_unclipped_velocity(tiny
     assert np.allclose(found, z, atol=1e-5) and np.allclose(velocity, v, atol=1e-5)
 
 
-def test_the_prior_pulls_towards_the_middle(tiny):
+def test_the_prior_pulls_towards_zero(tiny):
     z, known = latents(2), halves(2)
     for lambda_ in (0.0, 0.1):
         pulled = gradients(tiny, z, known, lambda_=lambda_, prior=3.0)
         free = gradients(tiny, z, known, lambda_=lambda_)
         assert np.allclose(pulled - free, 2 * 3.0 * z / 100, atol=1e-4)
-    found = complete(*tiny, known, iterations=5, prior=3.0, n_init=1)  # it is descended but not reported
-    assert np.allclose(found.contextual[:, 0, 0], twin_contextual(found.initial_joints[:, 0], known), rtol=1e-4)
+    found = complete(*tiny, known, iterations=5, prior=3.0, n_init=1, lambda_=0.0)
+    contextual = twin_contextual(found.initial_joints[:, 0], known)
+    assert np.allclose(found.contextual[:, 0, 0], contextual, rtol=1e-4)
+    assert np.allclose(found.total[:, 0, 0], contextual + 3 * np.mean(found.initial_z[:, 0] ** 2, axis=1), rtol=1e-4)
 
 
-def test_a_search_in_chunks_is_the_search_in_one(tiny):
+def test_a_search_in_chunks_matches_a_search_in_one_piece(tiny):
     z, known = latents(2), halves(2)
     settings = SearchSettings(update="lbfgs", lr=0.3, iterations=9)
     advance, begin = search._compiled_search(*tiny, "photo", settings), search.begin(z, settings)
-    whole, losses = advance(begin, grey_pixels(known), tf.constant(10))
-    state, first = advance(begin, grey_pixels(known), tf.constant(4))
-    state, second = advance(state, grey_pixels(known), tf.constant(6))
+    whole, losses = advance(begin, target(known, settings), tf.constant(10))
+    state, first = advance(begin, target(known, settings), tf.constant(4))
+    state, second = advance(state, target(known, settings), tf.constant(6))
     assert np.array_equal(losses, np.concatenate([first, second]))
     assert all(np.array_equal(a, b) for a, b in zip(tf.nest.flatten(whole), tf.nest.flatten(state), strict=True))
 
@@ -174,7 +176,7 @@ def test_the_iterate_of_lowest_total_is_kept_not_the_last(tiny):
     assert found.total[0, 0, kept] == pytest.approx(found.contextual[0, 0, kept] - 0.1 * np.log(d[0]), rel=1e-5)
 
 
-def test_the_start_is_kept_if_nothing_better_comes(tiny):
+def test_the_start_is_kept_if_no_iterate_is_better(tiny):
     found = complete(*tiny, halves(1), iterations=3, lr=1e6)
     assert found.total[0, 0].argmin() == 0
     assert np.array_equal(found.joints, found.initial_joints)
@@ -182,7 +184,7 @@ def test_the_start_is_kept_if_nothing_better_comes(tiny):
 
 def test_the_start_is_the_best_of_n_and_counts_for_the_first_loss(tiny):
     known = halves(2)
-    z, divergences = search.initialize(tiny[0], known, n_init=7)
+    z, divergences = initialization.initialize(tiny[0], known, n_init=7)
     for row in range(2):
         joints = tiny[0](z[row], training=False).numpy()
         q = twin_distribution(np.repeat(known[row : row + 1], 7, axis=0).astype(np.float64))
@@ -193,7 +195,7 @@ def test_the_start_is_the_best_of_n_and_counts_for_the_first_loss(tiny):
 
 
 def constant_encoder(z):
-    """An encoder that gives the same z for everything."""
+    """An encoder that returns the same z for every input."""
     known = keras.Input((64, 64, 3))
     layer = keras.layers.Dense(100, kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(z))
     return Encoder(keras.Model(known, layer(keras.layers.Flatten()(known))), np.eye(100, dtype=np.float32))
@@ -201,15 +203,71 @@ def constant_encoder(z):
 
 def test_the_search_starts_from_the_encoder_and_its_neighbourhood(tiny):
     known, encoder = halves(2), constant_encoder(0.9)
-    z, divergences = search.initialize(tiny[0], known, n_init=5, encoder=encoder, spread=0.2)
+    z, divergences = initialization.initialize(tiny[0], known, n_init=5, encoder=encoder, spread=0.2)
     assert np.allclose(z[:, 0], 0.9) and z.max() == 1
-    random = search.draw_candidates(known, 5, seed=0)
+    random = initialization.draw_candidates(known, 5, seed=0)
     assert np.allclose(z[:, 1:], np.minimum(0.9 + 0.2 * random[:, 1:], 1))
     options = {"start": "encoder", "n_init": 5, "spread": 0.2, "iterations": 1}
     found = complete(*tiny, known, encoder=encoder, **options)
-    assert np.array_equal(found.initial_z[:, 0], z[np.arange(2), divergences.argmin(axis=1)])
+    assert np.allclose(found.initial_z, 0.9)  # the encoder's output is always the first
+    found = complete(*tiny, known, encoder=encoder, samples=3, faithful=0, **options)
+    others = 1 + np.argsort(divergences[:, 1:], axis=1)[:, :2]
+    assert np.array_equal(found.z[:, 0], z[:, 0])
+    assert np.array_equal(found.z[:, 1:], np.take_along_axis(z, others[..., None], axis=1))
     with pytest.raises(ValueError, match="encoder, but none"):
         complete(*tiny, known, **options)
+
+
+def test_the_centre_of_the_prior_is_the_encoders_z(tiny):
+    known, settings = halves(2), SearchSettings(update="momentum", lr=1.0, momentum=0.0, prior=3.0)
+    z, centre = latents(2), np.full((2, 100), 0.3, np.float32)
+    steps = []
+    for where in (centre, z):
+        advance = search._compiled_search(*tiny, "photo", settings)
+        (_, (v,), *_), _ = advance(search.begin(z, settings), target(known, settings, where), tf.constant(1))
+        steps.append(-v.numpy())
+    assert np.allclose(steps[0] - steps[1], 2 * 3.0 * (z - centre) / 100, atol=1e-4)
+
+
+FAITHFUL = {"start": "encoder", "n_init": 4, "lambda_": 0.0, "update": "lbfgs", "lr": 0.3, "iterations": 20}
+
+
+def test_faithful_results_are_nearer_to_the_input_and_further_from_the_encoder(tiny):
+    known, encoder = halves(2), constant_encoder(0.5)
+    z0 = inference.encode(encoder.network, known)
+    found = [complete(*tiny, known, encoder=encoder, faithful=f, **FAITHFUL) for f in (0, 0.25, 0.5, 0.75, 1)]
+    moved = [np.square(x.z[:, 0] - z0).mean() for x in found]
+    fit = [np.mean(twin_contextual(x.joints[:, 0], known)) for x in found]
+    assert moved[0] == 0 and (np.diff(moved) > 0).all()
+    assert (np.diff(fit) < 0).all()
+    assert np.isnan(found[0].total[..., 1:]).all() and np.isfinite(found[0].total[..., 0]).all()
+    assert np.allclose(found[0].contextual[:, 0, 0], found[1].contextual[:, 0, 0], rtol=1e-6)
+    assert np.allclose(found[0].total[:, 0, 0], found[1].total[:, 0, 0], rtol=1e-6)
+    free = complete(*tiny, known, encoder=encoder, prior=0.1, **FAITHFUL)
+    assert np.array_equal(found[4].z, free.z)
+
+
+def test_each_input_may_have_its_own_faithfulness(tiny):
+    known, encoder, calls = halves(3), constant_encoder(0.5), []
+    alone = [
+        complete(*tiny, known[i : i + 1], encoder=encoder, faithful=f, samples=2, **FAITHFUL)
+        for i, f in enumerate((0.8, 0, 0.3))
+    ]
+    options = {"faithful": [0.8, 0, 0.3], "samples": 2, "progress": lambda n, loss: calls.append((n, loss))}
+    together = complete(*tiny, known, encoder=encoder, **options, **FAITHFUL)
+    for i, one in enumerate(alone):
+        assert np.array_equal(together.z[i], one.z[0])
+        assert np.array_equal(together.total[i], one.total[0], equal_nan=True)
+        assert not np.array_equal(one.z[0, 0], one.z[0, 1])
+    assert sum(n for n, _ in calls) == 3 * 2 * 21 and all(np.isfinite(loss) for _, loss in calls)
+
+
+@pytest.mark.parametrize("faithful", [1.1, -0.1, float("nan"), [0.5, 0.5]])
+def test_a_faithfulness_out_of_range_is_refused(tiny, faithful):
+    with pytest.raises(ValueError, match="faithful is"):
+        complete(*tiny, halves(3), encoder=constant_encoder(0.5), faithful=faithful, **FAITHFUL)
+    with pytest.raises(ValueError, match="faithful is for searches that start from an encoder"):
+        complete(*tiny, halves(3), faithful=0.5)
 
 
 def test_photos_are_known_in_the_other_direction(tiny):
@@ -222,7 +280,7 @@ def test_photos_are_known_in_the_other_direction(tiny):
 
 
 @pytest.mark.parametrize("preset", ["coauthor", "fast", "edges"])
-def test_a_result_is_the_same_alone_in_a_batch_and_in_another_order(networks, encoder, sketches, preset):
+def test_a_result_does_not_depend_on_batch_or_order(networks, encoder, sketches, preset):
     options = {"preset": preset, "iterations": 50, "encoder": encoder}
     together = complete(*networks, sketches, **options)
     order = np.array([3, 0, 4, 2, 1])
@@ -233,13 +291,13 @@ def test_a_result_is_the_same_alone_in_a_batch_and_in_another_order(networks, en
     assert np.abs(together.joints - together.initial_joints).max() > 0.5  # the search did something
 
 
-def test_randomness_is_a_function_of_seed_and_content(tiny):
+def test_randomness_depends_on_seed_and_content(tiny):
     known = halves(2)
-    z = search.draw_candidates(known, 4, seed=0)
-    assert np.array_equal(z[::-1], search.draw_candidates(known[::-1], 4, seed=0))
+    z = initialization.draw_candidates(known, 4, seed=0)
+    assert np.array_equal(z[::-1], initialization.draw_candidates(known[::-1], 4, seed=0))
     assert not np.array_equal(z[0], z[1])
-    assert not np.array_equal(z, search.draw_candidates(known, 4, seed=1))
-    assert np.array_equal(z[:, :2], search.draw_candidates(known, 2, seed=0))
+    assert not np.array_equal(z, initialization.draw_candidates(known, 4, seed=1))
+    assert np.array_equal(z[:, :2], initialization.draw_candidates(known, 2, seed=0))
     assert np.abs(z).max() <= 1 and abs(z.mean()) < 0.1
 
 
@@ -272,10 +330,10 @@ def test_only_the_row_that_becomes_non_finite_stops(tiny):
     z, known = latents(1).repeat(3, axis=0), halves(3)
     settings = SearchSettings(iterations=40, lr=0.05, momentum=0.0)
     advance = search._compiled_search(*tiny, "photo", settings)
-    (end, *_), _ = advance(search.begin(z, settings), grey_pixels(known), tf.constant(40))
+    (end, *_), _ = advance(search.begin(z, settings), target(known, settings), tf.constant(40))
     values = inference.generate(tiny[0], np.concatenate([end.numpy(), z[:1]])).reshape(4, -1)
     others = values[1:].max(axis=0)
-    index = (values[0] - others).argmax()  # rises most in row 0 only: put an edge in its way
+    index = (values[0] - others).argmax()  # rises most in row 0 only: put an edge in its path
     cliff = keras.Sequential([*tiny[0].layers, Cliff(index, (values[0, index] + others[index]) / 2)])
     victim = 0
     best, contextual, total = search.search(cliff, tiny[1], known, z, direction="photo", settings=settings)
@@ -287,7 +345,7 @@ def test_only_the_row_that_becomes_non_finite_stops(tiny):
     assert np.array_equal(contextual[others], free_contextual[others]) and np.array_equal(best[others], free[others])
 
 
-def test_samples_differ_and_come_best_first(tiny):
+def test_samples_differ_and_the_best_comes_first(tiny):
     found = complete(*tiny, halves(2), samples=3, n_init=5, iterations=10)
     assert found.joints.shape == (2, 3, 64, 128, 3) and found.z.shape == (2, 3, 100)
     lowest = found.total.min(axis=2)
@@ -304,7 +362,7 @@ def test_progress_counts_every_evaluation(tiny):
     assert sum(n for n, _ in calls) == 3 * 8 and all(np.isfinite(loss) for _, loss in calls)
 
 
-def test_presets_are_those_of_the_specification():
+def test_presets_match_the_specification():
     readme, coauthor = PRESETS["readme"], PRESETS["coauthor"]
     assert (readme.n_init, readme.lambda_, readme.update, readme.lr, readme.momentum) == (
         30,
@@ -331,12 +389,12 @@ def test_presets_are_those_of_the_specification():
         ({"direction": "left"}, "left"),
     ],
 )
-def test_bad_numbers_are_refused(tiny, numbers, message):
+def test_invalid_numbers_are_refused(tiny, numbers, message):
     with pytest.raises(ValueError, match=message):
         complete(*tiny, halves(1), **numbers)
 
 
-def test_bad_halves_are_refused(tiny):
+def test_invalid_halves_are_refused(tiny):
     for known in (halves(1)[0], np.zeros((1, 64, 128, 3), np.uint8), 200 * halves(1), halves(1) * np.nan):
         with pytest.raises(ValueError, match="known halves"):
             complete(*tiny, known)

@@ -1,4 +1,4 @@
-"""The wheel: what it holds works without the repository."""
+"""The wheel: its content works without the repository."""
 
 import os
 import subprocess
@@ -37,7 +37,7 @@ assert found.joints.shape == (1, 1, 64, 128, 3) and np.isfinite(found.total).all
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """A folder with what pip makes of the wheel, without its dependencies."""
+    """A folder where pip has installed the wheel, without its dependencies."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"  # a copy: building leaves files behind
     source.mkdir()
