@@ -1,5 +1,5 @@
-# `make demo` completes the sample sketches, `make test` runs the tests, `make lint` checks the style,
-# `make results` regenerates the figures and tables of the README.
+# `make demo` completes the sample sketches, `make web` opens a page to draw on, `make test` runs the tests,
+# `make lint` checks the style, `make results` regenerates the figures and tables of the README.
 # The first of them also creates .venv, which needs only Python 3.11 to 3.13 with venv.
 # To use another interpreter: make demo PYTHON=/path/to/python3.12
 
@@ -8,11 +8,17 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
     && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test test-full results figures tables lint clean
+.PHONY: demo web test test-full results figures tables lint clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
 	$(BIN)/python scripts/complete.py datasets/samples/sketches --out runs/demo
+
+# To use another port: make web PORT=9000
+PORT := 8000
+
+web: .venv/installed
+	$(BIN)/python scripts/web.py --open --port $(PORT)
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not full"
@@ -71,7 +77,7 @@ lint: .venv/installed
 	    "install one (Debian: python3-venv) or give its path: make demo PYTHON=/path/to/python3.12" >&2; exit 2; }
 	@echo "Installing into .venv once (TensorFlow is about 600 MB; a few minutes)"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[align,plots,test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[align,plots,test,web]"
 	@touch $@
 
 clean:

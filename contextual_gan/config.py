@@ -262,7 +262,7 @@ def resolved(settings):
 def load(path, section, cls, overrides=()):
     """Read one section of a YAML file into `cls`, a dataclass of this module; missing keys keep their default.
 
-    overrides: texts like "data.test=500", whose value is YAML too; they override the file, later ones override earlier.
+    overrides: texts like "data.test=500", whose value is YAML too; they override the file and earlier overrides.
     Raises ValueError, in one line, for an invalid configuration file, an unknown key (naming the nearest), a duplicate
     key, and a value of the wrong type or out of range.
     """

@@ -27,7 +27,7 @@ def parse():
     several = "of several faces, use (all: as NAME_2, ...; default: largest)"
     parser.add_argument("--multiple", choices=("largest", "skip", "all"), help=several)
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--predictor", metavar="FILE", help="another predictor of dlib, for 68 points or (outer eyes) 5")
+    how.add_argument("--predictor", metavar="FILE", help="another dlib predictor, of 68 points or (for outer eyes) 5")
     how.add_argument("--celeba-landmarks", metavar="FILE", help="align by list_landmarks_align_celeba.txt, not dlib")
     how.add_argument("--no-detect", metavar="X,Y,W,H", help="crop this box, in pixels, from aligned photos")
     command.add_folder_arguments(parser)

@@ -115,7 +115,7 @@ class Run:
         self._save_record([self.results[stem] for stem in sorted(self.results)])
 
     def _begin(self):
-        """Remove temporary files left by a kill; if there is no record yet, the first file."""
+        """Remove temporary files left by a kill; if there is no record yet, write an empty one first."""
         self.is_begun = True
         is_new = not os.path.lexists(self.out / "results.json")
         if not is_new or was_interrupted(self.out):

@@ -88,8 +88,8 @@ def complete(
     if not 1 <= samples <= settings.n_init:
         raise ValueError(f"{samples} samples need as many initializations, but n_init is {settings.n_init}")
     n = len(known)
-    prior, is_searched = (np.repeat(x, samples) for x in _anchored(faithful, n, settings, encoder))
-    initial = _starts(generator, known, direction, settings, samples, seed, batch_size, encoder).reshape(-1, LATENT)
+    prior, is_searched = (np.repeat(x, samples) for x in anchored(faithful, n, settings, encoder))
+    initial = starts(generator, known, direction, settings, samples, seed, batch_size, encoder).reshape(-1, LATENT)
     best, (contextual, total) = initial.copy(), np.full((2, len(initial), settings.iterations + 1), np.nan, np.float32)
     options = {"direction": direction, "settings": settings}
     for searched in (False, True):
@@ -108,7 +108,7 @@ def complete(
     return Completion(generate(generator, best), generate(generator, initial), best, initial, contextual, total)
 
 
-def _anchored(faithful, n, settings, encoder):
+def anchored(faithful, n, settings, encoder):
     """The weights of the prior, and whether each input is searched: (n,) each. Raises ValueError."""
     if faithful is None:
         return np.full(n, settings.prior), np.full(n, True)
@@ -127,7 +127,7 @@ def _best_first(best, initial, contextual, total, is_searched):
     return [np.take_along_axis(x, rank, axis=1) for x in (best, initial, contextual, total)]
 
 
-def _starts(generator, known, direction, settings, samples, seed, batch_size, encoder):
+def starts(generator, known, direction, settings, samples, seed, batch_size, encoder):
     """The starts of the searches: (n, samples, 100)."""
     if encoder is not None and samples == 1:  # there is nothing to choose
         return encode(encoder.network, known, batch_size)[:, None]
@@ -170,6 +170,14 @@ def search(
     return descend(advance, target(known, settings, centre, prior), z, settings, progress)
 
 
+def search_in_steps(
+    generator, discriminator, known, z, *, direction, settings, centre=None, prior=None, encoder=None, chunk=5
+):
+    """As `search`, of at most one batch, as a generator: as `descend_in_steps`."""
+    advance = _compiled_search(generator, discriminator, direction, replace(settings, prior=0.0), encoder)
+    return descend_in_steps(advance, target(known, settings, centre, prior), z, settings, chunk)
+
+
 @lru_cache(maxsize=8)
 def _compiled_search(generator, discriminator, direction, settings, encoder=None):
     """The prior is part of the target, so one graph serves all its weights."""
@@ -192,19 +200,28 @@ def descend(advance, known, z, settings, progress=None):
     of iterations with its number of evaluations and the median loss; in total there are n * (iterations + 1)
     evaluations.
     """
+    n, history = len(z), []
+    chunk = max(1, 128 // len(padded(z)))  # about as long for every batch size: a second or two on two cores
+    for state, losses in descend_in_steps(advance, known, z, settings, chunk):  # noqa: B007  the last state
+        history.append(losses)
+        if progress:
+            latest = losses[-1, :, 0]
+            latest = latest[np.isfinite(latest)] if np.isfinite(latest).any() else latest
+            progress(n * len(losses), float(np.median(latest)))
+    reported, total = np.concatenate(history).transpose(2, 1, 0)
+    return state.best_z.numpy()[:n], reported, total
+
+
+def descend_in_steps(advance, known, z, settings, chunk):
+    """The same, as a generator: after each `chunk` evaluations, the `State` of the padded batch and the losses (chunk,
+    n, 2), reported and total, of the rows of z. What is found does not depend on `chunk`.
+    """
     n, z, known = len(z), padded(z), tf.nest.map_structure(padded, known)
-    chunk = max(1, 128 // len(z))  # similar times for every batch size: a second or two on two cores
     state = begin(z, settings)
-    history = []
-    for first in range(0, settings.iterations + 1, chunk):  # the last evaluation is that of the last z
+    for first in range(0, settings.iterations + 1, chunk):  # the last evaluation rates the last z
         steps = min(chunk, settings.iterations + 1 - first)
         state, losses = advance(state, known, tf.constant(steps))
-        history.append(losses.numpy())
-        if progress:
-            latest = history[-1][-1, :n, 0]
-            progress(n * steps, float(np.median(latest[np.isfinite(latest)] if np.isfinite(latest).any() else latest)))
-    reported, total = np.concatenate(history)[:, :n].transpose(2, 1, 0)
-    return state.best_z.numpy()[:n], reported, total
+        yield state, losses.numpy()[:, :n]
 
 
 class State(NamedTuple):

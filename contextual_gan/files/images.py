@@ -68,19 +68,20 @@ def read_image_bytes(path):
     return read_bytes(path)
 
 
-def decode_rgba(data, *, enough=None):
+def decode_rgba(data, *, enough=None, most=MAX_PIXELS):
     """Decode the bytes of an image file of `FORMATS` completely -> (H, W, 4) uint8 RGBA, upright.
 
     EXIF orientation is applied, 16-bit values are scaled to 8 bits, palettes and CMYK are converted; a file of several
-    images gives the first (see `holds_several`). The header is checked against 25 megapixels before decoding; a JPEG of
-    up to 200 megapixels is decoded at a half, a quarter or an eighth of its size, which is within the limit.
+    images gives the first (see `holds_several`). The header is checked against `most` pixels (25 million) before
+    decoding; a JPEG of 25 to 200 megapixels is decoded at a half, a quarter or an eighth of its size, unless `most` is
+    less.
     enough: sufficient pixels of the longer side; a JPEG with at least twice as many is decoded at a half or less of its
     size, which takes a fraction of the time.
     Raises `ImageError` with the reason.
     """
     if not data:
         raise ImageError("empty file")
-    with _opened(data) as image:
+    with _opened(data, most) as image:
         _reduce_while_decoding(image, enough)
         with silent_libraries() if image.format == "TIFF" else contextlib.nullcontext():  # libtiff tells what is wrong
             image.load()  # Image.verify() accepts truncated JPEGs
@@ -105,24 +106,24 @@ def reduction(data, image):
 
 
 @contextlib.contextmanager
-def _opened(data):
+def _opened(data, most=MAX_PIXELS):
     """Open an image file with Pillow and convert its errors to `ImageError`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about sizes and metadata; the size is checked here
             size = headers.check(data)
             pixels = size[0] * size[1] if size else 0
-            if pixels > MAX_JPEG_PIXELS:
+            if pixels > MAX_JPEG_PIXELS and most == MAX_PIXELS:
                 limit = f"the limit is {MAX_JPEG_PIXELS / 1e6:.0f} megapixels for a JPEG"
                 raise ImageError(f"{size[0]} x {size[1]} pixels, {limit}")
-            if is_large := pixels > MAX_PIXELS:
+            if is_large := most == MAX_PIXELS and pixels > MAX_PIXELS:
                 opened = JpegImageFile(io.BytesIO(data))  # Image.open would refuse more than 179 megapixels
             else:
                 opened = Image.open(io.BytesIO(data), formats=_formats(data))
             with opened as image:
                 width, height = image.size
-                if width * height > (MAX_JPEG_PIXELS if is_large else MAX_PIXELS):
-                    limit = f"the limit is {MAX_PIXELS / 1e6:.0f} megapixels"
+                if width * height > (MAX_JPEG_PIXELS if is_large else most):
+                    limit = f"the limit is {most / 1e6:.0f} megapixels"
                     raise ImageError(f"{width} x {height} pixels, {limit}")
                 if image.format == "TIFF":
                     headers.check_tiff(image)

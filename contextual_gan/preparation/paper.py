@@ -5,15 +5,15 @@ import numpy as np
 
 from contextual_gan.preparation.framing import resize_longer
 
-SHEET_SIDE = 320  # side of the picture in which the sheet is searched
+SHEET_SIDE = 320  # side of the picture for finding the sheet
 SHEET_LEVELS = 12  # brightness thresholds between the sheet and its surroundings
 LEAST_SHEET = 0.04  # least share of the picture
 SHEET_FILL = 0.94  # least overlap of a sheet and the quadrangle of its corners, both ways
 SHEET_EDGE = 0.1  # least contrast at a sheet's edge, as a share of its brightness
 SHEET_INSET = 0.012  # of its side, cropped with its shadow and rounded corners
 
-LINE_SIDE = 512  # side of the picture in which ruling is searched
-FOLD_SIDES = (256, 128)  # sides of the pictures in which folds, which are wide, are searched
+LINE_SIDE = 512  # side of the picture for finding ruling
+FOLD_SIDES = (256, 128)  # sides of the pictures for finding folds, which are wide
 LINE_BLOCK = 8  # pixels along a line, summed first
 STEEPEST = np.tan(np.deg2rad(15))
 LINE_SUPPORT = 0.8  # least visible share of a line from border to border

@@ -1,8 +1,8 @@
 """Train an encoder from a known half to the z of a matching joint image, the start of a short search.
 
 It is trained on true and on generated joints: take one half, roughen it as in `preparation.rough`, predict a z, and
-compare the joint of that z with the clean one. So it learns a plausible face for a bad drawing, where a search copies
-every stroke.
+compare the joint of that z with the clean one. So it learns to find a plausible face for a poor drawing; a search would
+copy every stroke.
 """
 
 import hashlib

@@ -416,7 +416,7 @@ def test_black_strokes_on_transparency_are_black_on_white(mode, file_format, tmp
 
 
 @pytest.mark.parametrize(("level", "expected"), [(255, [0, 127, 255, 63]), (0, [0, 0, 0, 8])])
-def test_transparency_mixes_with_the_background_rounded(level, expected):
+def test_transparency_is_blended_with_the_background_and_rounded(level, expected):
     rgba = np.uint8([[(0, 0, 0, 255), (0, 0, 0, 128), (0, 0, 0, 0), (10, 10, 10, 200)]])
     assert on_background(rgba, level)[0, :, 0].tolist() == expected
 

@@ -136,5 +136,5 @@ if __name__ == "__main__":
     for name in KINDS:
         counts = recognised(name, SAMPLES)
         totals += counts
-        print(json.dumps({"kind": name, "as good": counts[0], "as good or named": counts[1], "of": 12}), flush=True)
-    print(f"{totals[0]} as good, {totals[1]} as good or named, of {12 * len(KINDS)}", file=sys.stderr)
+        print(json.dumps({"kind": name, "as good": counts[0], "as good or reported": counts[1], "of": 12}), flush=True)
+    print(f"{totals[0]} of {12 * len(KINDS)} as good, {totals[1]} as good or reported", file=sys.stderr)

@@ -203,7 +203,7 @@ def test_faces_are_aligned_by_annotated_points_without_dlib(tmp_path):
         (["--split-file", "nowhere.csv"], "nowhere.csv"),
         (["--config", "nowhere.yaml"], "nowhere.yaml: no such file"),
         (["--workers", "0"], "0 is less than 1"),
-        (["--workers", "2", "--scheduler", "tcp://127.0.0.1:9"], "give one of them"),
+        (["--workers", "2", "--scheduler", "tcp://127.0.0.1:9"], "give only one of them"),
         (["--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler answers at tcp://127.0.0.1:9"),
     ],
 )

@@ -424,7 +424,7 @@ def test_the_learning_rate_falls_to_0_over_the_last_share():
     assert learning_rate(config.TrainSettings(lr=0.1), tf.constant(5, tf.int64), 8) is None
 
 
-def test_another_end_of_a_run_whose_learning_rate_has_begun_to_fall_is_noticed(joints, tied, tmp_path, capsys):
+def test_a_changed_end_is_noticed_once_the_learning_rate_falls(joints, tied, tmp_path, capsys):
     shutil.copytree(tied, tmp_path / "late")
     train_here(joints, tmp_path / "late", 13, resume=True, **TIED)
     assert "the learning rate now reaches 0 at step 13" in capsys.readouterr().err

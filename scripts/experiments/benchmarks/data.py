@@ -26,7 +26,7 @@ from contextual_gan.training.batches import joint_batches, joint_files
 
 PREPARE = Path(__file__).parents[3] / "datasets" / "prepare.py"
 ENTRIES = 200_000  # size of the archive whose start is timed
-CACHED = 10_000  # joints that py reads
+CACHED = 10_000  # joints read by batches.py
 
 
 def main(args):

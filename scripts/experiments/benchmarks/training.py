@@ -145,7 +145,7 @@ def measure(settings, files, out, steps, with_pairs=False):
 
     run = RunFolder(out, settings)
     run.begin(0)
-    start = settings.log_every - 1  # the first step compiles and logs; the one after the last ends the last's time
+    start = settings.log_every - 1  # the first step compiles and logs; one more step ends the time of the last
     end = start + 1 + steps + 1
     turns = in_turn(iter(batches), others, loop)
     if training.train(run, model, update, turns, start=start, steps=end, pictures=lambda step: {}) < end:

@@ -1,0 +1,223 @@
+"""The page's requests: a face for a drawing, a search step by step, a picture read, a face from its z.
+
+Bodies are the pictures themselves, parameters stand in the query. Answers are JSON, a search is a stream of events;
+pictures in them are PNG in base64. Nothing is kept between two requests.
+"""
+
+import base64
+import json
+from contextlib import aclosing
+from functools import partial
+from importlib.resources import files
+from types import SimpleNamespace
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from contextual_gan.files.images import MAX_BYTES, decode_rgba, encode_png, on_background
+from contextual_gan.joint import SIZE
+from contextual_gan.models.dcgan import LATENT
+from contextual_gan.preparation.drawings import read_faces
+from contextual_gan.preparation.framing import face_score
+from contextual_gan.preparation.known import DRAWING_NOTE, NO_FACE_NOTE, PHOTO_NOTE, read_known
+from contextual_gan.web.bodies import Bodies
+from contextual_gan.web.guard import Guard, Refused, refusal
+from contextual_gan.web.parameters import parameters
+from contextual_gan.web.queue import Queue
+
+FAITHFUL = {"photo": 0.5, "sketch": 1.0}  # where the dial stands at first: people's drawings are not exact
+CANVAS_BYTES, CANVAS_PIXELS = 2 * 10**6, 1024**2  # of a drawing made on the page
+NOTES = {  # of `known.read_known`, which speaks to users of complete.py
+    NO_FACE_NOTE: "No face was recognised in this picture. Draw over it, or load it as it is.",
+    PHOTO_NOTE: "This looks like a photograph. To draw a sketch of it, choose Photo to sketch.",
+    DRAWING_NOTE: "This looks like a drawing. To turn it into a photo, choose Sketch to photo.",
+}
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+}
+
+
+def application(live, bound, *, about="", debug=False):
+    """The ASGI application for one `completion.live.Live`, bound to the host `bound`; about: which weights it has."""
+    page = Page(live, about)
+    routes = [
+        Route("/api/about", page.about),
+        Route("/api/face", page.face, methods=["POST"]),
+        Route("/api/refine", page.refine, methods=["POST"]),
+        Route("/api/picture", page.picture, methods=["POST"]),
+        Route("/api/z", page.from_z, methods=["POST"]),
+        *(Route(path, partial(_file, content, kind)) for path, (content, kind) in page.files.items()),
+    ]
+    handlers = {Refused: _refused, HTTPException: _not_found, Exception: _failed}
+    return Guard(Starlette(routes=routes, exception_handlers=handlers), bound, debug), page.queue
+
+
+async def _file(content, kind, request):
+    return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
+
+
+async def _refused(request, error):
+    return refusal(error.status, str(error))
+
+
+async def _not_found(request, error):
+    return refusal(error.status_code, {404: "There is nothing here.", 405: "Not in this way."}.get(error.status_code))
+
+
+async def _failed(request, error):
+    return refusal(500, "Something went wrong in the server; the terminal it runs in says more.")
+
+
+class Page:
+    """What the page asks for. Its methods are Starlette endpoints; the work is done in the threads of its queue."""
+
+    def __init__(self, live, about):
+        self.live, self.weights = live, about
+        self.queue, self.bodies = Queue(), Bodies()
+        self.files = static_files()
+
+    async def about(self, request):
+        """What the page shows when it opens: the weights, its samples, how many wait."""
+        names = sorted(path for path in self.files if path.startswith("/samples/"))
+        about = {"weights": self.weights, "samples": names, "faithful": FAITHFUL, "queue": len(self.queue)}
+        return _json(about)
+
+    async def face(self, request):
+        """The encoder's face of a drawing; a request that a newer one of the same page has replaced is dropped."""
+        given = parameters(request, "direction", "kind", "page", "number")
+        with self.queue.waiting(), self.queue.newest(given.page, given.number) as check:
+            async with self.bodies.read(request, CANVAS_BYTES) as data:
+                check()
+                known, score = await self.queue.call("drawings", read_canvas, data, given.kind, given.direction)
+            check()
+            faces = await self.queue.call("model", partial(self.live.encode, known, direction=given.direction))
+            check()
+        return _json(described(faces, known, score) | {"queue": len(self.queue)})
+
+    async def refine(self, request):
+        """The search from there, as a stream of events: {"ahead": n} in the queue, faces, at last {"done": true}."""
+        given = parameters(request, "direction", "kind", "faithful", "samples", "seed")
+        async with self.bodies.read(request, CANVAS_BYTES) as data:
+            known, score = await self.queue.call("drawings", read_canvas, data, given.kind, given.direction)
+        options = {name: getattr(given, name) for name in ("direction", "faithful", "samples", "seed")}
+        events = self._search(known, score, options)
+        first = await anext(events)  # refused before the answer begins, if it is
+        headers = {"cache-control": "no-store"}
+        return StreamingResponse(_events(first, events), media_type="text/event-stream", headers=headers)
+
+    async def _search(self, known, score, options):
+        async with self.queue.search() as turn:
+            yield {"ahead": len(self.queue) - 1}
+            async for ahead in turn():
+                yield {"ahead": ahead}
+            steps = self.live.refine(known, **options)
+            while faces := await self.queue.call("model", next, steps, None):
+                yield described(faces, known, score) | {"queue": len(self.queue)}
+        yield {"done": True}
+
+    async def picture(self, request):
+        """The known half in a picture that somebody has: the face in a drawing, or a photo."""
+        given = parameters(request, "direction", "crop")
+        task = SimpleNamespace(direction=given.direction, crop=given.crop, joint="auto", faces="largest", align="off")
+        async with self.bodies.read(request, MAX_BYTES) as data:
+            known = await self.queue.call("pictures", _refusing, read_known, data, task)
+        note = NOTES.get(known[0].note)
+        if known[0].faces > 1:
+            note = f"{known[0].faces} faces were found; the largest is used."
+        pictures = {"known": known[0].image, "other": known[0].other}
+        pictures = {name: image if image is None else _base64(encode_png(image)) for name, image in pictures.items()}
+        return _json(pictures | {"note": note, "score": known[0].face})
+
+    async def from_z(self, request):
+        """The face of a saved z: 100 numbers, float32, little-endian."""
+        given = parameters(request, "direction")
+        with self.queue.waiting():
+            async with self.bodies.read(request, 4 * LATENT) as data:
+                if len(data) != 4 * LATENT:
+                    raise Refused(422, f"This is no z of {LATENT} numbers.")
+            z = np.frombuffer(data, "<f4")[None]
+            faces = await self.queue.call("model", _refusing, partial(self.live.generate, direction=given.direction), z)
+        return _json(described(faces, None, None) | {"queue": len(self.queue)})
+
+
+def read_canvas(data, kind, direction="photo"):
+    """A drawing made on the page -> what the network sees of it, (64, 64, 3) uint8, and its likeness to a face.
+
+    kind: "canvas" is read as complete.py --crop none reads it; "known" is (64, 64) already, as `Page.picture` gave it.
+    Raises `Refused`.
+    """
+    rgba = _refusing(partial(decode_rgba, most=CANVAS_PIXELS), data)
+    if kind == "known":
+        if rgba.shape[:2] != (SIZE, SIZE):
+            raise Refused(422, f"A picture of {SIZE} x {SIZE} pixels was expected.")
+        known = on_background(rgba)
+        return known, round(face_score(known), 3) if direction == "photo" else None
+    sketch = _refusing(partial(read_faces, crop="none"), rgba)[0]
+    return sketch.image, round(sketch.score, 3)
+
+
+def described(faces, known, score):
+    """`live.Faces` as JSON, with what the network saw of the drawing and its likeness to a face, or None."""
+    found = [
+        {
+            "joint": _base64(encode_png(joint)),
+            "z": _base64(z.astype("<f4").tobytes()),
+            "contextual": float(contextual),
+            "consistency": float(consistency),
+        }
+        for joint, z, contextual, consistency in zip(
+            faces.joints, faces.z, faces.contextual, faces.consistency, strict=True
+        )
+    ]
+    seen = None if known is None else _base64(encode_png(known))
+    return {"faces": found, "known": seen, "score": score, "step": faces.step, "steps": faces.steps}
+
+
+def static_files():
+    """{path: (content, type)} of the page's files, read once: no request ever opens a file."""
+    found = {}
+
+    def add(folder, prefix):
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+            if entry.is_dir():
+                add(entry, f"{prefix}{entry.name}/")
+            elif kind := TYPES.get("." + entry.name.rpartition(".")[2]):
+                found[prefix + entry.name] = entry.read_bytes(), kind
+
+    add(files("contextual_gan.web") / "static", "/")
+    found["/"] = found.pop("/index.html")
+    return found
+
+
+async def _events(first, rest):
+    async with aclosing(rest):  # leaves the queue at once when the page stops reading
+        yield _event(first)
+        async for event in rest:
+            yield _event(event)
+
+
+def _event(content):
+    return f"data: {json.dumps(content, allow_nan=False)}\n\n".encode()
+
+
+def _json(content):
+    return JSONResponse(content, headers={"cache-control": "no-store"})
+
+
+def _base64(data):
+    return base64.b64encode(data).decode()
+
+
+def _refusing(function, *args):
+    """function(*args); what it refuses with a ValueError is told to the page."""
+    try:
+        return function(*args)
+    except ValueError as error:
+        raise Refused(422, str(error)) from error
