@@ -20,7 +20,7 @@ setup(
         "keras>=3.14",  # earlier releases have known security holes
         "numpy>=2.0",
         "opencv-python-headless>=4.10",  # module cv2; the plain package needs libGL, which servers lack
-        "dlib-bin>=20.0.0",  # module dlib; the plain package compiles for minutes
+        "dlib-bin>=20.0.0",  # module dlib; the plain package takes minutes to compile
         "scikit-image>=0.25",
         "pillow>=11.3",
         "tensorboard>=2.18",

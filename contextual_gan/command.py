@@ -40,7 +40,7 @@ class ArgumentParser(argparse.ArgumentParser):
 def positive(text):
     """An argparse type: an integer of at least 1."""
     if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
     return number
 
 
@@ -172,7 +172,7 @@ def check_file(path, overwrite=False):
 
 def add_folder_arguments(parser):
     """Add the flags of every command that applies a function to a folder of images."""
-    group = parser.add_argument_group("how")
+    group = parser.add_argument_group("execution")
     group.add_argument("--workers", type=positive, metavar="N", help="processes (default: one per core)")
     group.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="work on the Dask cluster of this scheduler")
     group.add_argument("--overwrite", action="store_true", help="replace results of other parameters in OUT")

@@ -23,17 +23,17 @@ class SearchSettings:
     lambda_: float = setting(0.01, "weight of the perceptual loss", low=0, high=1e6)
     prior: float = setting(
         0.0,
-        "weight of the mean squared distance of z from the encoder's z (from 0 if the start is random)",
+        "weight of the mean squared distance of z from the encoder's z (from 0 with a random start)",
         low=0,
         high=1e6,
     )
     edges: float = setting(
         0.0, "weight of 1 - sketch consistency: mismatch of the photo's edges and the strokes", low=0, high=1e6
     )
-    update: str = setting("momentum", "rule of each step of z", choices=("momentum", "nesterov", "lbfgs"))
+    update: str = setting("momentum", "update rule of z", choices=("momentum", "nesterov", "lbfgs"))
     lr: float = setting(0.01, "learning rate; for lbfgs, the largest change of a component per step", low=0, high=1e6)
-    momentum: float = setting(0.9, "momentum of the steps of z (not for lbfgs)", low=0, high=1)
-    iterations: int = setting(1000, "steps of the search", low=0, high=10**7)
+    momentum: float = setting(0.9, "momentum of the updates (not for lbfgs)", low=0, high=1)
+    iterations: int = setting(1000, "iterations of the search", low=0, high=10**7)
     start: str = setting(
         "random",
         "source of the initializations: U(-1, 1), or the encoder's z and its neighbourhood",
@@ -111,8 +111,8 @@ class DataSettings:
     __post_init__ = check
 
 
-# Settings are chosen on the first training images by name (a tenth of small sets); no encoder and no pix2pix is trained
-# on them. `evaluate.py --data data/celeba/train --limit 500` scores them.
+# Settings are chosen on the first training images by name (a tenth of small sets); no encoder or pix2pix is trained on
+# them. `evaluate.py --data data/celeba/train --limit 500` scores them.
 CHOOSING = 500
 
 SHARED = {  # fields of several trainings: help, low, high
@@ -208,21 +208,21 @@ class EncoderSettings:
     width: int = setting(32, "feature maps of the first convolution", low=1, high=1024)
     batch_size: int = setting(64, "joint images per step", low=2, high=2**16)
     lr: float = setting(5e-4, "learning rate of Adam at the start; it falls to 0 at the end", low=0, high=10)
-    own: float = setting(0.125, "share of generated joint images, beside those of --data", low=0, high=1)
+    own: float = setting(0.125, "share of generated joint images; the rest come from --data", low=0, high=1)
     rough: float = setting(1.0, "largest roughness of the known halves", low=0, high=1)
-    clean: float = setting(0.25, "share of the known halves that are left clean", low=0, high=1)
+    clean: float = setting(0.25, "share of the known halves left unchanged", low=0, high=1)
     l1: float = setting(1.0, "weight of the mean absolute error of the wanted half", low=0, high=1e6)
     edges: float = setting(0.5, "weight of 1 - consistency of the wanted half with the known one", low=0, high=1e6)
     adversarial: float = setting(0.0, "weight of D's loss on the joint image", low=0, high=1e6)
     pull: float = setting(
         0.1,
-        "weight of the mean squared error of z, or of the mean square of z where the true z is unknown",
+        "weight of the mean squared error of z, or of the mean square of z if the true z is unknown",
         low=0,
         high=1e6,
     )
     flip: bool = setting(True, "mirror half of the joint images, each half in its place")
     precision: str = setting("float32", "precision of the generator's arithmetic", choices=("float32", "bfloat16"))
-    seed: int = setting(0, "of the initial weights, z, the order of images and the roughness", low=0, high=2**63 - 1)
+    seed: int = setting(0, "of initial weights, z, order of images and roughness", low=0, high=2**63 - 1)
     log_every: int = _shared("log_every", 50)
     sample_every: int = _shared("sample_every", 2000)
     save_every: int = _shared("save_every", 500)
@@ -262,7 +262,7 @@ def resolved(settings):
 def load(path, section, cls, overrides=()):
     """Read one section of a YAML file into `cls`, a dataclass of this module; missing keys keep their default.
 
-    overrides: texts like "data.test=500", whose value is YAML too; they override the file, later ones override earlier.
+    overrides: texts like "data.test=500", whose value is YAML too; they override the file and earlier overrides.
     Raises ValueError, in one line, for an invalid configuration file, an unknown key (naming the nearest), a duplicate
     key, and a value of the wrong type or out of range.
     """
@@ -284,7 +284,7 @@ def load(path, section, cls, overrides=()):
         except TypeError as error:
             reason = refusal(f, value) if f.type is str and f.metadata["choices"] else str(error)
         if reason:
-            raise ValueError(f"{origin}: {key} is {shown(value)}, {reason}")
+            raise ValueError(f"{origin}: {key} is {shown(value)}; {reason}")
     return cls(**values)
 
 
@@ -302,7 +302,7 @@ def _read_section(path, section):
         raise ValueError(f"{path}: no section {section}:, only {', '.join(content)}")
     values = {} if content[section] is None else content[section]
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: {section} is {shown(values)}, it must hold lines of the form key: value")
+        raise ValueError(f"{path}: {section} is {shown(values)}; it must hold lines of the form key: value")
     return {f"{section}.{key}": value for key, value in values.items()}
 
 

@@ -22,7 +22,7 @@ def check(settings):
     for f in fields(settings):
         value = getattr(settings, f.name)
         if reason := refusal(f, value):
-            raise ValueError(f"{key_of(f)} is {shown(value)}, {reason}")
+            raise ValueError(f"{key_of(f)} is {shown(value)}; {reason}")
 
 
 def key_of(field):

@@ -16,7 +16,7 @@ def add_completion_arguments(parser, samples=1):
     parser.add_argument(
         "--crop",
         default="auto",
-        help="cut sketches: auto (to the face, brow to chin), none, ink, or x,y,w,h in pixels (default: auto)",
+        help="crop of sketches: auto (the face, brow to chin), none, ink, or x,y,w,h in pixels (default: auto)",
     )
     parser.add_argument(
         "--joint",
@@ -42,12 +42,12 @@ def add_search_arguments(parser):
     parser.add_argument(
         "--direction", choices=("photo", "sketch"), default="photo", help="half to generate (default: photo)"
     )
-    parser.add_argument("--seed", type=not_negative, default=0, help="of the random z (default: 0)")
+    parser.add_argument("--seed", type=not_negative, default=0, help="seed of the random z (default: 0)")
     parser.add_argument("--batch-size", type=positive, default=64, metavar="B", help=BATCH_SIZE)
     group = parser.add_argument_group("search", "the preset sets all values that are not given")
     group.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET, help="default: %(default)s")
     faithful = (
-        "how closely to follow the strokes, from 0 to 1; 0: the plausible face that the encoder gives, without a "
+        "how closely to follow the strokes, from 0 to 1; 0: the encoder's plausible face, without a "
         "search; 1: a free search"
     )
     group.add_argument("--faithful", type=share, metavar="F", help=faithful)
@@ -66,16 +66,16 @@ def search_settings(args):
     if settings.start == "random" or (path := encoder_file(args.weights, args.direction)).is_file():
         return settings
     if args.start:
-        raise ValueError(f"there is no encoder {path} to start from: train_encoder.py makes one")
+        raise ValueError(f"there is no encoder {path} to start from: make it with train_encoder.py")
     settings = replace(settings, start="random", n_init=args.n_init or PRESETS["coauthor"].n_init)
     unused = "" if args.faithful is None else ", and --faithful has no effect"
-    line = f"no encoder at {path} (train_encoder.py makes one): random starts, {settings.n_init} each{unused}"
+    line = f"no encoder at {path} (make it with train_encoder.py): random starts, {settings.n_init} each{unused}"
     print(line, file=sys.stderr)
     return settings
 
 
 def _check_faithful(args):
-    """Raise ValueError if --faithful is given, but something else says how the search is to go."""
+    """Raise ValueError if --faithful conflicts with another flag."""
     if args.faithful is None:
         return
     if args.prior is not None:
@@ -121,7 +121,7 @@ def completion_task(args):
 
 def add_encoder_arguments(parser):
     """Add a flag for every number of `config.EncoderSettings`."""
-    _add_fields(parser.add_argument_group("how"), {"default:": EncoderSettings()})
+    _add_fields(parser.add_argument_group("training"), {"default:": EncoderSettings()})
 
 
 def encoder_settings(args):

@@ -47,7 +47,7 @@ def parse(text, origin):
 
 
 def _check_keys(root):
-    """Raise ValueError for a duplicate key, of which YAML keeps the last, and for merged mappings.
+    """Raise ValueError for a duplicate key (YAML would keep the last) and for merged mappings.
 
     A few lines of nested merges could create mappings that fill the memory.
     """

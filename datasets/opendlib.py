@@ -1,4 +1,4 @@
-"""Align faces as OpenFace does: find them with dlib, warp them to one framing, write them as PNG."""
+"""Align faces like OpenFace: find them with dlib, warp them to one framing, write them as PNG."""
 
 from installed import command
 
@@ -26,7 +26,7 @@ def parse():
     )
     parser.add_argument("--multiple", choices=("largest", "skip"), help="of several faces, use (default: largest)")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--predictor", metavar="FILE", help="another predictor of dlib, for 68 points or (outer eyes) 5")
+    how.add_argument("--predictor", metavar="FILE", help="another dlib predictor, of 68 points or (for outer eyes) 5")
     how.add_argument("--celeba-landmarks", metavar="FILE", help="align by list_landmarks_align_celeba.txt, not dlib")
     how.add_argument("--no-detect", metavar="X,Y,W,H", help="crop this box, in pixels, from aligned photos")
     command.add_folder_arguments(parser)

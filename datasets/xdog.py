@@ -28,7 +28,7 @@ def parse():
     parser.add_argument("--style", choices=STYLES, default="xdog", help="default: %(default)s")
     presets = "; ".join(f"{style}: {', '.join(names)}" for style, names in PRESETS.items())
     parser.add_argument("--preset", metavar="NAME", help=f"{presets} (default: the first of the style)")
-    group = parser.add_argument_group("numbers", "override the preset; see contextual_gan/preparation/sketches.py")
+    group = parser.add_argument_group("parameters", "override the preset; see contextual_gan/preparation/sketches.py")
     defaults = {}  # {parameter: {style: value}}
     for style in STYLES:
         for name, value in parameters_of(style).items():

@@ -25,9 +25,9 @@ def parse():
     parser.add_argument("--out", metavar="RUN", help="run folder (default: runs/ plus the name of the configuration)")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--steps", type=command.positive, metavar="N", help="train until step N")
-    length.add_argument("--epochs", type=float, metavar="N", help="override the configuration")
+    length.add_argument("--epochs", type=float, metavar="N", help="passes over the data")
     parser.add_argument("--save-every", type=command.positive, metavar="N", help="steps between checkpoints")
-    parser.add_argument("--seed", type=int, help="override the configuration")
+    parser.add_argument("--seed", type=int, help="seed of the run")
     parser.add_argument("--resume", action="store_true", help="continue from the newest complete checkpoint")
     parser.add_argument("--deterministic", action="store_true", help="make runs bitwise reproducible; may be slower")
     parser.add_argument(
@@ -37,7 +37,7 @@ def parse():
         help="train on one device, on all GPUs of this machine, or on all workers of TF_CONFIG (default: %(default)s)",
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a value of the file"
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a value of the configuration"
     )
     parser.add_argument("--dry-run", action="store_true", help="check everything, print the configuration, and exit")
     return parser.parse_args()

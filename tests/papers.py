@@ -1,4 +1,4 @@
-"""Put a drawing on paper, a board or a screen, under various light, as in a phone photo or a screenshot.
+"""Put a drawing on paper, a board or a screen, in various kinds of light, as in a phone photo or a screenshot.
 
 `KINDS` names the conditions; each is a function (ink, rng) -> (H, W, 3) uint8 RGB. `ink` is a float map in [0, 1] with
 1 for a stroke, made by `ink_of` from a clean drawing.

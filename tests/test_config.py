@@ -108,7 +108,7 @@ def test_celeba_is_the_default_and_the_others_differ_as_documented():
     }
 
 
-# --- what is read -----------------------------------------------------------------------------------------------------
+# --- reading ----------------------------------------------------------------------------------------------------------
 
 
 def test_given_values_are_used_and_the_rest_is_default(read):
@@ -150,7 +150,7 @@ def test_resolved_settings_can_be_read_again(read):
     ]
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- refused configurations -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -175,36 +175,36 @@ def test_an_unknown_key_is_refused_with_the_nearest(refusal, key, hint):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("whole: true", "whole is true, it must be a whole number"),
-        ("whole: '5'", "whole is '5', it must be a whole number"),
-        ("whole: 5.0", "whole is 5.0, it must be a whole number"),
-        ("whole: 1e1", "whole is '1e1', it must be a whole number"),
-        ("whole:", "whole is null, it must be a whole number"),
-        ("whole: [1]", "whole is [1], it must be a whole number"),
-        ("whole: -1", "whole is -1, it must be from 0 to 10"),
-        ("whole: 11", "whole is 11, it must be from 0 to 10"),
-        ("number: '5'", "number is '5', it must be a number"),
-        ("number: 1e", "number is '1e', it must be a number"),
-        ("number: no", "number is false, it must be a number"),
-        ("number: .nan", "number is nan, it must be from 0 to 100"),
-        ("number: .inf", "number is inf, it must be from 0 to 100"),
-        ("number: 1e3", "number is '1e3', it must be from 0 to 100"),
-        ("free: .nan", "free is nan, it must be finite"),
+        ("whole: true", "whole is true; it must be a whole number"),
+        ("whole: '5'", "whole is '5'; it must be a whole number"),
+        ("whole: 5.0", "whole is 5.0; it must be a whole number"),
+        ("whole: 1e1", "whole is '1e1'; it must be a whole number"),
+        ("whole:", "whole is null; it must be a whole number"),
+        ("whole: [1]", "whole is [1]; it must be a whole number"),
+        ("whole: -1", "whole is -1; it must be from 0 to 10"),
+        ("whole: 11", "whole is 11; it must be from 0 to 10"),
+        ("number: '5'", "number is '5'; it must be a number"),
+        ("number: 1e", "number is '1e'; it must be a number"),
+        ("number: no", "number is false; it must be a number"),
+        ("number: .nan", "number is nan; it must be from 0 to 100"),
+        ("number: .inf", "number is inf; it must be from 0 to 100"),
+        ("number: 1e3", "number is '1e3'; it must be from 0 to 100"),
+        ("free: .nan", "free is nan; it must be finite"),
         ("free: 1" + 400 * "0", "it must be finite"),
-        ("free: 1e999", "free is '1e999', it must be finite"),
-        ("text: 5", "text is 5, it must be text"),
+        ("free: 1e999", "free is '1e999'; it must be finite"),
+        ("text: 5", "text is 5; it must be text"),
         ("text: 2020-01-01", "it must be text"),
-        ("choice: onn", "choice is 'onn', it must be one of on, off"),
-        ("choice: on", "choice is true, it must be one of on, off"),  # true in YAML 1.1
-        ("switch: 1", "switch is 1, it must be true or false"),
-        ("switch: 'true'", "switch is 'true', it must be true or false"),
-        ("maybe: x", "maybe is 'x', it must be a whole number"),
-        ("maybe: 11", "maybe is 11, it must be from 0 to 10"),
-        ("several: a", "several is 'a', it must be a list in brackets"),
-        ("several: []", "several is [], it must not be empty"),
-        ("several: [a, c]", "several is ['a', 'c'], it must be made of a, b"),
-        ("several: [a, 1]", "several is ['a', 1], it must be text"),
-        ("several: [a, a]", "several is ['a', 'a'], it must not contain duplicates"),
+        ("choice: onn", "choice is 'onn'; it must be one of on, off"),
+        ("choice: on", "choice is true; it must be one of on, off"),  # true in YAML 1.1
+        ("switch: 1", "switch is 1; it must be true or false"),
+        ("switch: 'true'", "switch is 'true'; it must be true or false"),
+        ("maybe: x", "maybe is 'x'; it must be a whole number"),
+        ("maybe: 11", "maybe is 11; it must be from 0 to 10"),
+        ("several: a", "several is 'a'; it must be a list in brackets"),
+        ("several: []", "several is []; it must not be empty"),
+        ("several: [a, c]", "several is ['a', 'c']; it must be made of a, b"),
+        ("several: [a, 1]", "several is ['a', 1]; it must be text"),
+        ("several: [a, a]", "several is ['a', 'a']; it must not contain duplicates"),
         ("text: !!binary aGVsbG8=", "it must be text"),
     ],
 )
@@ -214,11 +214,11 @@ def test_a_value_of_the_wrong_type_or_out_of_range_is_refused(refusal, line, rea
 
 
 def test_settings_check_themselves_without_a_file():
-    with pytest.raises(ValueError, match=r"^test is -1, it must be from 0 to 1000000000$"):
+    with pytest.raises(ValueError, match=r"^test is -1; it must be from 0 to 1000000000$"):
         DataSettings(test=-1)
-    with pytest.raises(ValueError, match=r"^styles is \('xdgo',\), it must be made of xdog, fdog, photocopy$"):
+    with pytest.raises(ValueError, match=r"^styles is \('xdgo',\); it must be made of xdog, fdog, photocopy$"):
         DataSettings(styles=("xdgo",))
-    with pytest.raises(ValueError, match=r"^lambda is -1, it must be from 0 to"):
+    with pytest.raises(ValueError, match=r"^lambda is -1; it must be from 0 to"):
         SearchSettings(lambda_=-1)
 
 
@@ -229,8 +229,8 @@ def test_settings_check_themselves_without_a_file():
         ("# nothing but this\n", "it is empty"),
         ("- data\n", "not a configuration; it must have a section data:"),
         ("just words", "not a configuration"),
-        ("data: 5", "data is 5, it must hold lines of the form key: value"),
-        ("data: [test]", "data is ['test'], it must hold lines"),
+        ("data: 5", "data is 5; it must hold lines of the form key: value"),
+        ("data: [test]", "data is ['test']; it must hold lines"),
         ("train:\n  lr: 1\n", "no section data:, only train"),
         ("dta:\n  test: 5\n", "unknown section dta; did you mean data?"),
         ("data:\n  test: 5\nmodel:\n", "unknown section model; valid: data, train"),
@@ -274,7 +274,7 @@ def test_invalid_overrides_are_refused(refusal):
     assert refusal("data:", "test=5") == "--set test=5: unknown key test; did you mean data.test?"
     assert refusal("data:", "train.lr=5").startswith("--set train.lr=5: unknown key train.lr; valid: data.crop")
     assert refusal("data:", "data.styles=[xdog").startswith("--set data.styles=[xdog: line 1: ")
-    assert refusal("data:", "data.test=many").startswith("--set data.test=many: data.test is 'many', it must be")
+    assert refusal("data:", "data.test=many").startswith("--set data.test=many: data.test is 'many'; it must be")
 
 
 def test_a_path_that_is_not_a_file_is_refused(tmp_path):

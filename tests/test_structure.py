@@ -47,7 +47,7 @@ def top_level(tree):
 
 @lru_cache
 def imported(name, late=True):
-    """Modules of the library that a module imports, also in its functions if `late`, and packages of others."""
+    """The library's modules and other packages that a module imports; with `late`, also those in its functions."""
     tree = ast.parse(modules()[name].read_text())
     found = set()
     for dotted in imports(tree if late else top_level(tree)):

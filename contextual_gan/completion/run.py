@@ -1,4 +1,4 @@
-"""Complete image files and folders into a run folder, and say what became of them."""
+"""Complete image files and folders into a run folder, and print a summary."""
 
 import statistics
 import sys
@@ -15,9 +15,9 @@ def complete_inputs(
 ):
     """Complete files and folders with a `folder.CompletionTask` -> exit status: 0, or 1 if some inputs failed.
 
-    weights: `locations.Pinned`, those of the task. show_initializations: draw the candidates of each input. figure:
-    (stem, rows per page) of a figure of the results that the caller is going to draw.
-    Raises `terminal.UserError` for what the user has to mend, before anything is written.
+    weights: the `locations.Pinned` weights of the task. show_initializations: draw the candidates of each input.
+    figure: (stem, rows per page) of a figure of the results that the caller will draw.
+    Raises `terminal.UserError` for a mistake of the user, before anything is written.
     """
     with mistakes():
         found, ignored = sources.find_images(inputs, excluded=out)
@@ -30,7 +30,7 @@ def complete_inputs(
         run.announce(todo, task, show_initializations, figure)
     if ignored:
         names = ", ".join(map(printable, ignored[:5]))
-        print(f"left out, no images: {names}{' ...' * (len(ignored) > 5)}", file=sys.stderr)
+        print(f"ignored, not images: {names}{' ...' * (len(ignored) > 5)}", file=sys.stderr)
     if todo or run.outdated or run.lacks_pages() or show_initializations:
         import_tensorflow()
         from contextual_gan.completion import figures
@@ -48,7 +48,7 @@ def complete_inputs(
             figures.draw_initializations(run, task, networks[0], encoder)
     else:
         run.save()
-        print("nothing to do: all inputs that can be completed are done")
+        print("nothing to do: all usable inputs are done")
     report_notes(run.notes)
     failed = sorted(run.failed.keys() & {source.name for source in found})
     report_failed([(name, run.failed[name]) for name in failed])

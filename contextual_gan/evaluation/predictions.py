@@ -176,7 +176,7 @@ def predictions(folder, joints, width=SIZE):
         try:
             image = read_image(path)
             if image.shape != found.shape[1:]:
-                raise ImageError(f"{image.shape[1]} x {image.shape[0]} pixels, a prediction has {width} x {SIZE}")
+                raise ImageError(f"{image.shape[1]} x {image.shape[0]} pixels; a prediction has {width} x {SIZE}")
         except ImageError as error:
             raise ValueError(f"{path}: {error}; remove it and make it again with the same command") from error
         found[i] = image

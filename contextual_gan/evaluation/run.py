@@ -102,7 +102,7 @@ def _score(request, chosen, plans, joints, failed, settings):
     out, found = Path(request.out), {}
     if request.inception:
         import_tensorflow()
-    with mistakes(), _recognising(request, len(joints)) as advance:  # before the search, which takes long
+    with mistakes(), _recognising(request, len(joints)) as advance:  # before the search, which takes longer
         truth = scores.truth(joints, request.direction, request.inception, request.identity, advance)
     if any(left for _, left in plans.values()):
         _predict(request, chosen, plans, joints)

@@ -1,7 +1,7 @@
-"""The only place that opens, checks and writes an image file; also uint8 <-> [-1, 1], and grids to look at.
+"""The only module that opens, checks and writes image files; also uint8 <-> [-1, 1], and grids for viewing.
 
-Image files come from strangers: they may be cut, bombs, pipes, or not images. Every one of them either becomes an
-array or raises `ImageError` with one line that says why.
+Image files are untrusted: they may be truncated, decompression bombs, pipes, or not images. Each either becomes an
+array or raises `ImageError` with a one-line reason.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ import numpy as np
 from PIL import ExifTags, Image, ImageDraw, ImageFont
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
-# How files of these formats begin, in 12 bytes; other RIFF files are sound and video, and a text may begin with BM.
+# The first 12 bytes of these formats; other RIFF files are sound and video, and text may begin with BM.
 MAGIC = re.compile(rb"\x89PNG|\xff\xd8\xff|BM.{4}\0{4}|RIFF.{4}WEBP", re.DOTALL)
-TURNS = {  # EXIF orientation -> what makes the picture upright
+TURNS = {  # EXIF orientation -> operation that makes the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -30,9 +30,9 @@ TURNS = {  # EXIF orientation -> what makes the picture upright
 }
 MAX_BYTES = 20 * 10**6
 MAX_PIXELS = 25 * 10**6
-MAX_SCANS = 100  # of a progressive JPEG, each of which costs as much as the first; encoders write about ten
-MAX_SEGMENTS = 10**5  # of a file; a picture has a few dozen, one of 20 MB a few thousand
-JPEG_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])", re.DOTALL)  # in the data of a scan: what ends it
+MAX_SCANS = 100  # of a progressive JPEG; each costs as much as the first; encoders write about ten
+MAX_SEGMENTS = 10**5  # of a file; images have a few dozen, one of 20 MB a few thousand
+JPEG_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])", re.DOTALL)  # a marker that ends the data of a scan
 
 
 class ImageError(ValueError):
@@ -46,7 +46,7 @@ def read_bytes(path, limit=MAX_BYTES):
     """
     try:
         status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):  # opening a FIFO would wait for ever, a device has no end
+        if not stat.S_ISREG(status.st_mode):  # opening a FIFO would block forever, and a device has no end
             raise ImageError("not a regular file")
         if status.st_size > limit:
             raise ImageError(f"{status.st_size / 1e6:.1f} MB, the limit is {limit / 1e6:.0f} MB")
@@ -59,10 +59,10 @@ def read_bytes(path, limit=MAX_BYTES):
 def decode_rgba(data, *, enough=None, most=MAX_PIXELS):
     """Decode the bytes of a PNG, JPEG, BMP or WebP completely -> (H, W, 4) uint8 RGBA, upright.
 
-    EXIF orientation is applied, 16-bit values are scaled to 8, palettes and CMYK are converted, of an animation the
-    first picture is taken. The header is checked against `most` pixels, 25 million, before anything is decoded.
-    enough: pixels of the longer side that will do; a JPEG with twice as many or more is decoded at a half or less of
-    its size, which takes a fraction of the time.
+    EXIF orientation is applied, 16-bit values are scaled to 8 bits, palettes and CMYK are converted; an animation gives
+    its first frame. The header is checked against `most` pixels (25 million) before decoding.
+    enough: sufficient pixels of the longer side; a JPEG with at least twice as many is decoded at a half or less of its
+    size, which takes a fraction of the time.
     Raises `ImageError` with the reason.
     """
     if not data:
@@ -70,10 +70,10 @@ def decode_rgba(data, *, enough=None, most=MAX_PIXELS):
     if data[:2] == b"\xff\xd8":
         _check_scans(data)
     elif data[:4] == b"\x89PNG" and _chunks(data) > MAX_SEGMENTS:
-        raise ImageError(f"more than {MAX_SEGMENTS} chunks, this is no picture")
+        raise ImageError(f"more than {MAX_SEGMENTS} chunks, not a normal image")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of sizes and metadata; the size is checked below
+            warnings.simplefilter("ignore")  # Pillow warns about sizes and metadata; the size is checked below
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 width, height = image.size
                 if width * height > most:
@@ -81,7 +81,7 @@ def decode_rgba(data, *, enough=None, most=MAX_PIXELS):
                     raise ImageError(f"{width} x {height} pixels, {limit}")
                 if enough and max(width, height) >= 2 * enough:
                     image.draft(None, tuple(-(-side * enough // max(width, height)) for side in (width, height)))
-                image.load()  # Image.verify() passes truncated JPEGs
+                image.load()  # Image.verify() accepts truncated JPEGs
                 return np.asarray(_to_rgba(_upright(image)))
     except ImageError:
         raise
@@ -91,27 +91,27 @@ def decode_rgba(data, *, enough=None, most=MAX_PIXELS):
         raise ImageError(f"more than {MAX_PIXELS / 1e6:.0f} megapixels") from error
     except MemoryError as error:
         raise ImageError("not enough memory to decode it") from error
-    except Exception as error:  # decoders raise nearly anything on damaged input: struct.error, SyntaxError, zlib.error
+    except Exception as error:  # damaged input raises almost anything: struct.error, SyntaxError, zlib.error
         raise ImageError(f"damaged image: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 
 def _check_scans(data):
-    """Raise `ImageError` for a JPEG that takes far longer to decode than its size says."""
+    """Raise `ImageError` for a JPEG that takes far longer to decode than its size suggests."""
     position, scans, segments = 2, 0, 0
     while marker := JPEG_MARKER.search(data, position):
         kind, end = marker[1][0], marker.end()
         segments, scans = segments + 1 + len(marker[0]) // 100, scans + (kind == 0xDA)
         if scans > MAX_SCANS:
-            raise ImageError(f"more than {MAX_SCANS} scans, a progressive JPEG has about ten")
+            raise ImageError(f"more than {MAX_SCANS} scans; a progressive JPEG has about ten")
         if segments > MAX_SEGMENTS:
-            raise ImageError(f"more than {MAX_SEGMENTS} segments, this is no picture")
-        if kind == 0xD9:  # what follows is not decoded
+            raise ImageError(f"more than {MAX_SEGMENTS} segments, not a normal image")
+        if kind == 0xD9:  # the rest is not decoded
             return
         position = end if kind in (0x01, 0xD8) else end + max(int.from_bytes(data[end : end + 2]), 2)
 
 
 def _chunks(data):
-    """The number of chunks of a PNG, as far as it is whole; counting ends beyond the limit."""
+    """The number of chunks of a PNG, up to any damage; counting stops beyond the limit."""
     position, number = 8, 0
     while position + 12 <= len(data) and number <= MAX_SEGMENTS:
         position, number = position + 12 + int.from_bytes(data[position : position + 4]), number + 1
@@ -119,19 +119,19 @@ def _chunks(data):
 
 
 def _upright(image):
-    """Turn a decoded Pillow image as its EXIF orientation says, if that can be read.
+    """Turn a decoded Pillow image by its EXIF orientation, if readable.
 
-    `ImageOps.exif_transpose` also rewrites the metadata, and so fails on whole pictures with damaged or odd EXIF.
+    `ImageOps.exif_transpose` also rewrites the metadata, so it fails on intact images with damaged or unusual EXIF.
     """
     try:
         turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
-    except Exception:  # as many kinds as decoders raise
+    except Exception:  # of as many types as from decoders
         turn = None
     return image if turn is None else image.transpose(turn)
 
 
 def _to_rgba(image):
-    """Convert a decoded Pillow image of any mode to RGBA; 16 bits become 8 by scaling, where Pillow would clip."""
+    """Convert a decoded Pillow image of any mode to RGBA; 16 bits are scaled to 8, which Pillow would clip."""
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.float64)
         transparent = image.info.get("transparency")
@@ -144,7 +144,7 @@ def _to_rgba(image):
 
 
 def on_background(rgba, level=255):
-    """Lay (H, W, 4) uint8 RGBA on an even background of `level` (255: white) -> (H, W, 3) uint8."""
+    """Blend (H, W, 4) uint8 RGBA over a uniform background of `level` (255: white) -> (H, W, 3) uint8."""
     if rgba[..., 3].min() == 255:
         return np.ascontiguousarray(rgba[..., :3])
     alpha = rgba[..., 3:].astype(np.uint16)
@@ -158,14 +158,14 @@ def read_rgba(path):
 
 
 def read_image(path):
-    """Read an image file, transparency laid on white -> (H, W, 3) uint8 RGB. Raises `ImageError`."""
+    """Read an image file, blended over white -> (H, W, 3) uint8 RGB. Raises `ImageError`."""
     return on_background(read_rgba(path))
 
 
 def replace_file(path, data):
-    """Write bytes so that `path` appears only when complete: beside it first, then `os.replace`.
+    """Write bytes so that `path` appears only when complete: to a temporary file beside it, then `os.replace`.
 
-    The file beside it is always a new one: nothing is written through a link, and no file of another origin replaced.
+    The temporary file is always new: nothing is written through a link, and no foreign file is replaced.
     """
     try:
         try:
@@ -182,7 +182,7 @@ def replace_file(path, data):
                 os.unlink(beside)
             raise
     except OSError as error:
-        error.filename = str(path)  # a full disk is reported without saying where
+        error.filename = str(path)  # the error of a full disk has no path
         raise
 
 
@@ -195,13 +195,13 @@ def _open_beside(path):
 
 
 def part_of(path, number=""):
-    """Where `replace_file` first writes what is to be called `path`."""
+    """The temporary file of `replace_file` for `path`."""
     folder, name = os.path.split(path)
     return os.path.join(folder, f".{name}{number}.part")
 
 
 def remove_parts(paths):
-    """Remove what a killed process has left of writing these files; links and folders of that name stay."""
+    """Remove the temporary files that a killed process left for these files; links and folders of that name stay."""
     for path in paths:
         with contextlib.suppress(OSError):
             if stat.S_ISREG(os.lstat(part := part_of(path)).st_mode):
@@ -213,18 +213,18 @@ def encode_png(image):
     if image.dtype != np.uint8:
         raise TypeError(f"images are written as uint8, got {image.dtype}")
     buffer = io.BytesIO()
-    # of joint images, level 3 takes 60% of the time of Pillow's default 6, and 92% of the bytes
+    # for joint images, level 3 takes 60% of the time and 92% of the bytes of Pillow's default 6
     Image.fromarray(image).save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
 
 
 def write_png(path, image):
-    """Write an (H, W, 3) or (H, W) uint8 image as PNG, atomically, making folders as needed."""
+    """Write an (H, W, 3) or (H, W) uint8 image as PNG, atomically, creating folders as needed."""
     replace_file(path, encode_png(image))
 
 
 def centre_square(image, size):
-    """Cut the largest square about the centre of an (H, W, 3) uint8 image and resize it by area to (size, size, 3)."""
+    """Crop the largest centred square of an (H, W, 3) uint8 image and resize it by area to (size, size, 3)."""
     height, width = image.shape[:2]
     edge = min(height, width)
     top, left = (height - edge) // 2, (width - edge) // 2
@@ -232,7 +232,7 @@ def centre_square(image, size):
 
 
 def stretch(image, size):
-    """Resize (H, W, 3) uint8 to (size, size, 3): what is too long is shrunk by area, what is too short enlarged."""
+    """Resize (H, W, 3) uint8 to (size, size, 3): longer sides are shrunk by area, shorter ones enlarged."""
     shrunk = tuple(min(side, size) for side in image.shape[1::-1])
     image = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)  # Pillow's BOX rounds up twice
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
@@ -249,13 +249,13 @@ def to_uint8(image):
 
 
 def enlarge(image, factor):
-    """Enlarge an (H, W, 3) uint8 image smoothly for looking at."""
+    """Enlarge an (H, W, 3) uint8 image smoothly for viewing."""
     height, width = image.shape[:2]
     return np.asarray(Image.fromarray(image).resize((width * factor, height * factor), Image.Resampling.BICUBIC))
 
 
 def framed(image, colour=(255, 0, 0), width=4):
-    """Copy of an (H, W, 3) uint8 image with a frame of `width` pixels drawn inside its border."""
+    """Copy of an (H, W, 3) uint8 image with a frame of `width` pixels along its border."""
     out = image.copy()
     out[:width] = out[-width:] = colour
     out[:, :width] = out[:, -width:] = colour
@@ -265,7 +265,7 @@ def framed(image, colour=(255, 0, 0), width=4):
 def grid(rows, titles=(), labels=(), gap=6):
     """Lay out rows of (H, W, 3) uint8 images on white -> (H', W', 3) uint8.
 
-    A cell may be None; the images of a column may differ in width, all have one height. `titles` stand above the
+    A cell may be None; the images of a column may differ in width, but all have one height. `titles` are above the
     columns, `labels` above the rows.
     """
     height = next(cell.shape[0] for row in rows for cell in row if cell is not None)

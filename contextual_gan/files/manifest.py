@@ -1,4 +1,4 @@
-"""What a folder of results was made from: a journal while work goes on, a sorted manifest once it is finished.
+"""The record of a folder of results and their inputs: a journal during the work, a sorted manifest at the end.
 
 Both are JSON lines: first {"parameters": {...}}, then one entry per input, {"source", "sha256", "parameters": hash of
 the parameters, and "output", "skipped" or "failed"}. Nothing in them depends on time, order or number of workers.
@@ -14,25 +14,25 @@ from contextual_gan.files.images import ImageError, part_of, read_bytes, replace
 from contextual_gan.files.lock import check_folder, was_interrupted
 
 MANIFEST, JOURNAL = "manifest.jsonl", "manifest.journal"
-RECORDS = (MANIFEST, "split.csv", "dataset.json")  # the last two are written by those who split a data set
+RECORDS = (MANIFEST, "split.csv", "dataset.json")  # the last two are written when a data set is split
 LARGEST_RECORD = 10**9  # bytes; an entry has about 300
 START = b'{"parameters": '
-NUMBERS = ("ink", "mean", "contextual", "diversity")  # notes that are numbers
+NUMBERS = ("ink", "mean", "contextual", "diversity")  # numeric notes
 
 
 class Manifest:
     """The entries of an output folder: {source: entry}."""
 
     def __init__(self, out, parameters, overwrite=False):
-        """Read what is there, write nothing. Raises ValueError for other parameters and for a damaged manifest.
+        """Read the folder, write nothing. Raises ValueError for other parameters and for a damaged manifest.
 
-        overwrite: what is there will be removed by `begin`, whatever made it.
+        overwrite: `begin` will remove existing files, whatever made them.
         """
         self.out, self.parameters = Path(out), parameters
         self.hash = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:16]
         self.entries, self.journal, self.outdated = {}, None, []
         self.overwrite = overwrite
-        self.is_unknown = not overwrite  # whether nothing says what made the files that may be there
+        self.is_unknown = not overwrite  # whether the origin of existing files is unknown
         check_folder(self.out)
         for path in (self.out / MANIFEST, self.out / JOURNAL):
             found, entries = _read(path, complete=path.name == MANIFEST)
@@ -41,19 +41,19 @@ class Manifest:
             others = differences(found, parameters)
             if others and not overwrite:
                 raise ValueError(
-                    f"{self.out} was made with other parameters ({others}); --overwrite starts anew, "
+                    f"{self.out} was made with other parameters ({others}); --overwrite replaces it, "
                     "or give another output folder"
                 )
             self.is_unknown = False
             safe = [entry for entry in entries if is_safe(entry.get("output", "none"))]
             if len(safe) < len(entries) and not overwrite:
-                raise ValueError(f"{path} lists files outside of its folder; move it away, or --overwrite starts anew")
+                raise ValueError(f"{path} lists files outside of its folder; move it away, or give --overwrite")
             self.entries |= {entry["source"]: entry for entry in safe}
         if overwrite:
             self.entries, self.outdated = {}, list(self.entries.values())
 
     def has(self, source, output):
-        """Whether this input was dealt with, so far as can be told without reading it."""
+        """Whether this input is done, as far as can be told without reading it."""
         entry = self.entries.get(source, {})
         return ("skipped" in entry and "refused" not in entry) or (
             entry.get("output") == output and (self.out / output).is_file()
@@ -61,33 +61,33 @@ class Manifest:
 
     @property
     def is_open(self):
-        """Whether there is a journal: work that has not been finished, at least not formally."""
+        """Whether there is a journal: unfinished work."""
         return (self.out / JOURNAL).exists()
 
     def refuse_foreign(self, names):
-        """Raise ValueError if one of these files is in the folder, but nothing says what made the folder's files."""
+        """Raise ValueError if one of these files exists and the origin of the folder's files is unknown."""
         if self.is_unknown:
             self._refuse(names)
 
     def begin(self, planned, failed=(), replace=False):
-        """Make the folder ready for {source: output}: remove what is outdated, open the journal.
+        """Prepare the folder for {source: output}: remove outdated outputs, open the journal.
 
-        failed: sources that are there too, but cannot be used. Of inputs that are gone, only outputs are kept.
-        Raises ValueError if files of another origin are in the way, unless they may be replaced.
+        failed: sources that exist but cannot be used. For inputs that no longer exist, only outputs are kept.
+        Raises ValueError if foreign files are in the way, unless they may be replaced.
         """
         if not (replace or self.overwrite) and self.out.exists():
             own = {entry.get("output") for entry in self.entries.values()}
             self._refuse(output for output in planned.values() if output not in own)
         for entry in self.outdated:
             self._remove_output(entry)
-        if self.overwrite:  # also a journal of nothing but other parameters
+        if self.overwrite:  # also a journal with only other parameters
             for name in (MANIFEST, JOURNAL):
                 (self.out / name).unlink(missing_ok=True)
         sources = {output: source for source, output in planned.items()}
         for source, entry in list(self.entries.items()):
             output = entry.get("output")
             if output and (planned.get(source, output) != output or sources.get(output, source) != source):
-                self._remove_output(entry)  # another name now, as a new input would share the old one
+                self._remove_output(entry)  # it has a new name, as another input would share the old one
                 del self.entries[source]
             elif not output and source not in planned and source not in failed:
                 del self.entries[source]
@@ -97,12 +97,12 @@ class Manifest:
         for name in names:
             if os.path.lexists(self.out / name):
                 raise ValueError(
-                    f"{self.out / name} is there, but no manifest says what made it; give another output folder, or "
+                    f"{self.out / name} already exists, but no manifest lists it; give another output folder, or "
                     "--overwrite"
                 )
 
     def _open_journal(self, outputs):
-        """Continue the journal after its last whole line, or start one."""
+        """Continue the journal after its last complete line, or start one."""
         self.out.mkdir(parents=True, exist_ok=True)
         path = self.out / JOURNAL
         if path.exists() or was_interrupted(self.out):
@@ -115,7 +115,7 @@ class Manifest:
             self._append({"parameters": self.parameters})
 
     def _remove_parts(self, outputs):
-        """Remove what a process that was killed had begun to write of these outputs or of its records."""
+        """Remove temporary files of these outputs and the records, left by a killed process."""
         known = (entry["output"] for entry in self.entries.values() if "output" in entry)
         own = {part_of(name) for name in (*outputs, *known, *RECORDS)}
         for part in self.out.rglob(".*.part"):
@@ -131,10 +131,10 @@ class Manifest:
             raise
 
     def add(self, entry, data=None):
-        """Record what became of an input, then write its output, if it has one; returns whether that is news.
+        """Record the outcome of an input, then write its output, if any; returns whether the entry is new.
 
-        data: the bytes of the output. In this order, all files are in the record at any moment, and one that is in it
-        but not there has to be made. An output that the input had before is removed.
+        data: the bytes of the output. In this order, the record always lists all files, and a listed file that is
+        missing has to be made. An earlier output of the input is removed.
         """
         old = self.entries.get(entry["source"], {})
         entry = {"source": entry["source"], "sha256": entry["sha256"], "parameters": self.hash} | entry
@@ -165,7 +165,7 @@ def _line(value):
 
 
 def _read(path, complete):
-    """(parameters, entries) of a manifest, (None, []) if there is none; a journal counts up to its last whole line."""
+    """(parameters, entries) of a manifest, (None, []) if there is none; a journal ends at its last complete line."""
     if not os.path.lexists(path):
         return None, []
     try:
@@ -173,7 +173,7 @@ def _read(path, complete):
         if not complete and lines and not lines[-1].endswith(b"\n"):
             cut = lines.pop()
             if not lines and cut[: len(START)] != START[: len(cut)]:
-                raise ValueError("this is no journal")
+                raise ValueError("not a journal")
         header, *entries = map(parse_json, lines) if lines or complete else [{"parameters": None}]
         if not isinstance(header["parameters"], dict | None) or not all(map(_is_entry, entries)):
             raise TypeError
@@ -185,7 +185,7 @@ def _read(path, complete):
 
 
 def _is_entry(entry):
-    """Whether this is an entry as `Manifest.add` writes it; a record may have been edited, or come from somebody."""
+    """Whether this is a valid entry of `Manifest.add`; a record may have been edited or come from somebody else."""
     return (
         isinstance(entry, dict)
         and isinstance(entry["source"], str)
@@ -198,7 +198,7 @@ def _is_entry(entry):
 
 
 def parse_json(data):
-    """JSON as the standard has it, without NaN and Infinity -> value. Raises ValueError (or RecursionError)."""
+    """Standard JSON, without NaN and Infinity -> value. Raises ValueError (or RecursionError)."""
 
     def refuse(constant):
         raise ValueError(f"{constant} is not JSON")
@@ -210,12 +210,12 @@ def parse_json(data):
 
 
 def is_number(value):
-    """Whether this is None or a finite number, as a record has them."""
+    """Whether this is None or a finite number, as in a record."""
     return value is None or (type(value) in (int, float) and abs(value) < 1e300)
 
 
 def is_safe(name):
-    """Whether a name that a record lists is a text, and that of a file below the folder, spelled in the usual way."""
+    """Whether a name in a record is text and a normalised path of a file below the folder."""
     if not isinstance(name, str) or "\0" in name or {"", ".", ".."} & set(name.split("/")):
         return False
     try:
@@ -225,5 +225,5 @@ def is_safe(name):
 
 
 def differences(old, new):
-    """The entries of two dicts that differ, in words: "lr: 0.1 there, 0.2 now"; "" if there are none."""
+    """The differences of two dicts, in words: "lr: 0.1 there, 0.2 now"; "" if there are none."""
     return ", ".join(f"{k}: {old.get(k)} there, {new.get(k)} now" for k in {**new, **old} if old.get(k) != new.get(k))

@@ -1,4 +1,4 @@
-"""Where images come from: files, folders and zip archives, read in place, and what their results are called."""
+"""Sources of images: files, folders and zip archives, read in place, and the names of their results."""
 
 import errno
 import os
@@ -14,19 +14,19 @@ from zlib import crc32
 
 from contextual_gan.files.images import MAGIC, MAX_BYTES, ImageError, read_bytes
 
-# Names that claim to be an image; what cannot be read of them is reported. Other files are looked into.
+# Image extensions; unreadable files with these are reported. Other files are checked for an image header.
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".heic", ".avif"}
-LONGEST_PART = 255 - len("..png.part")  # what file systems allow for one name, less what its result adds
-CHUNK = 2**16  # compressed bytes that are read at once
-LONGEST_PATH = 1024  # whole paths, of which the part in front of the archive is the user's choice
+LONGEST_PART = 255 - len("..png.part")  # limit of file systems for one name, minus the suffix of its result
+CHUNK = 2**16  # compressed bytes to read at once
+LONGEST_PATH = 1024  # of whole paths, without the user's path to the archive
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An input file: where it is, what it is called in reports, and its place in the mirrored tree."""
+    """An input file: its path, its name in reports, and its place in the mirrored tree."""
 
     path: Path
-    name: str  # as the user gave it
+    name: str  # as given by the user
     relative: Path  # below the output folder, with the extension
 
     def read(self):
@@ -47,7 +47,7 @@ class Member:
         return PurePosixPath(self.name)
 
     def read(self):
-        """The bytes of the member, at most `MAX_BYTES`. Raises `ImageError`."""
+        """The content of the member, at most `MAX_BYTES`. Raises `ImageError`."""
         if self.info.file_size > MAX_BYTES:
             raise ImageError(f"{self.info.file_size / 1e6:.1f} MB, the limit is {MAX_BYTES / 1e6:.0f} MB")
         return self.peek(MAX_BYTES)
@@ -65,11 +65,11 @@ class Member:
             raise ImageError(f"damaged in the archive: {' '.join(str(error).split())}") from error
 
     def _decompressed(self, size):
-        """`peek` of bzip2 and LZMA, of which zipfile decompresses all that 4 kB make, 11 GB at worst."""
+        """`peek` of bzip2 and LZMA, whose first 4 kB zipfile decompresses fully, up to 11 GB."""
         claimed, content = self.info.file_size, b""
         stored = copy(self.info)
         stored.compress_type, stored.file_size = zipfile.ZIP_STORED, stored.compress_size
-        del stored.CRC  # that of the content
+        del stored.CRC  # it is the checksum of the content
         with self.archive.open(stored) as raw:
             decompressor = _lzma(raw, claimed) if self.info.compress_type == zipfile.ZIP_LZMA else BZ2Decompressor()
             while (missing := min(size, claimed + 1) - len(content)) > 0 and not decompressor.eof:
@@ -80,14 +80,14 @@ class Member:
         if len(content) > claimed:
             raise zipfile.BadZipFile(f"it has more than the {claimed} bytes that it claims")
         if len(content) < min(size, claimed):
-            raise EOFError("it is cut off")
+            raise EOFError("it is truncated")
         if len(content) == claimed and crc32(content) != self.info.CRC:
             raise zipfile.BadZipFile("Bad CRC-32")
         return content
 
 
 def _lzma(raw, claimed):
-    """The decompressor of an LZMA member, which begins with its settings; memory is bounded by the claimed size."""
+    """The decompressor of an LZMA member, whose data start with its settings; memory is limited by the claimed size."""
     _, length, numbers, dictionary = struct.unpack("<2sHBI", raw.read(9))
     if length != 5:
         raise zipfile.BadZipFile("unknown settings of LZMA")
@@ -98,12 +98,12 @@ def _lzma(raw, claimed):
 
 
 def images_in(location, excluded=None):
-    """The images of a folder (with all below it) or of a zip archive -> ([`Source` or `Member`], refused).
+    """The images of a folder (with subfolders) or of a zip archive -> ([`Source` or `Member`], refused).
 
-    Sources are sorted by name, which is their posix path below the folder or in the archive; refused are (name, reason)
-    of members with unsafe or ambiguous names. What is not called like an image and does not begin like one is left
-    out, so are hidden files and the folder `excluded` (the output).
-    Raises FileNotFoundError, and ValueError for what is neither, holds no image, or lies inside `excluded`.
+    Sources are sorted by name, their posix path below the folder or in the archive; refused are (name, reason) of
+    members with unsafe or ambiguous names. Files with neither an image extension nor an image header, hidden files and
+    the folder `excluded` (the output) are left out.
+    Raises FileNotFoundError, and ValueError if it is neither, holds no image, or lies inside `excluded`.
     """
     location, refused = Path(location), []
     if not os.path.lexists(location):
@@ -124,7 +124,7 @@ def _members(path):
             raise zipfile.BadZipFile
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is neither a folder nor a whole zip archive; unpack other archives first") from error
+        raise ValueError(f"{path} is neither a folder nor a valid zip archive; unpack other archives first") from error
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from error
     members, refused, seen = [], [], {}
@@ -147,14 +147,14 @@ def _members(path):
         if other is member:
             members.append(member)
         elif other.name == name:
-            refused.append((f"{name} (member {number})", "a name that is twice in the archive"))
-        else:  # some file systems do not tell them apart
+            refused.append((f"{name} (member {number})", "duplicate name in the archive"))
+        else:  # the same name in some file systems
             refused.append((name, f"its name differs only in case from {other.name}"))
     return members, refused
 
 
 def _unsafe(name):
-    """Why no file may be called like this member, or None."""
+    """Why this member's name is not allowed, or None."""
     parts = name.split("/")
     if parts[0].endswith(":") or ".." in parts or "" in parts:
         return "unsafe name in the archive"
@@ -170,9 +170,9 @@ def _unsafe(name):
 def find_images(inputs, excluded=None):
     """Files and folders (searched recursively, hidden files left out) -> ([`Source`], [ignored files]).
 
-    Files given by name are always taken, in folders those which are called like an image or begin like one, except in
-    the folder `excluded` (the output). With several inputs the name of each folder comes in front; where that is not
-    enough to tell all apart, their whole path below the common folder.
+    Files given by name are always taken; in folders, those with an image extension or header, except in the folder
+    `excluded` (the output). With several inputs, the name of each folder is prepended; if that is ambiguous, the whole
+    path below their common folder.
     Raises FileNotFoundError, and ValueError for an input folder inside `excluded`.
     """
     inputs = list(dict.fromkeys(Path(i) for i in inputs))
@@ -180,7 +180,7 @@ def find_images(inputs, excluded=None):
         if not os.path.lexists(path) and not _is_too_long(path):
             raise FileNotFoundError(f"no such file or folder: {path}")
         if os.path.isdir(path) and _inside(path, excluded):
-            raise ValueError(f"{path} lies in the output folder {excluded}, which must be another")
+            raise ValueError(f"{path} lies in the output folder {excluded}; give another output folder")
     prefixes = _prefixes([path for path in inputs if os.path.isdir(path)]) if len(inputs) > 1 else {}
     found, ignored = {}, []
     for given in inputs:
@@ -201,7 +201,7 @@ def find_images(inputs, excluded=None):
 
 
 def _is_too_long(path):
-    """Whether the system takes no path of this length; reading it says so too."""
+    """Whether this path is too long for the system; reading it reports that too."""
     try:
         os.lstat(path)
     except OSError as error:
@@ -210,7 +210,7 @@ def _is_too_long(path):
 
 
 def _walk(folder, excluded):
-    """The files below a folder; also folders whose paths are too long to be read, so that they are reported."""
+    """The files below a folder, and folders whose paths are too long to read, which are reported."""
     too_long = []
 
     def failed(error):
@@ -253,7 +253,7 @@ def _begins_like_image(member):
 
 
 def _prefixes(folders):
-    """The name of each folder, or its path below the common parent where two folders have the same name."""
+    """The name of each folder, or its path below the common parent if two folders have the same name."""
     absolute = {folder: Path(os.path.abspath(folder)) for folder in folders}
     names = Counter(path.name for path in absolute.values())
     common = os.path.commonpath([path.parent for path in absolute.values()]) if folders else ""
@@ -261,7 +261,7 @@ def _prefixes(folders):
 
 
 def _told_apart(sources):
-    """The sources; if two of them share their place, all get their path below the common folder instead."""
+    """The sources; if two of them have the same place, all get their path below the common folder."""
     if len({source.relative for source in sources}) == len(sources):
         return sources
     common = os.path.commonpath([os.path.abspath(source.path.parent) for source in sources])
@@ -269,9 +269,9 @@ def _told_apart(sources):
 
 
 def output_stems(sources):
-    """{output stem: source}, sorted: `a/b` for a/b.png; `a/b.png` and `a/b.jpg` where they would share the name.
+    """{output stem: source}, sorted: `a/b` for a/b.png; `a/b.png` and `a/b.jpg` if they would have the same name.
 
-    Bytes of a name that are no UTF-8 (old zip files have such names) are spelled out: results must be listed as text.
+    Bytes of a name that are not UTF-8 (from old zip files) are escaped, as results are listed as text.
     """
     names = [(source.relative.as_posix(), source) for source in sources]
     stems = [stem if suffix != "." else name for name, _ in names for stem, suffix in [os.path.splitext(name)]]

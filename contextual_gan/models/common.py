@@ -18,7 +18,7 @@ config.set_epsilon(1e-7)
 
 
 class _BatchNormalization(layers.BatchNormalization):
-    """Keras's layer with TensorFlow's fused kernel in training: 2% of a step on a CPU, where Keras's own takes 7%."""
+    """Keras's layer with TensorFlow's fused kernel in training: 2% of a step on a CPU; Keras's own takes 7%."""
 
     def call(self, inputs, training=None, mask=None):
         if not (training and self.trainable):

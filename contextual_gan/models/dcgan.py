@@ -75,7 +75,7 @@ def _judge(images, width, name):
 
 
 def overlaid(sketches, photos):
-    """Lay halves over each other: (n, 64, 64, 3) twice -> (n, 64, 64, 4), the grey sketch before the photo."""
+    """Stack halves as channels: (n, 64, 64, 3) twice -> (n, 64, 64, 4), the grey sketch before the photo."""
     return tf.concat([tf.reduce_mean(sketches, axis=-1, keepdims=True), photos], axis=-1)
 
 

@@ -90,7 +90,7 @@ def _patches(images):
 
 
 class Adam(optimizers.Adam):
-    """Adam with a kernel that does in one multithreaded pass what otherwise takes a dozen operations."""
+    """Adam with one multithreaded kernel instead of a dozen operations."""
 
     def update_step(self, gradient, variable, learning_rate):
         index, step = self._get_variable_index(variable), tf.cast(self.iterations + 1, tf.float32)

@@ -126,7 +126,7 @@ def pix2pix_file(weights, direction):
         return weights_file(weights)
     path = PRETRAINED / f"{weights}_pix2pix_{direction}.safetensors"
     if not path.is_file():
-        raise WeightsError(f"there are no pix2pix weights {path}: train.py --config configs/pix2pix.yaml makes some")
+        raise WeightsError(f"there are no pix2pix weights {path}: run train.py with configs/pix2pix.yaml")
     return path
 
 

@@ -1,4 +1,4 @@
-"""Read the known half of an input: a drawing, a photo or a joint image, and what there is to say about it."""
+"""Read the known half of an input: a drawing, a photo or a joint image, with a note for the user."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from contextual_gan.preparation.drawings import parse_crop, read_faces
 from contextual_gan.preparation.photographs import is_drawing, is_photograph
 
 ENOUGH = 1536  # pixels of the longer side of a drawing: `prepare` reduces it to fewer
-CERTAIN = 0.7  # a drawing that looks so much like a face is not taken for a photograph
+CERTAIN = 0.7  # a drawing with this face score is not taken for a photograph
 NO_FACE_NOTE = "no face recognised in this drawing; see {stem}_input.png, or give --crop x,y,w,h"
 PHOTO_NOTE = "this looks like a photograph; --direction sketch draws photographs, --direction photo takes drawings"
 DRAWING_NOTE = "this looks like a drawing; --direction photo completes drawings, --direction sketch takes photographs"
@@ -18,10 +18,10 @@ DRAWING_NOTE = "this looks like a drawing; --direction photo completes drawings,
 
 @dataclass(frozen=True)
 class Known:
-    """A known half, (64, 64, 3) uint8, the other half or None, and what was seen of faces.
+    """A known half, (64, 64, 3) uint8, the other half or None, and the faces found.
 
-    face: how much a sketch looks like one (see `framing.face_score`), None for a photo; faces: how many there are in
-    the drawing; note: what to tell the user, or None.
+    face: likeness of a sketch to a face (see `framing.face_score`), None for a photo; faces: their number in
+    the drawing; note: note for the user, or None.
     """
 
     image: np.ndarray
@@ -32,7 +32,7 @@ class Known:
 
 
 def read_known(data, task):
-    """Bytes of an image file -> [Known], one for each face of a drawing that is to be completed, the largest first.
+    """Bytes of an image file -> [Known], one for each face to be completed, the largest first.
 
     A joint is recognised by its size of 128 x 64 pixels unless `task.joint` says "always" or "never".
     Raises `ImageError` or another ValueError with the reason.
@@ -44,7 +44,7 @@ def read_known(data, task):
     joint = task.joint == "always" or (task.joint == "auto" and (height, width) == (SIZE, 2 * SIZE))
     if joint:
         if width != 2 * height:
-            raise ImageError(f"{width} x {height} pixels is no joint image, which is twice as wide as high")
+            raise ImageError(f"{width} x {height} pixels: a joint image must be twice as wide as high")
         image, other = image[:, :height], image[:, height:]
         if task.direction == "sketch":
             image, other = other, image

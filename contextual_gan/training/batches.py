@@ -54,7 +54,7 @@ def joint_files(folder):
 
 
 def without_choosing(files):
-    """The files of `joint_files` without those that settings are chosen on, see `config.CHOOSING`."""
+    """The files of `joint_files` without those used for choosing settings, see `config.CHOOSING`."""
     return files[min(CHOOSING, len(files) // 10) :]
 
 
@@ -209,7 +209,7 @@ def _cached(files, progress, digest):
 
 
 def _order(step, n, batch_size, seed):
-    """(batch_size,) int64: the indices, among n images, of the batch of a step."""
+    """(batch_size,) int64: the indices of a step's batch among n images."""
     positions = step * batch_size + tf.range(batch_size, dtype=tf.int64)
     epochs = positions // n
     span = tf.range(epochs[0], epochs[-1] + 1)

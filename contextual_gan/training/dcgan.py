@@ -73,7 +73,7 @@ def update_function(model, settings, strategy, steps=None):
     def on_replica(batch, step):
         t = tf.cast(step, tf.float32)
         # random initial weights should leave the average soon, trained ones should not
-        decay = settings.ema if _goes_on(settings) else tf.minimum(settings.ema, (1 + t) / (10 + t))
+        decay = settings.ema if _continues(settings) else tf.minimum(settings.ema, (1 + t) / (10 + t))
         real, z = devices.share(batch), devices.share(noise(settings.seed, step, settings.batch_size))
         others = devices.share(tf.roll(half(batch, "photo"), 1, axis=0)) if settings.pairs else None
         numbers = {name: getattr(settings, name) for name in ("g_updates", "pairs", "mismatched", "edges")}
@@ -96,14 +96,14 @@ def learning_rate(settings, step, steps):
 
 
 def has_another_schedule(settings, lines, steps):
-    """Whether the learning rate of the last line of stats.jsonl is not that of its step in a run of `steps` steps."""
+    """Whether the learning rate in the last line of stats.jsonl differs from that in a run of `steps` steps."""
     if not lines or "lr" not in lines[-1] or not settings.lr_decay:
         return False
-    last = tf.constant(lines[-1]["step"] - 1, tf.int64)  # lines count the steps done, the first of which is step 0
+    last = tf.constant(lines[-1]["step"] - 1, tf.int64)  # lines count finished steps; the first is step 0
     return abs(lines[-1]["lr"] - float(learning_rate(settings, last, steps))) > 1e-6 * settings.lr
 
 
-def _goes_on(settings):
+def _continues(settings):
     """Whether the run continues another one, whose average is older than the first step of this run.
 
     Decided by the name alone: when a run is resumed, its initial weights may be gone.

@@ -1,8 +1,8 @@
 """Train an encoder from a known half to the z of a matching joint image, the start of a short search.
 
 It is trained on true and on generated joints: take one half, roughen it as in `preparation.rough`, predict a z, and
-compare the joint of that z with the clean one. So it learns a plausible face for a bad drawing, where a search copies
-every stroke.
+compare the joint of that z with the clean one. So it learns to find a plausible face for a poor drawing; a search would
+copy every stroke.
 """
 
 import hashlib
@@ -72,7 +72,7 @@ def losses(joints, truth, direction):
 def update_function(state, generator, discriminator, settings, direction):
     """update(batch, step) -> {name: scalar tensor} for `loop.train`.
 
-    batch: true joints, of which some are replaced by what G draws; or None, if all are to be that.
+    batch: true joints, some of which are replaced by generated ones; None for generated joints only.
     """
     size = settings.batch_size
 
@@ -151,7 +151,7 @@ def train_encoder(run, weights, direction, steps, resume=False, files=(), show=l
     """
     settings = run.settings
     if run.was_about_something_else():
-        raise ValueError(f"the run in {run.path} is another one, not {run.about}; give another --out")
+        raise ValueError(f"the run in {run.path} is a different one, not {run.about}; give another --out")
     generator, discriminator = load_networks(weights)
     with computing_in(settings.precision):
         fast = dcgan.generator(generator.get_layer("up4").input.shape[-1])
@@ -175,7 +175,7 @@ def train_encoder(run, weights, direction, steps, resume=False, files=(), show=l
 
 
 def _batches(files, settings, start, show):
-    """The true joints of each step, and the SHA-256 of all their pixels; None twice, if there are no files."""
+    """The true joints of each step, and the SHA-256 of all their pixels; (None, None) without files."""
     if not files:
         return repeat(None), None
     pixels = hashlib.sha256()

@@ -61,5 +61,5 @@ def train_on_joints(run, files, shown, *, steps, strategy, resume=False, show=la
         update = networks.update_function(model, settings, strategy, steps)
         asked = {"pictures": pictures, "judge": judge}
         if dcgan.has_another_schedule(settings, run.stats(), steps):
-            say(f"the learning rate now reaches 0 at step {steps}, not where it did when the run was begun")
+            say(f"the learning rate now reaches 0 at step {steps}, unlike when the run was started")
         return start, loop.train(run, model, update, endless, start=start, steps=steps, **asked)

@@ -41,7 +41,7 @@ stroke, mirrored, strands = feature(Pen.stroke), feature(Pen.mirrored), feature(
 
 @feature
 def jaw(pen, kind, weight=1.0, start=0):
-    """Each cheek in two strokes: the pen is set down anew below it, never quite where it left off."""
+    """Each cheek in two strokes: the pen is set down again below it, never quite at the same point."""
     for part in (slice(start, 5), slice(4, None)):
         pen.mirrored(JAWS[kind][part], weight)
 

@@ -88,7 +88,7 @@ class Pen:
             self.stroke(place(points, side=side), weight)
 
     def strands(self, first, last, count, weight=0.6, loose=0.012, sides=BOTH):
-        """count strokes leading over from the stroke `first` to `last` (equally many points): hair, hatching."""
+        """Draw `count` strokes that change gradually from `first` to `last` (equally many points): hair, hatching."""
         first, last = np.asarray(first, float), np.asarray(last, float)
         for t in np.linspace(0, 1, count):
             for side in sides:

@@ -50,7 +50,7 @@ def main(args):
         weights = pin(args.weights)
         path = encoder_file(weights, "photo")
         if not path.is_file():
-            raise ValueError(f"there is no encoder {path} to start from: train_encoder.py makes one")
+            raise ValueError(f"there is no encoder {path} to start from: make it with train_encoder.py")
         sha256 = file_sha256(path)
         parameters = {"networks": [weights.sha256, sha256], "iterations": args.iterations}
         plans = {}

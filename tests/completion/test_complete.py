@@ -1,4 +1,4 @@
-"""`scripts/complete.py` as a user runs it, in processes of its own."""
+"""`scripts/complete.py` as a user runs it, in separate processes."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def pictures(out):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Seven good drawings and three bad files, in a tree."""
+    """Seven valid drawings and three unusable files, in a folder tree."""
     folder = tmp_path_factory.mktemp("drawings")
     for i in range(5):
         write_png(folder / f"{i}.png", draw_face(i))
@@ -53,7 +53,7 @@ def done(folder, tmp_path_factory):
     return complete(folder, "--out", out, *QUICK, "--batch-size", "4"), out
 
 
-def test_good_files_are_completed_bad_ones_listed(done, folder):
+def test_valid_files_are_completed_and_unusable_ones_listed(done, folder):
     result, out = done
     assert result.returncode == 1 and "Traceback" not in result.stderr
     results = record(out)
@@ -83,7 +83,7 @@ def test_z_gives_the_saved_picture(done, networks):
     assert np.array_equal(joint, read_image(out / "3_joint.png"))
 
 
-def test_a_rerun_skips_what_is_done_and_tries_failed_files_again(done, folder):
+def test_a_rerun_skips_completed_files_and_retries_failed_ones(done, folder):
     _, out = done
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*_photo.png")}
     result = complete(folder, "--out", out, *QUICK)
@@ -106,7 +106,7 @@ def test_other_settings_are_refused_by_name_and_overwrite_replaces_all(done, fol
     assert record(copy)["settings"]["lambda"] == 0.5 and list(np.load(copy / "z.npz")) == ["0"]
 
 
-def test_killed_and_continued_gives_what_an_uninterrupted_run_gives(done, folder, tmp_path):
+def test_a_killed_and_continued_run_matches_an_uninterrupted_one(done, folder, tmp_path):
     _, whole = done
     out = tmp_path / "out"
     command = [*COMMAND, str(folder), "--out", str(out), *QUICK, "--batch-size", "1"]
@@ -129,7 +129,7 @@ def test_killed_and_continued_gives_what_an_uninterrupted_run_gives(done, folder
     assert all(np.array_equal(z[stem], whole_z[stem]) for stem in whole_z)
 
 
-def test_ctrl_c_is_one_line_and_keeps_what_is_done(folder, tmp_path):
+def test_ctrl_c_is_one_line_and_keeps_completed_results(folder, tmp_path):
     out = tmp_path / "out"
     command = [*COMMAND, str(folder), "--out", str(out), "--iterations", "2000", "--n-init", "1", "--batch-size", "1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -181,7 +181,7 @@ def test_a_changed_file_is_done_again_and_a_new_neighbour_renames(tmp_path):
     assert not (out / "b_photo.png").exists() and (out / "b.png_photo.png").read_bytes() != first
 
 
-def test_odd_names_cost_nothing_but_themselves(tmp_path):
+def test_unusual_names_do_not_affect_other_inputs(tmp_path):
     names = ["file.png", "allow_pickle.png", "caf\udce9.png", "two words é.png", "x" * 240 + ".png"]
     for i, name in enumerate(names):
         write_png(tmp_path / "picture.png", draw_face(i))
@@ -204,7 +204,7 @@ def test_odd_names_cost_nothing_but_themselves(tmp_path):
         (["--lr", "fast", "."], "invalid float value: 'fast'"),
         (["--lr", "-1", "."], "lr is -1.0"),
         (["--samples", "9", "--n-init", "4", "."], "samples is 9"),
-        (["--batch-size", "0", "."], "0 is not at least 1"),
+        (["--batch-size", "0", "."], "0 is less than 1"),
         (["--crop", "1,2", "."], "crop must be"),
         (["--weights", "mine", "."], "no weights at mine"),
         (["--iteration", "5", "."], "unrecognized arguments"),
@@ -225,7 +225,7 @@ def test_a_file_where_the_output_should_be_is_refused_before_any_work(tmp_path, 
     assert [p.name for p in tmp_path.iterdir()] == ["in.png"] and (tmp_path / "in.png").read_bytes() == before
 
 
-def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path):
+def test_a_full_disk_is_one_line_and_leaves_no_partial_file(tmp_path):
     write_png(tmp_path / "in.png", draw_face(0))
     limited = ["bash", "-c", 'ulimit -f 24; exec "$@"', "bash", *COMMAND, "in.png", "--out", "out", *QUICK]
     result = subprocess.run(limited, capture_output=True, text=True, timeout=120, cwd=tmp_path)
@@ -238,7 +238,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path):
     assert (tmp_path / "out" / "grid.png").exists()
 
 
-def test_the_output_folder_is_no_input_but_a_file_in_it_can_be(tmp_path):
+def test_the_output_folder_is_refused_as_input_but_a_file_in_it_is_accepted(tmp_path):
     write_png(tmp_path / "0.png", draw_face(0))
     result = complete(tmp_path, "--out", tmp_path)
     assert result.returncode == 2 and "lies in the output folder" in result.stderr
@@ -264,7 +264,7 @@ def test_help_imports_nothing_heavy():
     assert result.stdout.splitlines()[-1] == "[]" and "--show-initializations" in result.stdout
 
 
-def test_outside_an_installation_the_error_says_what_to_do(tmp_path):
+def test_without_an_installation_the_error_says_how_to_install(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     (tmp_path / "contextual_gan.py").write_text("raise ModuleNotFoundError('contextual_gan')")
     result = complete("--help", env=environment)
@@ -309,7 +309,7 @@ def test_faithful_is_in_the_record_and_never_mixed(tmp_path):
         ("--faithful nan", "nan is not from 0 to 1"),
     ],
 )
-def test_faithful_beside_what_says_otherwise_is_one_line(tmp_path, words, reason):
+def test_faithful_with_a_conflicting_flag_is_refused_in_one_line(tmp_path, words, reason):
     write_png(tmp_path / "face.png", draw_face(0))
     result = complete(tmp_path / "face.png", "--out", tmp_path / "run", *words.split())
     assert result.returncode == 2 and reason in result.stderr and len(result.stderr.splitlines()) == 1

@@ -73,7 +73,7 @@ def data(tmp_path_factory, networks):
 
 @pytest.fixture(scope="module")
 def joints(data):
-    """The pixels of the five."""
+    """The pixels of the five valid joints."""
     return np.stack([read_image(data / name) for name in NAMES])
 
 
@@ -101,7 +101,7 @@ def copy(done, tmp_path):
     return shutil.copytree(done[1], tmp_path / "copy")
 
 
-# --- what is measured -------------------------------------------------------------------------------------------------
+# --- measurements -----------------------------------------------------------------------------------------------------
 
 
 def test_numbers_match_the_predictions_on_disk(done, joints):
@@ -190,7 +190,7 @@ def test_sketches_of_photos(data, joints, train, tmp_path, networks):
     _, photos = split(joints)
     drawn = to_uint8(complete(*networks, photos, direction="sketch", iterations=3, n_init=4).joints[:, 0, :, :64])
     assert np.array_equal(predicted(tmp_path, "contextual"), drawn)
-    assert (predicted(tmp_path, "mean-face") == 16).all(), "the sketches are 10 and 21, 15.5 is rounded to even"
+    assert (predicted(tmp_path, "mean-face") == 16).all(), "the sketches are 10 and 21; 15.5 is rounded to even"
     values = [image["consistency"] for image in metrics(tmp_path)["contextual"]["images"]]
     assert np.allclose(values, sketch_consistency(drawn, photos))
 
@@ -321,7 +321,7 @@ def test_a_killed_and_continued_run_matches_an_uninterrupted_one(done, data, tmp
         ({"--out": "damaged/cut.png"}, "damaged/cut.png is a file"),
         ({"--method": "contextual", "--weights": "mine"}, "no weights at mine"),
         ({"--method": "contextual", "--lr": "-1"}, "lr is -1.0"),
-        ({"--limit": "0"}, "0 is not at least 1"),
+        ({"--limit": "0"}, "0 is less than 1"),
         ({"--seed": "-1"}, "-1 is less than 0"),
         ({"--direction": "both"}, "invalid choice: 'both'"),
     ],

@@ -53,7 +53,7 @@ def test_only_the_predicted_half_of_joint_images_is_compared(photos, tmp_path):
     assert found["images"] == [{"name": "a.png", "ssim": 1.0, "psnr": "inf"}]
 
 
-def test_identical_images_are_counted_and_grey_ones_are_rgb(photos, tmp_path):
+def test_identical_images_are_counted_and_grey_ones_are_read_as_rgb(photos, tmp_path):
     import cv2
 
     truth, made = photos

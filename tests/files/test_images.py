@@ -1,4 +1,4 @@
-"""Image files from strangers are read whole and right, or refused in one line; ours are written whole or not at all."""
+"""Untrusted images are read completely and correctly, or refused in one line; writes are complete or not done."""
 
 import io
 import os
@@ -72,7 +72,7 @@ def orientation(number):
 
 
 def reason(read, *args):
-    """Why `read` refuses: the message of its ImageError, which must be one line."""
+    """The message of the ImageError of `read`, which must be one line."""
     with pytest.raises(ImageError) as caught:
         read(*args)
     message = str(caught.value)
@@ -122,12 +122,12 @@ def test_an_empty_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "data", [b"just text, called .png\n", b"\x89PNG", b"\xff\xd8\xff", b"BM", b"RIFF", bytes(5000)]
 )
-def test_what_is_no_image_is_refused(data):
+def test_a_file_that_is_not_an_image_is_refused(data):
     assert reason(decode_rgba, data) == NO_IMAGE
 
 
 @pytest.mark.parametrize("message", ["one\n  two\r\nthree", "", "  \n"])
-def test_what_a_decoder_says_becomes_one_line(monkeypatch, message):
+def test_errors_of_decoders_become_one_line(monkeypatch, message):
     def load(self):
         raise SyntaxError(message)
 
@@ -138,13 +138,13 @@ def test_what_a_decoder_says_becomes_one_line(monkeypatch, message):
 
 @pytest.mark.parametrize("file_format", ["GIF", "TIFF"])
 @pytest.mark.parametrize("more", [[], [Image.new("RGB", (8, 8), "blue")]], ids=["still", "animated"])
-def test_formats_beside_the_four_are_refused(file_format, more):
+def test_formats_other_than_the_four_are_refused(file_format, more):
     data = encode(Image.new("RGB", (8, 8), "red"), file_format, save_all=True, append_images=more)
     assert reason(decode_rgba, data) == NO_IMAGE
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "WEBP", "MPO"])
-def test_of_several_pictures_in_a_file_the_first_is_taken(file_format):
+def test_the_first_of_several_pictures_in_a_file_is_used(file_format):
     first, second = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
     picture = on_background(decode_rgba(encode(first, file_format, save_all=True, append_images=[second])))
     np.testing.assert_allclose(picture, np.full((8, 8, 3), RED), atol=2)
@@ -170,7 +170,7 @@ def test_a_bomb_of_100_megapixels_in_97_kb_is_refused_undecoded(monkeypatch):
 
 
 def huge(file_format):
-    """A small file whose header claims about the largest size that the format allows, at most 50,000 x 50,000."""
+    """A small file whose header claims nearly the largest size of the format, at most 50,000 x 50,000."""
     if file_format == "PNG":
         return png(50000, 50000, 8, 2, zlib.compress(bytes(100)))
     data = bytearray(encode(noise(), file_format, **({"lossless": True} if file_format == "WEBP" else {})))
@@ -212,7 +212,7 @@ def test_long_text_in_a_png_does_no_harm_and_a_text_bomb_is_refused():
     assert "too large" in reason(decode_rgba, bomb)
 
 
-# --- what is no regular file ------------------------------------------------------------------------------------------
+# --- files that are not regular ---------------------------------------------------------------------------------------
 
 
 def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path):
@@ -229,7 +229,7 @@ def test_links_to_devices_and_folders_are_refused(tmp_path, target):
     assert reason(read_image, tmp_path / "link.png") == "not a regular file"
 
 
-def test_missing_files_and_links_to_nowhere_are_refused(tmp_path):
+def test_missing_files_and_broken_links_are_refused(tmp_path):
     (tmp_path / "dangling.png").symlink_to("nowhere.png")
     (tmp_path / "loop.png").symlink_to("loop.png")
     assert reason(read_image, tmp_path / "missing.png") == "No such file or directory"
@@ -275,13 +275,13 @@ def test_a_jpeg_from_a_phone_held_upright_comes_out_upright():
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP"])
 @pytest.mark.parametrize("exif", [b"Exif\0\0no such data", tiff(orientation(99)), tiff(orientation(6))[:20]])
-def test_damaged_exif_data_does_not_cost_the_picture(file_format, exif):
+def test_damaged_exif_data_does_not_prevent_reading(file_format, exif):
     whole = decode_rgba(encode(noise(), file_format))
     np.testing.assert_array_equal(decode_rgba(encode(noise(), file_format, exif=exif)), whole)
 
 
 @pytest.mark.parametrize("odd", [(0x10F, 11, 1, struct.pack("<f", 1.5)), (0x128, 2, 3, b"cm"), (0x11A, 2, 2, b"?")])
-def test_orientation_is_applied_beside_tags_of_the_wrong_type(odd):
+def test_orientation_is_applied_despite_tags_of_the_wrong_type(odd):
     data = encode(np.uint8(STORED[6]), "PNG", exif=tiff(orientation(6), odd))
     np.testing.assert_array_equal(decode_rgba(data)[..., 0], [[1, 2, 3], [4, 5, 6]])
 
@@ -345,7 +345,7 @@ def test_black_strokes_on_transparency_are_black_on_white(mode, file_format, tmp
 
 
 @pytest.mark.parametrize(("level", "expected"), [(255, [0, 127, 255, 63]), (0, [0, 0, 0, 8])])
-def test_transparency_mixes_with_the_background_rounded(level, expected):
+def test_transparency_is_blended_with_the_background_and_rounded(level, expected):
     rgba = np.uint8([[(0, 0, 0, 255), (0, 0, 0, 128), (0, 0, 0, 0), (10, 10, 10, 200)]])
     assert on_background(rgba, level)[0, :, 0].tolist() == expected
 
@@ -421,7 +421,7 @@ for name in sys.argv[1:]:
 """
 
 
-def test_a_full_disk_leaves_no_half_file_and_the_old_one_untouched(tmp_path):
+def test_a_full_disk_leaves_no_partial_file_and_keeps_the_old_one(tmp_path):
     (tmp_path / "old.png").write_bytes(b"as it was")
     command = [sys.executable, "-c", FULL_DISK, tmp_path / "old.png", tmp_path / "new.png"]
     process = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -468,7 +468,7 @@ def test_centre_square_averages_areas_when_it_shrinks():
     np.testing.assert_array_equal(centre_square(dots, 8), np.full((8, 8, 3), 10))
 
 
-def test_centre_square_enlarges_and_keeps_what_fits():
+def test_centre_square_enlarges_small_images_and_keeps_matching_ones():
     np.testing.assert_array_equal(centre_square(noise(8, 8), 8), noise(8, 8))
     np.testing.assert_array_equal(centre_square(np.full((3, 2, 3), 90, np.uint8), 64), np.full((64, 64, 3), 90))
 
@@ -516,11 +516,11 @@ def test_grid_refuses_rows_of_different_lengths():
         grid([[cell(20, 0), cell(20, 0)], [cell(20, 0)]])
 
 
-# --- small files that take long ---------------------------------------------------------------------------------------
+# --- small files that take long to decode -----------------------------------------------------------------------------
 
 
 def progressive(scans):
-    """A progressive JPEG of 64 pixels whose last scan is repeated until there are so many."""
+    """A progressive JPEG of 64 pixels with `scans` scans, made by repeating the last one."""
     buffer = io.BytesIO()
     Image.fromarray(np.full((64, 64, 3), 200, np.uint8)).save(buffer, "JPEG", progressive=True)
     data = buffer.getvalue()
@@ -534,14 +534,14 @@ def test_a_progressive_jpeg_of_too_many_scans_is_refused_before_it_is_decoded():
     with pytest.raises(ImageError, match="more than 100 scans"):
         decode_rgba(progressive(101))
     photo = decode_rgba(progressive(50)[:2] + b"\xff\xfe\x01\x02" + b"\xff\xda" * 128 + progressive(50)[2:])
-    assert np.array_equal(photo, decode_rgba(progressive(50))), "what a comment holds is no scan"
-    assert decode_rgba(progressive(50) + b"\xff\xda" * 1000).shape == (64, 64, 4), "nor what follows the picture"
+    assert np.array_equal(photo, decode_rgba(progressive(50))), "a comment does not count as a scan"
+    assert decode_rgba(progressive(50) + b"\xff\xda" * 1000).shape == (64, 64, 4), "nor do bytes after the picture"
 
 
 @pytest.mark.parametrize("filler", [b"\xff\xfe\0\2" * 200_000, b"\xff" * 19_000_000])
 def test_a_jpeg_of_too_many_segments_is_refused(filler):
     data = progressive(20)
-    with pytest.raises(ImageError, match="segments, this is no picture"):
+    with pytest.raises(ImageError, match="segments, not a normal image"):
         decode_rgba(data[:2] + filler + data[2:])
 
 
@@ -549,5 +549,5 @@ def test_a_png_of_too_many_chunks_is_refused():
     data = images.encode_png(np.zeros((8, 8, 3), np.uint8))
     chunk = b"\0\0\0\0teSt" + zlib.crc32(b"teSt").to_bytes(4)
     assert decode_rgba(data[:33] + chunk * 1000 + data[33:]).shape == (8, 8, 4)
-    with pytest.raises(ImageError, match="chunks, this is no picture"):
+    with pytest.raises(ImageError, match="chunks, not a normal image"):
         decode_rgba(data[:33] + chunk * 200_000 + data[33:])

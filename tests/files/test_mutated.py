@@ -1,4 +1,4 @@
-"""Damaged images: each of them is completed or listed with its reason, and none costs the others their results."""
+"""Damaged images: each is completed or listed with its reason, and none affects the others."""
 
 import io
 import json
@@ -57,7 +57,7 @@ def duplicate(rng, data):
 
 
 def huge_number(rng, data):
-    start = 4 * rng.randrange(min(64, len(data)) // 4)  # where formats keep sizes and lengths
+    start = 4 * rng.randrange(min(64, len(data)) // 4)  # sizes and lengths are here
     data[start : start + 4] = b"\xff\xff\xff\xff"
 
 
@@ -69,7 +69,7 @@ MUTATIONS = (flip, flip_in_header, cut, other_header, zero, duplicate, huge_numb
 
 
 def write_mutated(folder, count, seed):
-    """Write damaged images, some of them harmlessly -> their paths."""
+    """Write damaged images, some with harmless damage -> their paths."""
     rng = random.Random(seed)
     paths = []
     for number in range(count):
@@ -142,7 +142,7 @@ def test_any_array_is_prepared_or_refused_in_one_line(height, width):
                 assert len(str(error).splitlines()) == 1, (what, crop)
             else:
                 assert sketch.shape == (64, 64, 3) and sketch.dtype == np.uint8, (what, crop)
-                assert sketch.min() < 128, f"{what}, {crop}: nothing to see"
+                assert sketch.min() < 128, f"{what}, {crop}: nothing visible"
             np.testing.assert_array_equal(image, before, err_msg=f"{what}, {crop}: changed in place")
 
 
@@ -150,6 +150,6 @@ def test_any_array_is_prepared_or_refused_in_one_line(height, width):
     ("y", "slope", "thickness"),
     [(32, 2, 1), (32, 5, 1), (33, 2, 2), (33, 12, 2), (34, 2, 3), (34, 5, 3), (60, 5, 2), (61, 8, 3)],
 )
-def test_no_face_is_found_where_nothing_is_drawn(y, slope, thickness):
+def test_no_face_is_found_without_a_drawing(y, slope, thickness):
     ink = cv2.line(np.zeros((81, 81), np.float32), (0, y), (80, y + slope), 1.0, thickness)
     assert find_faces(ink) == []

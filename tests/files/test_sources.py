@@ -1,4 +1,4 @@
-"""Which files of a folder are images, and what their results are called: none lost, none twice, none by chance."""
+"""The images of a folder and the names of their results: none is lost, none occurs twice, none depends on chance."""
 
 import os
 import tracemalloc
@@ -29,7 +29,7 @@ def write(folder, *names, data=PNG):
 
 
 def stems(*inputs, out="out"):
-    """{output stem: input as it was given}; no input may be lost on the way."""
+    """{output stem: input as given}; no input may be lost."""
     sources, _ = find_images(inputs, excluded=out)
     named = output_stems(sources)
     assert len(named) == len(sources)
@@ -54,13 +54,13 @@ def test_hidden_files_and_folders_are_left_out_unless_given(working_folder):
 
 @pytest.mark.parametrize("data", [PNG, JPEG, WEBP, BMP])
 @pytest.mark.parametrize("name", ["face", "face.dat", "face.txt", "face.PnG.bak"])
-def test_images_are_found_by_content_whatever_they_are_called(working_folder, name, data):
+def test_images_are_found_by_content_regardless_of_their_name(working_folder, name, data):
     write(working_folder / "in", name, data=data)
     assert list(stems("in").values()) == [f"in/{name}"]
 
 
 @pytest.mark.parametrize("name", ["a.PNG", "b.JPeG", "c.gif", "d.tif", "e.heic"])
-def test_files_called_like_an_image_are_taken_whatever_they_hold(working_folder, name):
+def test_files_with_image_extensions_are_taken_regardless_of_content(working_folder, name):
     write(working_folder / "in", name, data=b"text")
     assert list(stems("in").values()) == [f"in/{name}"]
 
@@ -131,10 +131,10 @@ def test_pipes_are_not_opened_to_look_inside(working_folder):
     assert find_images(["in"], "out")[0] == []
 
 
-# --- what they are called ---------------------------------------------------------------------------------------------
+# --- names ------------------------------------------------------------------------------------------------------------
 
 
-def test_several_folders_put_their_name_in_front(working_folder):
+def test_names_of_several_folders_are_prepended(working_folder):
     write(working_folder, "mine/a.png", "yours/a.png", "given.png")
     assert stems("mine", "yours/", "given.png") == {
         "given": "given.png",
@@ -143,17 +143,17 @@ def test_several_folders_put_their_name_in_front(working_folder):
     }
 
 
-def test_folders_of_the_same_name_are_told_apart_by_their_path(working_folder):
+def test_folders_with_the_same_name_are_distinguished_by_their_path(working_folder):
     write(working_folder, "x/faces/a.png", "y/z/faces/b.png")
     assert stems("x/faces", "y/z/faces") == {"x/faces/a": "x/faces/a.png", "y/z/faces/b": "y/z/faces/b.png"}
 
 
-def test_files_of_the_same_name_are_told_apart_by_their_path(working_folder):
+def test_files_with_the_same_name_are_distinguished_by_their_path(working_folder):
     write(working_folder, "x/a.png", "y/z/a.png")
     assert stems("x/a.png", "y/z/a.png") == {"x/a": "x/a.png", "y/z/a": "y/z/a.png"}
 
 
-def test_files_and_folders_that_would_meet_in_one_place_are_told_apart(working_folder):
+def test_files_and_folders_with_colliding_names_are_distinguished(working_folder):
     write(working_folder, "r/a/1.png", "r/b/1.png", "q/a/1.png")
     assert stems("r/a/1.png", "r/b/1.png", "q/a") == {
         "q/a/1": "q/a/1.png",
@@ -162,19 +162,19 @@ def test_files_and_folders_that_would_meet_in_one_place_are_told_apart(working_f
     }
 
 
-def test_extensions_are_kept_only_where_they_tell_names_apart(working_folder):
+def test_extensions_are_kept_only_if_names_would_collide(working_folder):
     write(working_folder, "in/a.png", "in/b.png", "in/b.jpg", "in/deep/b.png")
     assert stems("in") == {"a": "in/a.png", "b.jpg": "in/b.jpg", "b.png": "in/b.png", "deep/b": "in/deep/b.png"}
 
 
-def test_an_extension_that_is_kept_does_not_meet_another_name(working_folder):
+def test_a_kept_extension_does_not_collide_with_another_name(working_folder):
     write(working_folder, "in/b", "in/b.png", "in/b.png.png", "in/c.png", "in/c.png.jpg")
     names = {"b": "in/b", "b.png": "in/b.png", "b.png.png": "in/b.png.png", "c": "in/c.png"}
     assert stems("in") == names | {"c.png.jpg": "in/c.png.jpg"}
 
 
 @pytest.mark.parametrize("again", ["in", "in/", "./in", "in/a.png", "in/../in/a.png"])
-def test_what_is_given_twice_is_taken_once(working_folder, again):
+def test_duplicate_inputs_are_taken_once(working_folder, again):
     write(working_folder, "in/a.png")
     assert list(stems("in", again).values()) == ["in/a.png"]
 
@@ -206,7 +206,7 @@ def test_names_and_their_order_do_not_depend_on_the_order_of_the_inputs(working_
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_member_gives_no_more_than_it_claims(tmp_path, method):
+def test_a_member_returns_no_more_bytes_than_it_claims(tmp_path, method):
     with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
         archive.writestr("a.png", bytes(5 * 10**7))
         archive.writestr("b.png", b"\x89PNG" + bytes(range(256)) * 1000)
@@ -220,7 +220,7 @@ def test_a_member_gives_no_more_than_it_claims(tmp_path, method):
     try:
         with pytest.raises(ImageError, match="damaged in the archive"):
             whole.read()
-        if method != zipfile.ZIP_DEFLATED:  # of which zipfile itself reads the whole 1000 bytes, and checks them
+        if method != zipfile.ZIP_DEFLATED:  # for deflate, zipfile itself reads and checks all 1000 bytes
             assert whole.peek(12) == bytes(12)
         assert tracemalloc.get_traced_memory()[1] < 2 * 10**6
     finally:
@@ -228,7 +228,7 @@ def test_a_member_gives_no_more_than_it_claims(tmp_path, method):
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_member_that_is_cut_or_changed_is_damaged(tmp_path, method):
+def test_a_truncated_or_changed_member_is_damaged(tmp_path, method):
     content = bytes(range(256)) * 100
     with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
         archive.writestr("a.png", content)

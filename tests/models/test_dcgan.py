@@ -30,7 +30,7 @@ def test_maps_have_the_specified_shapes(models):
     assert d.output.shape == (None, 1)
 
 
-def test_batch_normalization_is_where_and_as_specified(models):
+def test_batch_normalization_matches_the_specification(models):
     for model, count, others in zip(models, (4, 3), ("up4", "conv0"), strict=True):
         norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
         assert len(norms) == count

@@ -68,7 +68,7 @@ def test_training_lowers_all_losses(direction):
     assert values[0].keys() == {"contextual", "l1", "edges", "z_error", "adversarial", "gradient"}
 
 
-def test_losses_are_those_of_numpy_and_zero_for_the_truth(networks):
+def test_losses_match_numpy_and_are_zero_for_the_truth(networks):
     z = np.random.default_rng(0).uniform(-1, 1, (2, 3, 100)).astype(np.float32)
     made, truth = inference.generate(networks[0], z)
     for direction, known in joint.DIRECTIONS.items():
@@ -84,7 +84,7 @@ def test_losses_are_those_of_numpy_and_zero_for_the_truth(networks):
         assert float(same["l1"]) == 0 and abs(float(same["contextual"])) < 1e-6
 
 
-def test_three_known_halves_of_four_are_disturbed_as_a_function_of_the_seed(sketches):
+def test_three_of_four_known_halves_are_disturbed_depending_on_the_seed(sketches):
     known, settings = tf.repeat(to_float(sketches)[:1], 400, axis=0), EncoderSettings()
     for direction in ("photo", "sketch"):
         found = encoder.given_for(known, direction, settings, tf.constant([0, 1], tf.int64)).numpy()
@@ -114,7 +114,7 @@ def test_it_learns_from_joint_images_and_a_resumed_run_gives_the_same_encoder(tr
     whole = written.read_bytes()
     assert load_encoder(weights, "photo") and whole != encoder_file(trained[0], "photo").read_bytes()
     first_line = (tmp_path / "run/config.yaml").read_text().splitlines()[0]
-    assert "11 joint images" in first_line  # one of twelve is kept for choosing
+    assert "11 joint images" in first_line  # one of twelve is reserved for choosing settings
     subprocess.run(["rm", "-r", tmp_path / "run/checkpoints/step-000012"], check=True)
     resumed = train(weights, tmp_path / "run", "--data", data, "--resume")
     assert resumed.returncode == 0, resumed.stderr

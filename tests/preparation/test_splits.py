@@ -1,4 +1,4 @@
-"""Training and test images: chosen by hash, or by a list; never the same picture in both."""
+"""Training and test images: chosen by hash or by a list; never the same picture in both."""
 
 import zipfile
 from collections import Counter
@@ -18,7 +18,7 @@ def chosen_in(parts):
 
 @pytest.fixture
 def split(tmp_path):
-    """split(content, names) -> what `read_split` makes of a list of this content."""
+    """split(content, names) -> the result of `read_split` for a list with this content."""
 
     def split(content, names=("img/1.jpg", "img/2.jpg", "img/3.jpg")):
         path = tmp_path / "list.csv"
@@ -42,8 +42,8 @@ def refusal(split, tmp_path):
 # --- by hash ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_choice_is_known_for_ever():
-    """As `printf 0/g | sha256sum` orders them: trained weights go with a split, so it must not change."""
+def test_the_choice_never_changes():
+    """The order of `printf 0/g | sha256sum`: trained weights belong to a split, so it must not change."""
     assert chosen_in(choose("abcdefgh", test=2)) == {"f", "g"}
     assert chosen_in(choose("abcdefgh", test=2, seed=1)) == {"d", "g"}
 
@@ -58,13 +58,13 @@ def test_number_of_test_images(images, test):
     assert list(parts) == sorted(parts) and set(parts.values()) <= {"train", "test"}
 
 
-def test_exactly_as_many_as_asked_for():
+def test_exactly_the_requested_number():
     assert [len(chosen_in(choose(NAMES, test=n))) for n in (0, 1, 999, 1000)] == [0, 1, 999, 1000]
-    with pytest.raises(ValueError, match=r"^1001 test images were asked for, but there are only 1000 images$"):
+    with pytest.raises(ValueError, match=r"^1001 test images requested, but there are only 1000 images$"):
         choose(NAMES, test=1001)
 
 
-def test_neither_order_nor_repetition_of_names_matters():
+def test_order_and_repetition_of_names_do_not_matter():
     assert choose(NAMES[::-1] + NAMES[:10], test=50) == choose(NAMES, test=50)
 
 
@@ -90,7 +90,7 @@ def test_known_images_keep_their_part_and_new_ones_fill_up():
     parts = choose(NAMES, known=known)
     assert {name: parts[name] for name in known} == known and len(chosen_in(parts)) == 100
     new = chosen_in(parts) - set(known)
-    assert new == chosen_in(choose(NAMES[500:], test=50))  # those of smallest hash
+    assert new == chosen_in(choose(NAMES[500:], test=50))  # those with the smallest hashes
     assert choose(NAMES, known=parts) == parts
     full = choose(NAMES, test=50, known=known)  # no room for others
     assert chosen_in(full) == chosen_in(known)
@@ -100,7 +100,7 @@ def test_known_images_keep_their_part_and_new_ones_fill_up():
 # --- by a list --------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_written_is_read_again(tmp_path):
+def test_a_written_list_can_be_read_again(tmp_path):
     names = ["-x.jpg", " a .jpg", "a,b.jpg", 'a"b.jpg', "ü/日本.png", "a\nb.png", "a\rb.png", "c 0", "#.png", "d\t1"]
     parts = {name: ("train", "test")[i % 2] for i, name in enumerate(names)}
     write_split(tmp_path / "split.csv", parts)
@@ -127,7 +127,7 @@ def test_images_without_a_line_and_lines_without_an_image(split):
     assert split(content) == ({"img/2.jpg": "test"}, ["img/1.jpg", "img/3.jpg"], 2)
 
 
-def test_an_image_may_be_called_by_the_end_of_its_name(split):
+def test_an_image_may_be_named_by_the_end_of_its_name(split):
     names = ["x/a/1.jpg", "x/b/1.jpg", "x/b/2.jpg", "1.jpg"]
     assert split("image,split\na/1.jpg,test\n2.jpg,test\nx/b/1.jpg,train\n", names)[0] == {
         "x/a/1.jpg": "test",
@@ -149,18 +149,18 @@ def test_an_image_may_be_called_by_the_end_of_its_name(split):
         ("", "line 1: it must be image,split, or every line of the form 000001.jpg 0"),
         ("image;split\n1.jpg;test\n", "line 1: it must be image,split"),
         ("1.jpg,test\n", "line 1: it must be image,split"),
-        ("image,split\n", "none of its 0 lines is about one of the images, such as img/1.jpg"),
-        ("image,split\n7.jpg,test\n", "none of its 1 lines is about one of the images, such as img/1.jpg"),
-        ("image,split\n1.jpg,test\n2.jpg\n", "line 3: there must be an image and its part"),
-        ("image,split\n1.jpg,test,x\n", "line 2: there must be an image and its part"),
-        ("image,split\n1.jpg,valid\n", "line 2: the part of 1.jpg is 'valid', it must be train or test"),
+        ("image,split\n", "none of its 0 lines names one of the images, such as img/1.jpg"),
+        ("image,split\n7.jpg,test\n", "none of its 1 lines names one of the images, such as img/1.jpg"),
+        ("image,split\n1.jpg,test\n2.jpg\n", "line 3: it must hold an image and its part"),
+        ("image,split\n1.jpg,test,x\n", "line 2: it must hold an image and its part"),
+        ("image,split\n1.jpg,valid\n", "line 2: the part of 1.jpg is 'valid'; it must be train or test"),
         ("image,split\n1.jpg,\n", "line 2: the part of 1.jpg is ''"),
         ('image,split\n1.jpg,test\n"2.jpg,test\n', "line 3: unexpected end of data"),
-        ("image,split\n1.jpg,test\n2.jpg,test\n1.jpg,train\n", "line 4: img/1.jpg is in train, in line 2 in test"),
-        ("image,split\n1.jpg,test\nimg/1.jpg,train\n", "line 3: img/1.jpg is in train, in line 2 in test"),
+        ("image,split\n1.jpg,test\n2.jpg,test\n1.jpg,train\n", "line 4: img/1.jpg is in train, but in line 2 in test"),
+        ("image,split\n1.jpg,test\nimg/1.jpg,train\n", "line 3: img/1.jpg is in train, but in line 2 in test"),
         ("image,split\n1.jpg,test\n\xff".encode("latin1"), "line 3: not UTF-8"),
         ("1.jpg 0\n2.jpg 3\n", "line 2: the part of 2.jpg is '3'"),
-        ("1.jpg 0\n2.jpg\n", "line 2: there must be an image and its part"),
+        ("1.jpg 0\n2.jpg\n", "line 2: it must hold an image and its part"),
     ],
 )
 def test_a_list_with_a_mistake_is_refused(refusal, content, reason):
@@ -168,10 +168,10 @@ def test_a_list_with_a_mistake_is_refused(refusal, content, reason):
     assert message.startswith("list.csv") and reason in message
 
 
-def test_a_short_name_of_two_images_is_refused(refusal):
+def test_an_ambiguous_short_name_is_refused(refusal):
     assert (
         refusal("image,split\n1.jpg,test\n", ["a/1.jpg", "b/1.jpg"])
-        == "list.csv, line 2: 1.jpg may be a/1.jpg or b/1.jpg"
+        == "list.csv, line 2: 1.jpg is ambiguous: a/1.jpg or b/1.jpg"
     )
 
 
@@ -183,7 +183,7 @@ def test_the_same_line_twice_does_no_harm(split):
     )
 
 
-def test_what_is_no_list_is_refused(tmp_path):
+def test_a_file_that_is_not_a_list_is_refused(tmp_path):
     for path, reason in (
         (tmp_path, "not a regular file"),
         (tmp_path / "no.csv", "No such file"),
@@ -214,21 +214,21 @@ def test_copies_of_test_images_are_refused():
     refuse = disjoint()
     assert [refuse(item("test/a.png"), "1"), refuse(item("test/b.png"), "1")] == [None, None]
     assert refuse(item("train/c.png"), "2") is None
-    assert refuse(item("train/d.png"), "2") is None  # copies within a part are no harm
+    assert refuse(item("train/d.png"), "2") is None  # copies within a part are harmless
     assert refuse(item("train/e.png"), "1") == "same content as the test image a.png"
     assert disjoint({"x.png": "not in list.csv"})(item("train/x.png"), "3") == "not in list.csv"
     skipped = disjoint({"a.png": "not in list.csv"})
     assert skipped(item("test/a.png"), "1") and skipped(item("train/b.png"), "1") is None
 
 
-def test_outputs_whose_input_is_gone_count():
+def test_outputs_count_after_their_input_is_removed():
     gone = [
         {"source": "t.png", "sha256": "1", "output": "test/t.png"},
         {"source": "r.png", "sha256": "2", "output": "train/r.png"},
         {"source": "s.png", "sha256": "3", "skipped": "no face found"},
     ]
     refuse = disjoint(gone=gone)
-    assert refuse(item("test/a.png"), "2") == "same content as the training image r.png, whose input is no longer there"
+    assert refuse(item("test/a.png"), "2") == "same content as the training image r.png, whose input no longer exists"
     assert refuse(item("test/b.png"), "3") is None and refuse(item("test/c.png"), "1") is None
     assert refuse(item("train/d.png"), "1") == "same content as the test image t.png"
     assert refuse(item("train/e.png"), "2") is None
@@ -245,10 +245,10 @@ def test_an_image_in_both_parts_stops_the_work():
         assert_disjoint([*entries, {"source": "d", "sha256": "1", "output": "test/d.png"}])
 
 
-# --- all of it --------------------------------------------------------------------------------------------------------
+# --- the whole split --------------------------------------------------------------------------------------------------
 
 
-def test_test_images_come_first_and_the_list_is_written_in_the_end(tmp_path):
+def test_test_images_come_first_and_the_list_is_written_at_the_end(tmp_path):
     items = [Item(f"{i}.jpg", f"{i}.png", ()) for i in range(20)]
     divided, refuse, parts, unused = divide(items, tmp_path / "out", PARAMETERS, test=5)
     assert [i.output.split("/")[0] for i in divided] == 5 * ["test"] + 15 * ["train"] and unused == 0
@@ -263,7 +263,7 @@ def test_test_images_come_first_and_the_list_is_written_in_the_end(tmp_path):
 def test_nothing_is_written_over_a_list_of_another_origin(tmp_path):
     (tmp_path / "split.csv").write_text("mine")
     items = [Item("1.jpg", "1.png", ())]
-    with pytest.raises(ValueError, match="no manifest says what made it"):
+    with pytest.raises(ValueError, match="no manifest lists it"):
         divide(items, tmp_path, PARAMETERS)
     assert (tmp_path / "split.csv").read_text() == "mine"
     assert divide(items, tmp_path, PARAMETERS, overwrite=True)[2] == {"1.jpg": "train"}

@@ -96,7 +96,7 @@ def test_the_search_is_measured_by_the_command():
     assert {"sketch-iterations/s", "ratio"} < set(medians) and min(medians.values()) > 0
 
 
-def test_help_answers_at_once_and_names_all_subjects():
+def test_help_responds_at_once_and_names_all_subjects():
     start = time.monotonic()
     done = benchmark("--help")
     assert done.returncode == 0 and time.monotonic() - start < 1.5  # 0.15 s on an idle machine
@@ -109,7 +109,7 @@ def test_help_answers_at_once_and_names_all_subjects():
         (("training", "--direction", "photo"), "--direction does not apply to training"),
         (("completion", "--g-updates", "1"), "--g-updates does not apply to completion"),
         (("data", "--precision", "bfloat16"), "--precision does not apply to data"),
-        (("training", "--batch-size", "1"), "batch_size is 1, it must be from 2 to 65536"),
+        (("training", "--batch-size", "1"), "batch_size is 1; it must be from 2 to 65536"),
         (("training", "--data", "no/such"), "no such folder: no/such/train"),
     ],
 )

@@ -33,7 +33,7 @@ def data(tmp_path_factory, networks):
     return folder
 
 
-def test_the_oracle_finds_what_it_sees(data, tmp_path):
+def test_the_oracle_finds_its_targets(data, tmp_path):
     ask = ("oracle.py", "--data", data, "--out", tmp_path / "out", "--iterations", "30")
     done = run(*ask)
     assert done.returncode == 1 and "failed: bad.png" in done.stderr and "Traceback" not in done.stderr, done.stderr

@@ -46,7 +46,7 @@ def tree(folder):
 
 
 def refused(result, name):
-    return result.returncode == 2 and f"{name} is there" in result.stderr and len(result.stderr.splitlines()) == 1
+    return result.returncode == 2 and f"{name} already exists" in result.stderr and len(result.stderr.splitlines()) == 1
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_the_same_relative_name_from_another_folder(tmp_path, monkeypatch):
     first = tree(tmp_path / "out")
     monkeypatch.chdir(tmp_path / "b")
     result = complete("x.png", "--out", tmp_path / "out")
-    assert result.returncode == 2 and "the result of another x.png (../a/x.png" in result.stderr
+    assert result.returncode == 2 and "the result of another x.png (at ../a/x.png" in result.stderr
     assert tree(tmp_path / "out") == first
     assert complete("x.png", "--out", tmp_path / "out", "--overwrite").returncode == 0
     assert np.array_equal(read_image(tmp_path / "out/x_input.png"), draw_face(1))

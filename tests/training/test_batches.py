@@ -84,7 +84,7 @@ def test_a_large_epoch_is_well_mixed():
     assert 3.4 < batches.std() < 4.6  # 4 for a fair draw
 
 
-def test_other_seeds_give_other_batches_and_the_same_seed_the_same(files):
+def test_batches_depend_on_the_seed(files):
     seeds = [0, 1, -1, 2**32, -(2**32), 2**63 - 1, -(2**63)]
     runs = [indices(take(10, files, seed=seed)).tobytes() for seed in seeds]
     assert len(set(runs)) == len(seeds)
@@ -92,7 +92,7 @@ def test_other_seeds_give_other_batches_and_the_same_seed_the_same(files):
 
 
 def test_the_order_of_a_seed_never_changes(files):
-    """A run that is continued with a later version of this program must go on with the same batches."""
+    """A run that is continued with a later version of this program must continue with the same batches."""
     batches = take(2, files, seed=3)
     assert indices(batches).tolist() == [9, 2, 8, 7, 6, 0, 5, 3]
     assert mirrored(batches).tolist() == [True, False, True, True, False, False, True, False]

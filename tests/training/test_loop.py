@@ -158,7 +158,7 @@ def test_only_complete_checkpoints_count_towards_those_kept(tmp_path):
 
 def test_no_checkpoint_is_removed_before_its_successor_is_verified(tmp_path, monkeypatch):
     loop(tmp_path / "run", 8, g_loss=lambda step: 1.0)
-    monkeypatch.setattr(checkpoints, "file_sha256", lambda path: "what the disk did not keep")
+    monkeypatch.setattr(checkpoints, "file_sha256", lambda path: "another hash")
     with pytest.raises(OSError, match="cannot be read back"):
         checkpoints.save(tmp_path / "run" / "checkpoints", Tiny(), 12, keep=1)
     assert saved(tmp_path / "run")[1:] == ["step-000008", "step-000004"]

@@ -300,7 +300,7 @@ def test_a_run_of_another_width_than_its_checkpoint_is_refused_before_it_is_buil
     assert len(load_networks(tmp_path / "lr[1e-4]")) == 2
     path = tmp_path / "lr[1e-4]" / "config.yaml"
     path.write_text(path.read_text().replace("width: 4", "width: 1024"))
-    with pytest.raises(WeightsError, match="is of other networks"):
+    with pytest.raises(WeightsError, match="does not match the networks"):
         load_networks(tmp_path / "lr[1e-4]")
 
 
@@ -412,7 +412,7 @@ def test_the_learning_rate_falls_to_0_over_the_last_share():
     assert learning_rate(config.TrainSettings(lr=0.1), tf.constant(5, tf.int64), 8) is None
 
 
-def test_another_end_of_a_run_whose_learning_rate_has_begun_to_fall_is_noticed(joints, tied, tmp_path, capsys):
+def test_a_changed_end_is_noticed_once_the_learning_rate_falls(joints, tied, tmp_path, capsys):
     shutil.copytree(tied, tmp_path / "late")
     train_here(joints, tmp_path / "late", 13, resume=True, **TIED)
     assert "the learning rate now reaches 0 at step 13" in capsys.readouterr().err
@@ -458,7 +458,7 @@ def test_p_learns_which_halves_belong_together(joints):
         (["--data", "nowhere"], "no such folder"),
         (["--set", "train.batchsize=3"], "did you mean train.batch_size?"),
         (["--set", "train.lr=fast"], "train.lr"),
-        (["--steps", "0"], "0 is not at least 1"),
+        (["--steps", "0"], "0 is less than 1"),
         (["--set", "train.init_from=nothing"], "no weights at nothing"),
         (["--set", "train.init_from=celeba"], "train.init_from celeba do not have train.width 4"),
         (["--resume"], "there is no run to resume"),

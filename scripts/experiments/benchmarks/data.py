@@ -26,11 +26,11 @@ from contextual_gan.training.batches import joint_batches, joint_files
 
 PREPARE = Path(__file__).parents[3] / "datasets" / "prepare.py"
 ENTRIES = 200_000  # size of the archive whose start is timed
-CACHED = 10_000  # joints that py reads
+CACHED = 10_000  # joints read by batches.py
 
 
 def main(args):
-    """Time prepare.py and the plain way in turn; its steps, its start, its memory; reading joints."""
+    """Measure prepare.py against the plain way, its steps, start and memory, and the reading of joints."""
     with command.mistakes():
         alignment.default_predictor()  # fails now if it is not installed
         photos = read_photos(args.images, args.limit) if args.images else made_photos(args.limit)

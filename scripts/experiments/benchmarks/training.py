@@ -24,13 +24,13 @@ from contextual_gan.training.run_folder import RunFolder
 
 PRODUCTS = 5  # of matrices, after every step
 PAIRS = {"pairs": 1.0, "edges": 5.0}  # as in configs/celeba_pairs.yaml
-PLAIN_EVERY = 4  # steps; at the end of the same ones comes a line of stats.jsonl
+PLAIN_EVERY = 4  # steps; the last of them also writes a line of stats.jsonl
 JOINTS = 300  # made if no data set is given
 NEVER = 10**9
 
 
 def main(args):
-    """Measure all in turn, step by step, so that other load hits all equally; a measurement is log_every steps of each.
+    """Time all in turn after every step, so that other load affects them equally; a measurement has log_every steps.
 
     With lr 0 the arithmetic is the same, but no network memorises these few images, which would cause a warning. Joints
     are decoded from PNG in every epoch, as for data sets larger than memory; cached joints cost less.
@@ -145,7 +145,7 @@ def measure(settings, files, out, steps, with_pairs=False):
 
     run = RunFolder(out, settings)
     run.begin(0)
-    start = settings.log_every - 1  # the first step compiles and logs; the one after the last ends the last's time
+    start = settings.log_every - 1  # the first step compiles and logs; one more step ends the time of the last
     end = start + 1 + steps + 1
     turns = in_turn(iter(batches), others, loop)
     if training.train(run, model, update, turns, start=start, steps=end, pictures=lambda step: {}) < end:
