@@ -46,7 +46,6 @@ def main(args):
 
         with command.mistakes():
             live = Live(weights)
-        live.warm()
         serve(live, listener, args.host, about=str(args.weights), browser=args.open, debug=args.debug)
         sys.stdout.flush()
         os._exit(0)  # there is nothing to save, and Python needs seconds to take TensorFlow apart
