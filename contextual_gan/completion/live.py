@@ -54,11 +54,9 @@ class Live:
         self._generate = folded(self.generator)
         self._encode = {direction: folded(encoder.network) for direction, encoder in self.encoders.items()}
 
-    def warm(self):
-        """Compile everything now, so that the first user need not wait: a few seconds."""
-        blank = np.full((SIZE, SIZE, 3), 255, np.uint8)
-        for direction in DIRECTIONS:
-            next(self.refine(blank, direction=direction, samples=2))
+    def warm(self, direction="photo"):
+        """Compile the search now, so that the first user need not wait: a second or two."""
+        next(self.refine(np.full((SIZE, SIZE, 3), 255, np.uint8), direction=direction, samples=2))
 
     def encode(self, known, *, direction="photo"):
         """What the encoder makes of a known half -> `Faces` with one face, without a search.
