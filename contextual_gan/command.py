@@ -195,7 +195,7 @@ def check_file(path, overwrite=False):
     with mistakes():
         check_folder(Path(path).parent)
     if os.path.lexists(path) and not os.path.isfile(path):
-        raise UserError(f"{path} exists and is not a file: give another name")
+        raise UserError(f"{path} already exists and is not a file: give another name")
     if os.path.lexists(path) and not overwrite:
         raise UserError(f"{path} already exists: give another name, or --overwrite")
 
