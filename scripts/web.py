@@ -36,16 +36,16 @@ def main(args):
         from contextual_gan.web.server import listen, serve
     except ModuleNotFoundError as error:
         raise command.UserError(f"{error}: run `pip install -e .[web]` in the repository, or `make web`") from error
+    from contextual_gan.models.locations import pin
 
     try:
         with command.mistakes():
-            listener = listen(args.host, args.port)
+            listener, weights = listen(args.host, args.port), pin(args.weights)
         command.import_tensorflow()
         from contextual_gan.completion.live import Live
 
         with command.mistakes():
-            live = Live(args.weights)
-        live.warm()
+            live = Live(weights)
         serve(live, listener, args.host, about=str(args.weights), browser=args.open, debug=args.debug)
         sys.stdout.flush()
         os._exit(0)  # there is nothing to save, and unloading TensorFlow takes seconds

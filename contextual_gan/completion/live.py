@@ -54,11 +54,9 @@ class Live:
         self._generate = folded(self.generator)
         self._encode = {direction: folded(encoder.network) for direction, encoder in self.encoders.items()}
 
-    def warm(self):
-        """Compile everything now, in a few seconds, so the first user does not wait."""
-        blank = np.full((SIZE, SIZE, 3), 255, np.uint8)
-        for direction in DIRECTIONS:
-            next(self.refine(blank, direction=direction, samples=2))
+    def warm(self, direction="photo"):
+        """Compile the search now, in a second or two, so the first user does not wait."""
+        next(self.refine(np.full((SIZE, SIZE, 3), 255, np.uint8), direction=direction, samples=2))
 
     def encode(self, known, *, direction="photo"):
         """The encoder's result for a known half -> `Faces` with one face, without a search.

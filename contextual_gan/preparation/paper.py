@@ -271,12 +271,11 @@ def _sums_along(ridge, x, slopes):
     """The mean of (h, blocks) along each slanted line: (slopes, h), with row y for the line through (middle, y)."""
     height, count = ridge.shape
     pad = int(np.ceil(np.abs(x).max() * np.abs(slopes).max())) + 2
-    padded = np.pad(ridge, ((pad, pad), (0, 0)))
+    padded = np.ascontiguousarray(np.pad(ridge, ((pad, pad), (0, 0))).T)  # each block's rows side by side: faster
+    windows = np.lib.stride_tricks.sliding_window_view(padded, height, axis=1)
     total = np.zeros((len(slopes), height), np.float32)
     for block in range(count):
-        shift = np.round(slopes * x[block]).astype(int) + pad
-        column = np.lib.stride_tricks.sliding_window_view(padded[:, block], height)
-        total += column[shift]
+        total += windows[block, np.round(slopes * x[block]).astype(int) + pad]
     return total / count
 
 

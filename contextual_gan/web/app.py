@@ -125,7 +125,7 @@ class Page:
     async def picture(self, request):
         """The known half of a picture from the user: the face in a drawing, or a photo."""
         given = parameters(request, "direction", "crop")
-        task = SimpleNamespace(direction=given.direction, crop=given.crop, joint="auto", faces="largest")
+        task = SimpleNamespace(direction=given.direction, crop=given.crop, joint="auto", faces="largest", align="off")
         async with self.bodies.read(request, MAX_BYTES) as data:
             known = await self.queue.call("pictures", _refusing, read_known, data, task)
         note = NOTES.get(known[0].note)

@@ -46,6 +46,10 @@ class Queue:
         """function(*args) in the thread "model", "drawings" or "pictures"."""
         return await asyncio.get_running_loop().run_in_executor(self._threads[thread], function, *args)
 
+    def start(self, thread, function, *args):
+        """Have function(*args) done in a thread, before what is asked of it later; nobody waits for it."""
+        self._threads[thread].submit(function, *args)
+
     @contextmanager
     def waiting(self):
         """Count as waiting for a face. Raises `Busy`."""

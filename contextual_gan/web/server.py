@@ -14,6 +14,7 @@ import webbrowser
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from contextual_gan.joint import DIRECTIONS
 from contextual_gan.web.guard import is_loopback
 
 HEADER_SECONDS = 10  # until the head of a request must have arrived
@@ -139,6 +140,8 @@ def serve(live, listener, host, *, about="", browser=False, debug=False):
     print(f"draw at {url} (Ctrl-C ends it)", flush=True)
     if browser:
         open_browser(url)
+    for direction in DIRECTIONS:
+        queue.start("model", live.warm, direction)  # while the page opens
     try:
         asyncio.run(server(app).serve([listener]))
     finally:
