@@ -22,7 +22,7 @@ setup(
         "opencv-python-headless>=4.10",  # module cv2; the plain package needs libGL, which servers lack
         "dlib-bin>=20.0.0",  # module dlib; the plain package takes minutes to compile
         "scikit-image>=0.25",
-        "pillow>=11.3",
+        "pillow>=11.3",  # the first that reads AVIF
         "tensorboard>=2.18",
         "pyyaml>=6.0",
         "tqdm>=4.66",
@@ -30,6 +30,7 @@ setup(
     ],
     extras_require={
         "align": ["face_recognition_models>=0.3.0"],  # dlib's face landmarks; its 68-point model is non-commercial
+        "heic": ["pillow-heif>=1.1"],  # the photos of iPhones
         "cluster": ["distributed>=2025.1"],  # Dask, for preparing data on several machines
         "plots": ["matplotlib>=3.9"],  # the figures of results/
         "test": [
@@ -38,6 +39,7 @@ setup(
             "ruff>=0.9",
             "distributed>=2025.1",
             "playwright>=1.49",  # drives a browser that is installed already, and downloads none
+            "pillow-heif>=1.1",
             *WEB,
         ],
         "web": WEB,  # the page to draw on

@@ -6,15 +6,26 @@ imported here, so `--help` and usage errors respond at once.
 
 import argparse
 import contextlib
+import difflib
 import errno
 import os
+import re
 import shutil
 import sys
 import traceback
 from pathlib import Path
 
-from contextual_gan.terminal import UserError, import_tensorflow, mistakes, printable, report_failed, report_notes  # noqa: F401
+from contextual_gan.terminal import (  # noqa: F401
+    UserError,
+    import_tensorflow,
+    mistakes,
+    print_postponed,
+    printable,
+    report_failed,
+    report_notes,
+)
 
+NUMBER = re.compile(r"-\d+|-\d*\.\d+")  # negative numbers, which argparse takes for values
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, an exhausted quota, a file over the size limit
 MOST_NAMES = 20  # printed per reason for skipping, and printed reasons
 # control characters; newline, tab and the carriage return of a progress bar are kept
@@ -32,6 +43,24 @@ class ArgumentParser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    def parse_args(self, args=None, namespace=None):
+        """As argparse, but unknown flags are named first: argparse would name required ones that are missing."""
+        words = [str(word) for word in (sys.argv[1:] if args is None else args)]
+        given = words[: words.index("--")] if "--" in words else words
+        if unknown := [] if {"-h", "--help"} & {*given} else [word for word in given if self._is_unknown(word)]:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._nearest(unknown[0])}")
+        return super().parse_args(args, namespace)
+
+    def _is_unknown(self, word):
+        """Whether argparse takes a word for a flag, and there is none of that name."""
+        looks_like_flag = word[:1] == "-" and word != "-" and " " not in word and not NUMBER.fullmatch(word)
+        return looks_like_flag and word.partition("=")[0] not in self._option_string_actions
+
+    def _nearest(self, word):
+        names = {name.lstrip("-"): name for name in self._option_string_actions}
+        match = difflib.get_close_matches(word.partition("=")[0].lstrip("-"), names, n=1)
+        return f"; did you mean {names[match[0]]}?" if match else ""
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {printable(message, longest=None)} (see {self.prog} --help)\n")
@@ -67,6 +96,7 @@ def run(main, args, out=None):
         try:
             with locked(out):
                 status = main(args)
+            print_postponed()
         except (KeyboardInterrupt, Exception) as error:
             line, status = _verdict(error)
             if args.debug:
@@ -165,7 +195,7 @@ def check_file(path, overwrite=False):
     with mistakes():
         check_folder(Path(path).parent)
     if os.path.lexists(path) and not os.path.isfile(path):
-        raise UserError(f"{path} exists and is not a file: give another name")
+        raise UserError(f"{path} already exists and is not a file: give another name")
     if os.path.lexists(path) and not overwrite:
         raise UserError(f"{path} already exists: give another name, or --overwrite")
 
@@ -226,7 +256,11 @@ def report(report):
             f"{', '.join(map(printable, report.replaced[:MOST_NAMES]))}{' ...' * (len(report.replaced) > MOST_NAMES)}"
         )
         print(f"made again because their inputs changed: {len(report.replaced)}: {names}", file=sys.stderr)
-    counts = f"{len(report.done)} images in {report.out}, {len(report.skipped)} skipped, {len(report.failed)} failed"
+    if several := [printable(entry["source"]) for entry in report.done if "several" in entry]:
+        more = ", ..." * (len(several) > MOST_NAMES)
+        print(f"the first of several pictures was taken: {', '.join(several[:MOST_NAMES])}{more}", file=sys.stderr)
+    made = sum(1 + len(entry.get("further", ())) for entry in report.done)
+    counts = f"{made} images in {report.out}, {len(report.skipped)} skipped, {len(report.failed)} failed"
     print(counts if report.new else f"nothing to do: {counts}")
     return 1 if report.failed else 0
 

@@ -99,7 +99,7 @@ class DataSettings:
         "landmarks that alignment moves to fixed positions",
         choices=("inner-eyes-bottom-lip", "outer-eyes-nose"),
     )
-    multiple: str = setting("largest", "choice if several faces are found", choices=("largest", "skip"))
+    multiple: str = setting("largest", "choice if several faces are found", choices=("largest", "skip", "all"))
     styles: tuple[str, ...] = setting(
         ("xdog",), "styles of the sketches; if several, one for each image", choices=("xdog", "fdog", "photocopy")
     )

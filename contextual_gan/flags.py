@@ -11,7 +11,7 @@ BATCH_SIZE = "inputs searched at once, split into powers of two: 100 is 64 + 32 
 
 def add_completion_arguments(parser, samples=1):
     """Add the flags of complete.py other than the search settings; samples: the default."""
-    parser.add_argument("input", nargs="+", help="image files, and folders of them (recursive)")
+    parser.add_argument("input", nargs="+", help="image files, and folders (recursive) and zip archives of them")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--crop",
@@ -28,7 +28,14 @@ def add_completion_arguments(parser, samples=1):
         "--faces",
         choices=("largest", "all"),
         default="largest",
-        help="faces to complete if a sheet has several; further ones are named NAME_2, ... (default: largest)",
+        help="faces to complete if an input has several; further ones are named NAME_2, ... (default: largest)",
+    )
+    parser.add_argument(
+        "--align",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="turn photos (--direction sketch) upright and align the face like the training data; off: use the centred "
+        "square; auto: align only faces that are not aligned yet (default: auto; needs the extra [align])",
     )
     different = f"different results per input (default: {samples})"
     parser.add_argument("--samples", type=int, default=samples, metavar="K", help=different)
@@ -60,8 +67,9 @@ def search_settings(args):
     If a preset needs an encoder and there is none, it starts from random z, and a line on stderr says so.
     """
     _check_faithful(args)
-    from contextual_gan.models.locations import encoder_file
+    from contextual_gan.models.locations import encoder_file, refuse_pix2pix
 
+    refuse_pix2pix(args.weights)
     settings = _settings(args, PRESETS[args.preset])
     if settings.start == "random" or (path := encoder_file(args.weights, args.direction)).is_file():
         return settings
@@ -115,8 +123,29 @@ def completion_task(args):
         crop=args.crop,
         joint=args.joint,
         faces=args.faces,
+        **alignment_settings(args),
     )
     return task, weights
+
+
+def alignment_settings(args):
+    """align and predictor of the `folder.CompletionTask`; without the models of [align], auto means off, in a line.
+
+    Raises ValueError if they are indispensable.
+    """
+    if args.direction == "photo":
+        return {"align": "off" if args.align == "auto" else args.align}
+    if args.align == "off":
+        return {"align": "off"}
+    from contextual_gan.preparation.alignment import predictor_id
+
+    try:
+        return {"align": args.align, "predictor": predictor_id()}
+    except FileNotFoundError as error:
+        if args.align == "on" or args.faces == "all":
+            raise ValueError(str(error)) from error
+        print(f"photos are not aligned but squared about their centre: {error}", file=sys.stderr)
+        return {"align": "off"}
 
 
 def add_encoder_arguments(parser):

@@ -7,6 +7,8 @@ import tempfile
 
 LONGEST_PRINTED = 200  # characters of a name in a message
 
+_postponed = []
+
 
 class UserError(Exception):
     """A mistake of the user, in one line: what, where, what to do."""
@@ -33,14 +35,32 @@ def report_notes(notes):
         print(f"{printable(name)}: {note}", file=sys.stderr)
 
 
-def import_tensorflow():
-    """Import TensorFlow without the messages that it writes directly to file descriptor 2."""
+def postpone(line):
+    """Print a line on stderr when the command is done; if it fails, the error stays the only line."""
+    _postponed.append(line)
+
+
+def print_postponed():
+    """Print the lines of `postpone` on stderr."""
+    while _postponed:
+        print(_postponed.pop(0), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def silent_libraries():
+    """Hide what libraries write directly to file descriptor 2 in this block."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as noise, contextlib.ExitStack() as stack:
         stderr = os.dup(2)
         stack.callback(os.close, stderr)
         stack.callback(os.dup2, stderr, 2)
         os.dup2(noise.fileno(), 2)
+        yield
+
+
+def import_tensorflow():
+    """Import TensorFlow without the messages that it writes directly to file descriptor 2."""
+    with silent_libraries():
         import tensorflow as tf
 
         tf.config.list_physical_devices("GPU")

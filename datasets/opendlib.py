@@ -24,7 +24,8 @@ def parse():
         choices=("inner-eyes-bottom-lip", "outer-eyes-nose"),
         help="landmarks at fixed positions (default: inner-eyes-bottom-lip, the framing of the published weights)",
     )
-    parser.add_argument("--multiple", choices=("largest", "skip"), help="of several faces, use (default: largest)")
+    several = "of several faces, use (all: as NAME_2, ...; default: largest)"
+    parser.add_argument("--multiple", choices=("largest", "skip", "all"), help=several)
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--predictor", metavar="FILE", help="another dlib predictor, of 68 points or (for outer eyes) 5")
     how.add_argument("--celeba-landmarks", metavar="FILE", help="align by list_landmarks_align_celeba.txt, not dlib")

@@ -14,6 +14,7 @@ EXAMPLES = """\
   python scripts/evaluate.py --data data/celeba/test --method contextual --limit 100 --samples 4 --out runs/quick
   python scripts/evaluate.py --data data/celeba/test --method mean-face --train-data data/celeba/train --out runs/mean
   python scripts/evaluate.py --folder my_photos/ true_photos/
+  python scripts/evaluate.py --folder results/facades/test_latest/images/
 
 DIR/metrics.json holds all numbers, DIR/table.md the means, DIR/grid.png the first images, DIR/METHOD/ the predictions.
 SSIM and PSNR compare the predicted half with the true one, sketch consistency compares the strokes of the sketch with
@@ -39,8 +40,9 @@ def parse(words=None):
     names = "; ".join(f"{name}: {what}" for name, what in METHODS.items())
     parser.add_argument("--method", type=method_names, metavar="NAME[,NAME...]", help=names)
     parser.add_argument("--out", metavar="DIR", help="folder for the results")
-    folders = "score images of any origin, paired by name (also NAME_photo.png with NAME.png); --data is not used"
-    parser.add_argument("--folder", nargs=2, metavar=("PREDICTIONS", "TRUTH"), help=folders)
+    folders = "score images of any origin, paired by name (also NAME_photo.png with NAME.png); --data is not used; one "
+    folders += "folder is enough for pix2pix results (NAME_fake_B.png with NAME_real_B.png)"
+    parser.add_argument("--folder", nargs="+", metavar=("PREDICTIONS", "TRUTH"), help=folders)
     parser.add_argument("--limit", type=command.positive, metavar="N", help="only the first N images by name")
     parser.add_argument("--train-data", metavar="DIR", help="folder of the joint images of the training set")
     samples = (
@@ -62,6 +64,8 @@ def parse(words=None):
     missing = [f"--{name}" for name in ("data", "method", "out") if not (args.folder or getattr(args, name))]
     if missing:
         parser.error(f"the following arguments are required: {', '.join(missing)}, or --folder")
+    if args.folder and len(args.folder) > 2:
+        parser.error("--folder takes PREDICTIONS and TRUTH, or one folder with both")
     others = vars(args).keys() - {"folder", "out", "limit", "direction", "overwrite", "debug"}
     if args.folder and (given := sorted(name for name in others if getattr(args, name) != parser.get_default(name))):
         named = ", ".join(f"--{name.rstrip('_').replace('_', '-')}" for name in given)
@@ -87,7 +91,7 @@ def main(args):
 
     if args.folder:
         options = {"direction": args.direction, "limit": args.limit, "out": args.out, "overwrite": args.overwrite}
-        return run.score_folders(*args.folder, **options)
+        return run.score_folders(args.folder[0], args.folder[-1], **options)
     return run.evaluate(request(args))
 
 

@@ -59,7 +59,7 @@ def main(args):
     tf = command.import_tensorflow()
     from contextual_gan import config
     from contextual_gan.training import batches, devices
-    from contextual_gan.training.run import about
+    from contextual_gan.training.run import about, steps_of
     from contextual_gan.training.run_folder import NoRunFolder, RunFolder
 
     if args.deterministic:
@@ -74,7 +74,7 @@ def main(args):
             if config.section_of(settings) == "pix2pix":
                 files = batches.without_choosing(files)
             shown = batches.joint_files(test) if test.is_dir() and any(test.iterdir()) else files
-            steps = args.steps or max(round(settings.epochs * len(files) / settings.batch_size), 1)
+            steps = args.steps or steps_of(settings.epochs, len(files), settings.batch_size)
             run_folder = RunFolder if is_chief else NoRunFolder
             run = run_folder(out, settings, about(folder, files), args.resume)
         print(f"{len(files)} joint images, {steps} steps of {settings.batch_size}: {out}")
@@ -94,7 +94,8 @@ def train(args, run, files, shown, steps):
     with progress(len(files), "reading", "images") as show, command.mistakes():
         start, done = train_on_joints(run, files, shown, steps=steps, strategy=strategy, resume=args.resume, show=show)
     line = f"step {done} of {steps}" + ("" if done >= steps else "; --resume continues")
-    run.log(line)
+    if steps:  # of 0 epochs, nothing is left behind
+        run.log(line)
     print(line if done > start else f"nothing to do: {line}")
     return 0
 

@@ -1,4 +1,4 @@
-"""Serve a page on this machine: draw a face, and a photo of one follows."""
+"""Serve a page on this machine for drawing faces and seeing matching photos."""
 
 import os
 import sys
@@ -9,8 +9,8 @@ EXAMPLES = """\
   python scripts/web.py --open
   python scripts/web.py --port 9000 --weights runs/celeba
 
-Ctrl-C ends it. Nothing that is drawn or loaded is stored, or leaves this machine.
-Exit status: 0 ended by Ctrl-C, 2 wrong usage.
+Ctrl-C ends it. Nothing drawn or loaded is stored or leaves this machine.
+Exit status: 0 ended by Ctrl-C, 2 usage error.
 """
 
 
@@ -24,8 +24,8 @@ def port(text):
 def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
-    parser.add_argument("--port", type=port, default=8000, help="port, 0 for any that is free (default: %(default)s)")
-    weights = "published weights, a .safetensors file or a run folder of train.py, with encoders (default: celeba)"
+    parser.add_argument("--port", type=port, default=8000, help="port, or 0 for any free one (default: %(default)s)")
+    weights = "a published name, a .safetensors file or a run folder of train.py, with encoders (default: celeba)"
     parser.add_argument("--weights", default="celeba", help=weights)
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     return parser.parse_args()
@@ -48,7 +48,7 @@ def main(args):
             live = Live(weights)
         serve(live, listener, args.host, about=str(args.weights), browser=args.open, debug=args.debug)
         sys.stdout.flush()
-        os._exit(0)  # there is nothing to save, and Python needs seconds to take TensorFlow apart
+        os._exit(0)  # there is nothing to save, and unloading TensorFlow takes seconds
     except KeyboardInterrupt:
         return 0
 

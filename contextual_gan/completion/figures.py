@@ -28,7 +28,7 @@ def _block(run, task, generator, stems, scale=3):
     others = range(2, task.samples + 1)
     titles = [DIRECTIONS[task.direction], "initial G(z)", "completion", *(f"sample {k}" for k in others)]
     ends = ["_input.png", "_joint.png", *(f"_{task.direction}_{k}.png" for k in others)]
-    if any(f"{stem}_truth.png" in run.results[stem]["outputs"] for stem in run.results):
+    if any(f"{stem}_truth.png" in run.results[stem]["outputs"] for stem in stems):
         titles.append("ground truth")
         ends.append("_truth.png")
     rows = []

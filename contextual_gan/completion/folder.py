@@ -14,7 +14,7 @@ import numpy as np
 from contextual_gan.completion.record import ends
 from contextual_gan.config import SearchSettings
 from contextual_gan.files.apply import unfinished
-from contextual_gan.files.images import ImageError, read_bytes, to_uint8, write_png
+from contextual_gan.files.images import ImageError, to_uint8, write_png
 from contextual_gan.joint import half
 from contextual_gan.preparation.drawings import parse_crop
 from contextual_gan.preparation.known import read_known
@@ -39,19 +39,20 @@ class CompletionTask:
     crop: str = "auto"
     joint: str = "auto"
     faces: str = "largest"
+    align: str = "off"  # of photos
+    predictor: str | None = None  # what finds the landmarks of photos that are aligned, by name and SHA-256
 
     def __post_init__(self):
         """Raise ValueError in one line for incompatible values."""
-        if not 1 <= self.samples <= self.search.n_init:
-            raise ValueError(
-                f"samples is {self.samples}; it must be from 1 to the {self.search.n_init} initializations"
-            )
+        check_samples(self.samples, self.search)
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; it must not be negative")
         if self.direction == "sketch" and self.crop != "auto":
-            raise ValueError("crop is for sketches; of photos, the centred square is used")
-        if self.direction == "sketch" and self.faces != "largest":
-            raise ValueError("faces is for sketches; of photos, the centred square is used")
+            raise ValueError("crop is for sketches; photos are aligned, see --align")
+        if self.direction == "sketch" and self.faces != "largest" and self.align == "off":
+            raise ValueError("--faces all needs the faces of photos to be found: give --align auto or on")
+        if self.direction == "photo" and self.align != "off":
+            raise ValueError(f"--align {self.align} is for photos (--direction sketch); see --crop for sketches")
         parse_crop(self.crop)
 
     def evaluations(self):
@@ -63,6 +64,16 @@ class CompletionTask:
         numbers = {name.rstrip("_"): value for name, value in asdict(self.search).items()}
         numbers["centre"] = self.search.centre
         return {k: v for k, v in asdict(self).items() if k != "search"} | numbers
+
+
+def check_samples(samples, search):
+    """Raise ValueError for a number of samples that a search with these settings cannot give."""
+    if samples < 1:
+        raise ValueError(f"--samples {samples}: it must be at least 1")
+    if samples > search.n_init:
+        raise ValueError(
+            f"--samples {samples}: the search begins with {search.n_init} initializations; add --n-init {samples}"
+        )
 
 
 def plan(run, stems):
@@ -85,7 +96,7 @@ def plan(run, stems):
         run.failed.pop(source.name, None)
         old = run.results.get(stem)
         try:
-            sha256 = _sha256(read_bytes(source.path)) if old else None  # new ones are hashed when read
+            sha256 = _sha256(source.read()) if old else None  # new ones are hashed when read
             if max(map(len, os.fsencode(stem).split(b"/"))) > LONGEST_NAME:
                 raise ImageError(f"its name is too long for the names of its results (over {LONGEST_NAME} bytes)")
             if len(os.fsencode(run.out / stem)) > LONGEST_PATH:
@@ -131,7 +142,7 @@ def _all_faces(run, stem):
 
 
 def _has_all_faces(run, stem, entry):
-    return run.settings["faces"] == "largest" or len(_all_faces(run, stem)) == entry.get("faces", 1)
+    return run.settings["faces"] == "largest" or len(_all_faces(run, stem)) == max(entry.get("faces", 1), 1)
 
 
 def _face_stem(run, stem, number):
@@ -153,7 +164,7 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
 
     def advance(n, contextual):
         if progress:  # the total counts inputs, not faces
-            progress(n * len(inputs) // len(batch), f"contextual loss {contextual:.3f}")
+            progress(n * sum(of is None for _, of, *_ in batch) // len(batch), f"contextual loss {contextual:.3f}")
 
     def skip():
         if progress:
@@ -212,10 +223,9 @@ def undefined(found):
 
 
 def _seen(known, of):
-    """The entries in results.json about the faces of a drawing; of: for a further face, the stem of the first."""
-    if known.face is None:
-        return {}
-    return {"face": known.face, "faces": known.faces} | ({"of": of} if of else {})
+    """The entries in results.json about the faces of an input; of: for a further face, the stem of the first."""
+    seen = {name: value for name in ("face", "alignment") if (value := getattr(known, name)) is not None}
+    return (seen | {"faces": known.faces} if seen else {}) | ({"of": of} if of else {})
 
 
 def _read(run, task, inputs, skip):
@@ -228,7 +238,7 @@ def _read(run, task, inputs, skip):
     batch = []
     for stem, source, is_left in inputs:
         try:
-            data = read_bytes(source.path)
+            data = source.read()
             first, *others = read_known(data, task)
         except ValueError as error:
             run.failed[source.name] = str(error)

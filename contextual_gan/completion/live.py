@@ -1,13 +1,13 @@
-"""A model kept warm: a face at once for every stroke, and the search from there step by step.
+"""A model kept in memory: a face at once for every stroke, and a stepwise search from there.
 
     from contextual_gan.completion.live import Live
 
     live = Live("celeba")
     face = live.encode(sketch)  # (64, 64, 3) uint8, as of `drawings.read_drawing`; a few milliseconds
-    for face in live.refine(sketch, faithful=0.5):  # leave the loop to stop
-        show(face.joints[0])  # (64, 128, 3) uint8: the generated sketch beside the photo
+    for face in live.refine(sketch, faithful=0.5):  # break to stop
+        show(face.joints[0])  # (64, 128, 3) uint8: the generated sketch and photo
 
-The web page is one user of this; it needs none of the page's dependencies.
+The web page is one user of this module, which needs none of the page's dependencies.
 """
 
 from dataclasses import dataclass, replace
@@ -39,11 +39,11 @@ class Faces:
 
 
 class Live:
-    """Networks that are loaded and compiled once; one thread at a time may call them.
+    """Networks, loaded and compiled once; only one thread may call them at a time.
 
-    weights: published ones by name, a .safetensors file or a run folder, with encoders.
-    preset: of `config.PRESETS`, one that starts from an encoder.
-    Raises `WeightsError` if there are no such weights, or no encoder of theirs.
+    weights: a published name, a .safetensors file or a run folder, with encoders.
+    preset: one of `config.PRESETS` that starts from an encoder.
+    Raises `WeightsError` if there are no such weights or no encoder for them.
     """
 
     def __init__(self, weights="celeba", preset=DEFAULT_PRESET):
@@ -55,11 +55,11 @@ class Live:
         self._encode = {direction: folded(encoder.network) for direction, encoder in self.encoders.items()}
 
     def warm(self, direction="photo"):
-        """Compile the search now, so that the first user need not wait: a second or two."""
+        """Compile the search now, in a second or two, so the first user does not wait."""
         next(self.refine(np.full((SIZE, SIZE, 3), 255, np.uint8), direction=direction, samples=2))
 
     def encode(self, known, *, direction="photo"):
-        """What the encoder makes of a known half -> `Faces` with one face, without a search.
+        """The encoder's result for a known half -> `Faces` with one face, without a search.
 
         known: (64, 64, 3) uint8: a sketch, or with `direction="sketch"` a photo.
         """
@@ -67,7 +67,7 @@ class Live:
         return self._faces(z, known, direction)
 
     def generate(self, z, known=None, *, direction="photo"):
-        """G of z (K, 100) float32 -> `Faces`; compared with a known half, or with themselves if there is none.
+        """G of z (K, 100) float32 -> `Faces`; compared with a known half, or with its own half if there is none.
 
         Raises ValueError for another shape, and for numbers out of [-1, 1].
         """
@@ -77,15 +77,15 @@ class Live:
         return self._faces(z, known, direction)
 
     def refine(self, known, *, direction="photo", faithful=1.0, samples=1, seed=0, every=5):
-        """Search from there: a generator of `Faces`, one after each `every` evaluations, the last one the result.
+        """Search from there: a generator of `Faces`, one after each `every` evaluations; the last is the result.
 
-        faithful: from 0, the encoder's face without a search, to 1, the drawing as exactly as G can. samples: K
+        faithful: from 0, the encoder's face without a search, to 1, as close to the drawing as G can get. samples: K
         different faces. The result is that of `search.complete` with the same settings.
         Raises ValueError for numbers out of range.
         """
         settings, encoder = self.settings, self.encoders[direction]
         if not 1 <= samples <= settings.n_init:
-            raise ValueError(f"samples is {samples}, it must be from 1 to {settings.n_init}")
+            raise ValueError(f"samples is {samples}; it must be from 1 to {settings.n_init}")
         halves, steps = _checked(known)[None], settings.iterations + 1
         prior, is_searched = anchored(faithful, 1, settings, encoder)
         (initial,) = starts(self.generator, halves, direction, settings, samples, seed, samples, encoder)
@@ -103,7 +103,7 @@ class Live:
     def _faces(self, z, known, direction):
         joints = _forward(self._generate, z)
         if not np.isfinite(joints).all():
-            raise FloatingPointError("the network gives values that are not finite: its weights are damaged")
+            raise FloatingPointError("the network produced non-finite values: its weights are damaged")
         name = DIRECTIONS[direction]
         knowns = half(joints, name) if known is None else np.repeat(_checked(known)[None], len(z), axis=0)
         pair = {name: knowns, direction: half(joints, direction)}
@@ -120,7 +120,7 @@ def _checked(known):
 
 
 def _forward(network, rows):
-    """A `folded` network in inference, as in `inference.encode` and `generate`, which fold it first."""
+    """A `folded` network in inference, like `inference.encode` and `generate`, which fold it first."""
     return network(padded(rows))[: len(rows)].numpy()
 
 

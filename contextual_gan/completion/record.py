@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from contextual_gan.files import manifest
+from contextual_gan.files.archives import Member
 from contextual_gan.files.images import ImageError, read_bytes, remove_parts, replace_file
 from contextual_gan.files.lock import check_folder, was_interrupted
 from contextual_gan.files.manifest import LARGEST_RECORD, is_number, is_safe, parse_json
-from contextual_gan.files.sources import Member
+from contextual_gan.files.sources import is_there
 
 ROWS_PER_PAGE = 12  # of the grid
 
@@ -54,7 +55,7 @@ class Run:
         if differences:
             self.outdated = list(results.values())
             return
-        self.failed = {e["input"]: e["reason"] for e in old["failed"] if os.path.lexists(e["input"])}
+        self.failed = {e["input"]: e["reason"] for e in old["failed"] if is_there(e["input"])}
         z, initial_z = (_read_npz(self.out / name, self.samples) for name in ("z.npz", "initial_z.npz"))
         for stem, entry in results.items():
             complete = all((self.out / output).is_file() for output in entry["outputs"])
@@ -184,7 +185,7 @@ def _is_entry(entry):
     losses = [entry[name][when] for name in ("contextual", "total") for when in ("initial", "best", "final")]
     return (
         all(isinstance(entry[key], str) for key in ("input", "stem", "sha256"))
-        and all(isinstance(entry.get(key, ""), str) for key in ("path", "of"))
+        and all(isinstance(entry.get(key, ""), str) for key in ("path", "of", "alignment"))
         and all(is_number(entry.get(key)) for key in ("face", "faces"))
         and isinstance(entry["outputs"], list)
         and all(name.startswith(f"{entry['stem']}_") and is_safe(name) for name in entry["outputs"])
@@ -195,7 +196,8 @@ def _is_entry(entry):
 
 def _deciding(settings):
     """The settings that determine the results: not the names of weights and presets, but their content."""
-    settings = {"faces": "largest", "faithful": None, "centre": "0"} | settings  # older results
+    older = {"faces": "largest", "faithful": None, "centre": "0", "align": "off", "predictor": None}
+    settings = older | settings  # older results lack these
     return {key: value for key, value in settings.items() if key not in ("weights", "preset")}
 
 

@@ -2,12 +2,13 @@
 
 import statistics
 import sys
+from collections import Counter
 
 from contextual_gan.completion import folder, record
 from contextual_gan.files import sources
 from contextual_gan.files.progress import progress
 from contextual_gan.models.weights import load_encoder, load_networks
-from contextual_gan.terminal import import_tensorflow, mistakes, printable, report_failed, report_notes
+from contextual_gan.terminal import import_tensorflow, mistakes, report_failed, report_notes
 
 
 def complete_inputs(
@@ -20,17 +21,17 @@ def complete_inputs(
     Raises `terminal.UserError` for a mistake of the user, before anything is written.
     """
     with mistakes():
-        found, ignored = sources.find_images(inputs, excluded=out)
+        found, refused, passed = sources.find_images(inputs, excluded=out)
         run = record.Run(out, task, overwrite)
         stems = sources.output_stems(found)
         todo = folder.plan(run, stems)
         batches = folder.batches_to_complete(stems, todo, max(1, batch_size // task.samples))
-        if not found:
-            raise ValueError(f"no images in {', '.join(inputs)}")
+        if not found and not refused:
+            raise sources.no_images(", ".join(inputs), passed)
+        run.failed |= dict(refused)
         run.announce(todo, task, show_initializations, figure)
-    if ignored:
-        names = ", ".join(map(printable, ignored[:5]))
-        print(f"ignored, not images: {names}{' ...' * (len(ignored) > 5)}", file=sys.stderr)
+    for line in sources.passed_over(passed):
+        print(line, file=sys.stderr)
     if todo or run.outdated or run.lacks_pages() or show_initializations:
         import_tensorflow()
         from contextual_gan.completion import figures
@@ -50,11 +51,13 @@ def complete_inputs(
         run.save()
         print("nothing to do: all usable inputs are done")
     report_notes(run.notes)
-    failed = sorted(run.failed.keys() & {source.name for source in found})
+    failed = sorted(run.failed.keys() & {*(source.name for source in found), *(name for name, _ in refused)})
     report_failed([(name, run.failed[name]) for name in failed])
     begun = {stem for stem, *_ in todo}
     new = [stem for stem, entry in run.results.items() if entry.get("of", stem) in begun]
     print(f"{len(new)} completed, {len(run.results) - len(new)} were done before, {len(failed)} failed")
+    if alignments := Counter(entry["alignment"] for entry in run.results.values() if "alignment" in entry):
+        print(f"photos: {', '.join(f'{count} {done}' for done, count in alignments.most_common())}")
     losses = [entry["contextual"] for entry in run.results.values() if entry["contextual"]["best"] is not None]
     if losses:
         initial, best = (statistics.median(loss[name] for loss in losses) for name in ("initial", "best"))

@@ -173,7 +173,7 @@ def search(
 def search_in_steps(
     generator, discriminator, known, z, *, direction, settings, centre=None, prior=None, encoder=None, chunk=5
 ):
-    """As `search`, of at most one batch, as a generator: as `descend_in_steps`."""
+    """Like `search`, for at most one batch, as a generator like `descend_in_steps`."""
     advance = _compiled_search(generator, discriminator, direction, replace(settings, prior=0.0), encoder)
     return descend_in_steps(advance, target(known, settings, centre, prior), z, settings, chunk)
 
@@ -201,7 +201,7 @@ def descend(advance, known, z, settings, progress=None):
     evaluations.
     """
     n, history = len(z), []
-    chunk = max(1, 128 // len(padded(z)))  # about as long for every batch size: a second or two on two cores
+    chunk = max(1, 128 // len(padded(z)))  # similar times for every batch size: a second or two on two cores
     for state, losses in descend_in_steps(advance, known, z, settings, chunk):  # noqa: B007  the last state
         history.append(losses)
         if progress:
@@ -213,12 +213,12 @@ def descend(advance, known, z, settings, progress=None):
 
 
 def descend_in_steps(advance, known, z, settings, chunk):
-    """The same, as a generator: after each `chunk` evaluations, the `State` of the padded batch and the losses (chunk,
-    n, 2), reported and total, of the rows of z. What is found does not depend on `chunk`.
+    """Like `descend`, as a generator: after each `chunk` evaluations, the `State` of the padded batch and the losses
+    (chunk, n, 2), reported and total, of the rows of z. The result does not depend on `chunk`.
     """
     n, z, known = len(z), padded(z), tf.nest.map_structure(padded, known)
     state = begin(z, settings)
-    for first in range(0, settings.iterations + 1, chunk):  # the last evaluation rates the last z
+    for first in range(0, settings.iterations + 1, chunk):  # the last evaluation is that of the last z
         steps = min(chunk, settings.iterations + 1 - first)
         state, losses = advance(state, known, tf.constant(steps))
         yield state, losses.numpy()[:, :n]

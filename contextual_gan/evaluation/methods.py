@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from contextual_gan.completion.folder import undefined
+from contextual_gan.completion.folder import check_samples, undefined
 from contextual_gan.config import SearchSettings, resolved
 from contextual_gan.evaluation.metrics import diversity
 from contextual_gan.evaluation.predictions import decode_joint, joint_sources
@@ -69,8 +69,7 @@ def _search(task, search, numbers, faithful):
         numbers = numbers | {"faithful": faithful, "centre": search.centre}
     parameters = {"direction": task.direction, "seed": task.seed, "weights_sha256": weights.sha256}
     parameters |= {"encoder_sha256": encoder, "samples": task.samples, **numbers}
-    if not 1 <= task.samples <= search.n_init:
-        raise ValueError(f"{task.samples} samples need as many initializations, but n_init is {search.n_init}")
+    check_samples(task.samples, search)
 
     def predictor(batch_size):
         options = {"direction": task.direction, "seed": task.seed, "batch_size": batch_size, "samples": task.samples}

@@ -10,13 +10,14 @@ import hashlib
 import os
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import cv2
 
 from contextual_gan.files import pools
-from contextual_gan.files.images import ImageError, decode_rgba, encode_png, on_background
-from contextual_gan.files.manifest import Manifest
+from contextual_gan.files.images import ImageError, decode_rgba, encode_png, holds_several, on_background
+from contextual_gan.files.manifest import Manifest, outputs_of
 from contextual_gan.files.progress import progress
 
 LONGEST_NAME = 255 - len("..part")  # bytes of a file name in most file systems, minus the suffix of temporary files
@@ -75,8 +76,9 @@ def apply_to_folder(
 ):
     """Write function(*images, **item.arguments) of every `Item` to out/item.output as PNG -> `Report`.
 
-    function: pure and picklable; gets (H, W, 3) uint8 RGB arrays and returns one (or (H, W)), alone or with a dict of
-    notes for the manifest. It raises `Skip` for an image without a result, ValueError for an invalid one.
+    function: pure and picklable; gets (H, W, 3) uint8 RGB arrays and returns one (or (H, W)), or a list of them for
+    NAME.png, NAME_2.png and so on; alone or with a dict of notes for the manifest. It raises `Skip` for an image
+    without a result, ValueError for an invalid one.
     parameters: flat JSON dict of everything that determines the outputs. If the folder was made with others, ValueError
     names the difference, unless `overwrite`, which removes all listed files and starts again.
     refused: (source, reason) of inputs to list as failed. refuse(item, sha256): called for every item in order, returns
@@ -94,15 +96,16 @@ def apply_to_folder(
         news = [manifest.add({"source": name, "sha256": None, "failed": reason}) for name, reason in failures]
         left = sum(not manifest.has(item.source, item.output) for item in items)
         with progress(left, label, "images") if label and left else nullcontext(lambda n: None) as advance:
+            planned = {item.output for item in items}
 
-            def settle(entry, data=None):
+            def settle(entry, data=()):
                 news.append(_recorded(manifest, entry, data))
                 advance(1)
 
             tasks = _tasks(function, items, manifest, refuse, settle)
             with closing(pools.run(_work, tasks, pool)) as results:
                 for (item, entry), result in results:
-                    settle(*_outcome(entry, result, item.output))
+                    settle(*_outcome(entry, result, item.output, partial(_is_free, manifest, planned, item.source)))
     manifest.finish()
     entries = [manifest.entries[source] for source in sorted(manifest.entries)]
     known = unusable | {item.source for item in items}
@@ -133,12 +136,14 @@ def _tasks(function, items, manifest, refuse, settle):
 
 
 def _work(function, files, arguments):
-    """In a worker: bytes of the inputs -> the end of a manifest entry, with the PNG's bytes as "output"."""
+    """In a worker: bytes of the inputs -> the end of a manifest entry, with the bytes of PNGs as output and further."""
     cv2.setNumThreads(1)  # there is one worker per core
     try:
         result = function(*(on_background(decode_rgba(data)) for data in files), **arguments)
-        image, notes = result if isinstance(result, tuple) else (result, {})
-        return {"output": encode_png(image)} | notes
+        made, notes = result if isinstance(result, tuple) else (result, {})
+        output, *further = map(encode_png, made if isinstance(made, list) else [made])
+        notes |= {"several": True} if any(map(holds_several, files)) else {}
+        return {"output": output} | ({"further": further} if further else {}) | notes
     except Skip as reason:
         return {"skipped": str(reason)}
     except ValueError as error:  # ImageError is one
@@ -147,13 +152,26 @@ def _work(function, files, arguments):
         return {"failed": f"{type(error).__name__}: {' '.join(str(error).split())}"}
 
 
-def _outcome(entry, result, output):
-    """(complete manifest entry, bytes of the PNG or None) from a result of `_work`."""
+def _outcome(entry, result, output, is_free):
+    """(complete manifest entry, bytes of its PNGs) from a result of `_work`; is_free(name): whether a name is free."""
     if isinstance(result, pools.WorkerDied):
-        return entry | {"failed": "the process working on it died"}, None
-    if "output" in result:
-        return entry | result | {"output": output}, result["output"]
-    return entry | result, None
+        return entry | {"failed": "the process working on it died"}, ()
+    if "output" not in result:
+        return entry | result, ()
+    data, names = [result["output"], *result.get("further", ())], []
+    for number in range(2, len(data) + 1):
+        stem = output.removesuffix(".png")
+        unique = hashlib.sha256(os.fsencode(output)).hexdigest()[:8]
+        names.append(next(filter(is_free, (f"{stem}_{number}.png", f"{stem}_{number}_{unique}.png")), None))
+    if None in names:
+        return entry | {"failed": f"names for its further images, such as {stem}_{unique}.png, are taken"}, ()
+    return entry | result | {"output": output} | ({"further": names} if names else {}), data
+
+
+def _is_free(manifest, planned, source, name):
+    """Whether a further image of a source may have this name: no other image and no foreign file has it."""
+    own = outputs_of(manifest.entries.get(source, {}))
+    return name not in planned and (name in own or not os.path.lexists(manifest.out / name))
 
 
 def _recorded(manifest, entry, data):

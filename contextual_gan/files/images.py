@@ -7,6 +7,7 @@ array or raises `ImageError` with a one-line reason.
 import contextlib
 import io
 import itertools
+import math
 import os
 import re
 import stat
@@ -14,29 +15,24 @@ import warnings
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont
+from PIL.JpegImagePlugin import JpegImageFile
 
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+from contextual_gan.files import headers
+from contextual_gan.files.headers import MAX_JPEG_PIXELS, MAX_PIXELS, ImageError
+from contextual_gan.files.modes import to_rgba, upright
+from contextual_gan.terminal import silent_libraries
+
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF", "AVIF")  # and HEIC, with the extra [heic]
+READ = "PNG, JPEG, BMP, WebP, TIFF, GIF, AVIF or HEIC"  # the same for messages
 # The first 12 bytes of these formats; other RIFF files are sound and video, and text may begin with BM.
-MAGIC = re.compile(rb"\x89PNG|\xff\xd8\xff|BM.{4}\0{4}|RIFF.{4}WEBP", re.DOTALL)
-TURNS = {  # EXIF orientation -> operation that makes the picture upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+MAGIC = re.compile(
+    rb"\x89PNG|\xff\xd8\xff|BM.{4}\0{4}|RIFF.{4}WEBP|II[*+]\0|MM\0[*+]|GIF8[79]a"
+    rb"|.{4}ftyp(avi[fs]|hei[cmsx]|hev[cx]|mif1|msf1)",
+    re.DOTALL,
+)
 MAX_BYTES = 20 * 10**6
-MAX_PIXELS = 25 * 10**6
-MAX_SCANS = 100  # of a progressive JPEG; each costs as much as the first; encoders write about ten
-MAX_SEGMENTS = 10**5  # of a file; images have a few dozen, one of 20 MB a few thousand
-JPEG_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])", re.DOTALL)  # a marker that ends the data of a scan
-
-
-class ImageError(ValueError):
-    """A file that cannot be used as an image. The message is one line: the reason, without the path."""
+MAX_JPEG_BYTES = 60 * 10**6
 
 
 def read_bytes(path, limit=MAX_BYTES):
@@ -56,37 +52,86 @@ def read_bytes(path, limit=MAX_BYTES):
         raise ImageError(error.strerror or str(error)) from error
 
 
-def decode_rgba(data, *, enough=None, most=MAX_PIXELS):
-    """Decode the bytes of a PNG, JPEG, BMP or WebP completely -> (H, W, 4) uint8 RGBA, upright.
+def largest_bytes(start):
+    """The size limit in bytes of an image file with this start: 60 MB for a JPEG, otherwise 20 MB."""
+    return MAX_JPEG_BYTES if start[:3] == b"\xff\xd8\xff" else MAX_BYTES
 
-    EXIF orientation is applied, 16-bit values are scaled to 8 bits, palettes and CMYK are converted; an animation gives
-    its first frame. The header is checked against `most` pixels (25 million) before decoding.
+
+def read_image_bytes(path):
+    """`read_bytes` of an image file, with the limit for its format."""
+    try:
+        if os.path.isfile(path) and os.path.getsize(path) > MAX_BYTES:
+            with open(path, "rb") as file:
+                return read_bytes(path, largest_bytes(file.read(3)))
+    except OSError as error:
+        raise ImageError(error.strerror or str(error)) from error
+    return read_bytes(path)
+
+
+def decode_rgba(data, *, enough=None, most=MAX_PIXELS):
+    """Decode the bytes of an image file of `FORMATS` completely -> (H, W, 4) uint8 RGBA, upright.
+
+    EXIF orientation is applied, 16-bit values are scaled to 8 bits, palettes and CMYK are converted; a file of several
+    images gives the first (see `holds_several`). The header is checked against `most` pixels (25 million) before
+    decoding; a JPEG of 25 to 200 megapixels is decoded at a half, a quarter or an eighth of its size, unless `most` is
+    less.
     enough: sufficient pixels of the longer side; a JPEG with at least twice as many is decoded at a half or less of its
     size, which takes a fraction of the time.
     Raises `ImageError` with the reason.
     """
     if not data:
         raise ImageError("empty file")
-    if data[:2] == b"\xff\xd8":
-        _check_scans(data)
-    elif data[:4] == b"\x89PNG" and _chunks(data) > MAX_SEGMENTS:
-        raise ImageError(f"more than {MAX_SEGMENTS} chunks, not a normal image")
+    with _opened(data, most) as image:
+        _reduce_while_decoding(image, enough)
+        with silent_libraries() if image.format == "TIFF" else contextlib.nullcontext():  # libtiff tells what is wrong
+            image.load()  # Image.verify() accepts truncated JPEGs
+        return np.asarray(to_rgba(upright(image)))
+
+
+def holds_several(data):
+    """Whether an image file holds several images, such as an animation or a TIFF of several pages.
+
+    Raises `ImageError` like `decode_rgba`.
+    """
+    if data[:3] == b"\xff\xd8\xff":
+        return False
+    with _opened(data) as image:
+        return headers.holds_several(data, image)
+
+
+def reduction(data, image):
+    """The factor by which `decode_rgba` reduced an image: 1 except for large JPEGs."""
+    size = headers.check(data)
+    return max(size) / max(image.shape[:2]) if size else 1
+
+
+@contextlib.contextmanager
+def _opened(data, most=MAX_PIXELS):
+    """Open an image file with Pillow and convert its errors to `ImageError`."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns about sizes and metadata; the size is checked below
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            warnings.simplefilter("ignore")  # Pillow warns about sizes and metadata; the size is checked here
+            size = headers.check(data)
+            pixels = size[0] * size[1] if size else 0
+            if pixels > MAX_JPEG_PIXELS and most == MAX_PIXELS:
+                limit = f"the limit is {MAX_JPEG_PIXELS / 1e6:.0f} megapixels for a JPEG"
+                raise ImageError(f"{size[0]} x {size[1]} pixels, {limit}")
+            if is_large := most == MAX_PIXELS and pixels > MAX_PIXELS:
+                opened = JpegImageFile(io.BytesIO(data))  # Image.open would refuse more than 179 megapixels
+            else:
+                opened = Image.open(io.BytesIO(data), formats=_formats(data))
+            with opened as image:
                 width, height = image.size
-                if width * height > most:
+                if width * height > (MAX_JPEG_PIXELS if is_large else most):
                     limit = f"the limit is {most / 1e6:.0f} megapixels"
                     raise ImageError(f"{width} x {height} pixels, {limit}")
-                if enough and max(width, height) >= 2 * enough:
-                    image.draft(None, tuple(-(-side * enough // max(width, height)) for side in (width, height)))
-                image.load()  # Image.verify() accepts truncated JPEGs
-                return np.asarray(_to_rgba(_upright(image)))
+                if image.format == "TIFF":
+                    headers.check_tiff(image)
+                yield image
     except ImageError:
         raise
     except Image.UnidentifiedImageError as error:
-        raise ImageError("not a PNG, JPEG, BMP or WebP image") from error
+        raise ImageError(f"not a {READ} image") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"more than {MAX_PIXELS / 1e6:.0f} megapixels") from error
     except MemoryError as error:
@@ -95,52 +140,27 @@ def decode_rgba(data, *, enough=None, most=MAX_PIXELS):
         raise ImageError(f"damaged image: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 
-def _check_scans(data):
-    """Raise `ImageError` for a JPEG that takes far longer to decode than its size suggests."""
-    position, scans, segments = 2, 0, 0
-    while marker := JPEG_MARKER.search(data, position):
-        kind, end = marker[1][0], marker.end()
-        segments, scans = segments + 1 + len(marker[0]) // 100, scans + (kind == 0xDA)
-        if scans > MAX_SCANS:
-            raise ImageError(f"more than {MAX_SCANS} scans; a progressive JPEG has about ten")
-        if segments > MAX_SEGMENTS:
-            raise ImageError(f"more than {MAX_SEGMENTS} segments, not a normal image")
-        if kind == 0xD9:  # the rest is not decoded
-            return
-        position = end if kind in (0x01, 0xD8) else end + max(int.from_bytes(data[end : end + 2]), 2)
-
-
-def _chunks(data):
-    """The number of chunks of a PNG, up to any damage; counting stops beyond the limit."""
-    position, number = 8, 0
-    while position + 12 <= len(data) and number <= MAX_SEGMENTS:
-        position, number = position + 12 + int.from_bytes(data[position : position + 4]), number + 1
-    return number
-
-
-def _upright(image):
-    """Turn a decoded Pillow image by its EXIF orientation, if readable.
-
-    `ImageOps.exif_transpose` also rewrites the metadata, so it fails on intact images with damaged or unusual EXIF.
-    """
+def _formats(data):
+    """The formats that Pillow may read a file as. Raises `ImageError` for a HEIC without the extra [heic]."""
+    if not headers.is_heic(data):
+        return FORMATS
     try:
-        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
-    except Exception:  # of as many types as from decoders
-        turn = None
-    return image if turn is None else image.transpose(turn)
+        from pillow_heif import register_heif_opener
+    except ImportError as error:
+        advice = 'run `pip install -e ".[heic]"` in the repository, or save it as JPEG'
+        raise ImageError(f"a HEIC photo, which needs an extra package: {advice}") from error
+    register_heif_opener(thumbnails=False)
+    return (*FORMATS, "HEIF")
 
 
-def _to_rgba(image):
-    """Convert a decoded Pillow image of any mode to RGBA; 16 bits are scaled to 8, which Pillow would clip."""
-    if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.float64)
-        transparent = image.info.get("transparency")
-        grey = np.round(values.clip(0, 65535) / 257).astype(np.uint8)
-        alpha = np.where(values == transparent, 0, 255).astype(np.uint8) if isinstance(transparent, int) else None
-        image = Image.fromarray(grey).convert("RGBA")
-        if alpha is not None:
-            image.putalpha(Image.fromarray(alpha))
-    return image.convert("RGBA")
+def _reduce_while_decoding(image, enough):
+    """Decode a JPEG at a fraction of its size if it has more than 25 megapixels or more than `enough`."""
+    width, height = image.size
+    if enough and max(width, height) >= 2 * enough:
+        image.draft(None, tuple(-(-side * enough // max(width, height)) for side in (width, height)))
+    elif width * height > MAX_PIXELS:
+        parts = next(parts for parts in (2, 4, 8) if -(-width // parts) * -(-height // parts) <= MAX_PIXELS)
+        image.draft(None, (width // parts, height // parts))
 
 
 def on_background(rgba, level=255):
@@ -154,7 +174,7 @@ def on_background(rgba, level=255):
 
 def read_rgba(path):
     """Read an image file with its transparency -> (H, W, 4) uint8. Raises `ImageError`."""
-    return decode_rgba(read_bytes(path))
+    return decode_rgba(read_image_bytes(path))
 
 
 def read_image(path):
@@ -266,21 +286,34 @@ def grid(rows, titles=(), labels=(), gap=6):
     """Lay out rows of (H, W, 3) uint8 images on white -> (H', W', 3) uint8.
 
     A cell may be None; the images of a column may differ in width, but all have one height. `titles` are above the
-    columns, `labels` above the rows.
+    columns, which are at least as wide; `labels` above the rows, shortened in the middle if they are too long.
     """
     height = next(cell.shape[0] for row in rows for cell in row if cell is not None)
     widths = [max((c.shape[1] for c in column if c is not None), default=0) for column in zip(*rows, strict=True)]
+    title_font, label_font = ImageFont.load_default(size=16), ImageFont.load_default(size=12)
+    for i, title in enumerate(titles):
+        widths[i] = max(widths[i], math.ceil(title_font.getlength(title)))
     lefts = np.cumsum([gap] + [width + gap for width in widths])
     top, label_height = gap + 24 * bool(titles), 18 * bool(labels)
     pitch = label_height + height + gap
     canvas = Image.new("RGB", (int(lefts[-1]), top + pitch * len(rows)), "white")
     draw = ImageDraw.Draw(canvas)
     for left, width, title in zip(lefts, widths, titles):  # noqa: B905  there may be fewer titles
-        draw.text((left + width // 2, top // 2), title, "black", ImageFont.load_default(size=16), anchor="mm")
+        draw.text((left + width // 2, top // 2), title, "black", title_font, anchor="mm")
     for y, label in enumerate(labels):
-        draw.text((gap, top + y * pitch + 9), label, "dimgrey", ImageFont.load_default(size=12), anchor="lm")
+        label = _shortened(label, label_font, canvas.width - 2 * gap)
+        draw.text((gap, top + y * pitch + 9), label, "dimgrey", label_font, anchor="lm")
     for y, row in enumerate(rows):
         for left, cell in zip(lefts, row):  # noqa: B905  the last of lefts is the right border
             if cell is not None:
                 canvas.paste(Image.fromarray(cell), (int(left), top + y * pitch + label_height))
     return np.asarray(canvas)
+
+
+def _shortened(text, font, width):
+    """A text that fits into so many pixels: as it is, or without its middle."""
+    short, kept = text, len(text)
+    while kept and font.getlength(short) > width:
+        kept -= 1
+        short = f"{text[: kept // 2]}...{text[len(text) - kept // 2 :]}"
+    return short

@@ -45,7 +45,7 @@ class Manifest:
                     "or give another output folder"
                 )
             self.is_unknown = False
-            safe = [entry for entry in entries if is_safe(entry.get("output", "none"))]
+            safe = [entry for entry in entries if all(map(is_safe, outputs_of(entry)))]
             if len(safe) < len(entries) and not overwrite:
                 raise ValueError(f"{path} lists files outside of its folder; move it away, or give --overwrite")
             self.entries |= {entry["source"]: entry for entry in safe}
@@ -56,7 +56,7 @@ class Manifest:
         """Whether this input is done, as far as can be told without reading it."""
         entry = self.entries.get(source, {})
         return ("skipped" in entry and "refused" not in entry) or (
-            entry.get("output") == output and (self.out / output).is_file()
+            entry.get("output") == output and all((self.out / name).is_file() for name in outputs_of(entry))
         )
 
     @property
@@ -76,7 +76,7 @@ class Manifest:
         Raises ValueError if foreign files are in the way, unless they may be replaced.
         """
         if not (replace or self.overwrite) and self.out.exists():
-            own = {entry.get("output") for entry in self.entries.values()}
+            own = {name for entry in self.entries.values() for name in outputs_of(entry)}
             self._refuse(output for output in planned.values() if output not in own)
         for entry in self.outdated:
             self._remove_output(entry)
@@ -86,7 +86,11 @@ class Manifest:
         sources = {output: source for source, output in planned.items()}
         for source, entry in list(self.entries.items()):
             output = entry.get("output")
-            if output and (planned.get(source, output) != output or sources.get(output, source) != source):
+            if output and (
+                planned.get(source, output) != output
+                or any(sources.get(name, source) != source for name in outputs_of(entry))
+                or any(name in sources for name in entry.get("further", ()))
+            ):
                 self._remove_output(entry)  # it has a new name, as another input would share the old one
                 del self.entries[source]
             elif not output and source not in planned and source not in failed:
@@ -116,7 +120,7 @@ class Manifest:
 
     def _remove_parts(self, outputs):
         """Remove temporary files of these outputs and the records, left by a killed process."""
-        known = (entry["output"] for entry in self.entries.values() if "output" in entry)
+        known = (name for entry in self.entries.values() for name in outputs_of(entry))
         own = {part_of(name) for name in (*outputs, *known, *RECORDS)}
         for part in self.out.rglob(".*.part"):
             if part.relative_to(self.out).as_posix() in own and part.is_file() and not part.is_symlink():
@@ -130,11 +134,11 @@ class Manifest:
             error.filename = str(self.out / JOURNAL)
             raise
 
-    def add(self, entry, data=None):
-        """Record the outcome of an input, then write its output, if any; returns whether the entry is new.
+    def add(self, entry, data=()):
+        """Record the outcome of an input, then write its outputs, if any; returns whether the entry is new.
 
-        data: the bytes of the output. In this order, the record always lists all files, and a listed file that is
-        missing has to be made. An earlier output of the input is removed.
+        data: the bytes of each output. In this order, the record always lists all files, and a listed file that is
+        missing has to be made. Earlier outputs of the input are removed.
         """
         old = self.entries.get(entry["source"], {})
         entry = {"source": entry["source"], "sha256": entry["sha256"], "parameters": self.hash} | entry
@@ -142,8 +146,8 @@ class Manifest:
             self._remove_output(old)
             self._append(entry)
             self.entries[entry["source"]] = entry
-        if data is not None:
-            replace_file(self.out / entry["output"], data)
+        for name, content in zip(outputs_of(entry) if data else (), data, strict=True):
+            replace_file(self.out / name, content)
         return entry != old
 
     def finish(self):
@@ -154,10 +158,24 @@ class Manifest:
         (self.out / JOURNAL).unlink()
 
     def _remove_output(self, entry):
-        if "output" in entry:
-            path = self.out / entry["output"]
+        for name in outputs_of(entry):
+            path = self.out / name
             if path.parent.resolve().is_relative_to(self.out.resolve()):  # the manifest may have been edited
                 path.unlink(missing_ok=True)
+
+
+def parameters_of(out):
+    """The parameters of a finished or unfinished folder; None if there is no record.
+
+    Raises ValueError for a damaged manifest.
+    """
+    found = (_read(Path(out) / name, complete=name == MANIFEST)[0] for name in (MANIFEST, JOURNAL))
+    return next((parameters for parameters in found if parameters), None)
+
+
+def outputs_of(entry):
+    """The files of an entry: its output, and the further ones of an input with several."""
+    return [entry["output"], *entry.get("further", ())] if "output" in entry else []
 
 
 def _line(value):
@@ -191,6 +209,7 @@ def _is_entry(entry):
         and isinstance(entry["source"], str)
         and isinstance(entry["sha256"], str | None)
         and isinstance(entry.get("arguments", {}), dict)
+        and isinstance(entry.get("further", []), list)
         and sum(key in entry for key in ("output", "skipped", "failed")) == 1
         and all(isinstance(entry.get(key, ""), str) for key in ("output", "skipped", "failed"))
         and all(is_number(entry.get(key)) for key in NUMBERS)

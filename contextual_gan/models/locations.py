@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from contextual_gan import config
 from contextual_gan.files.checkpoints import HASHES, WeightsError, file_sha256, newest, open_newest
 
 WEIGHTS, STATE = "weights.safetensors", "state.safetensors"  # in a folder: average of G, and D; G itself, and P
@@ -101,6 +102,20 @@ def is_single(weights):
 def is_run(weights):
     """Whether a path denotes a run folder, that is, a folder without `WEIGHTS`."""
     return Path(weights).is_dir() and not (Path(weights) / WEIGHTS).is_file()
+
+
+def refuse_pix2pix(weights):
+    """Raise `WeightsError` for a run folder or file of pix2pix, where weights of a contextual GAN are needed."""
+    path, is_pix2pix = Path(weights), False
+    if is_run(weights) and (path / "config.yaml").is_file():
+        is_pix2pix = config.trained_section(path / "config.yaml") == "pix2pix"
+    elif path.suffix == ".safetensors" and path.is_file():
+        with open(path, "rb") as file:
+            is_pix2pix = b'"generator/down0.' in file.read(10**5)  # the header, which names the tensors
+    if is_pix2pix:
+        raise WeightsError(
+            f"{weights} holds pix2pix, not a contextual GAN: compare.py --pix2pix {weights} draws with it"
+        )
 
 
 def encoder_file(weights, direction):

@@ -6,7 +6,9 @@ from collections import defaultdict
 import numpy as np
 
 from contextual_gan.files.apply import Item
+from contextual_gan.files.images import centre_square
 from contextual_gan.files.sources import images_in, output_stems
+from contextual_gan.joint import SIZE, join
 
 
 def pair(sketches, photos, out):
@@ -52,3 +54,16 @@ def side_by_side(left, right):
         sizes = [f"{image.shape[1]} x {image.shape[0]}" for image in (left, right)]
         raise ValueError(f"the left image has {sizes[0]} pixels, the right one {sizes[1]}")
     return np.concatenate([left, right], axis=1)
+
+
+def joint_of_pair(image, direction="AtoB"):
+    """A ready-made pair of pix2pix, A | B of any size, (H, W, 3) uint8 -> the joint image (64, 128, 3).
+
+    direction: as of pix2pix; of "AtoB", A is the sketch and B the photo. Of each half the square about the centre is
+    taken. Raises ValueError for what cannot be two images side by side.
+    """
+    height, width = image.shape[:2]
+    if width % 2 or width <= height:
+        raise ValueError(f"{width} x {height} pixels cannot be two images side by side")
+    halves = (centre_square(half, SIZE) for half in (image[:, : width // 2], image[:, width // 2 :]))
+    return join(*halves) if direction == "AtoB" else join(*reversed([*halves]))

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from contextual_gan.preparation.alignment import detect_faces
+from contextual_gan.preparation.faces import detect_faces
 from contextual_gan.preparation.framing import resize_longer
 
 DETECTION_SIDE = 256

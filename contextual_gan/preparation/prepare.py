@@ -17,6 +17,7 @@ import PIL
 from contextual_gan.config import resolved
 from contextual_gan.files.apply import Item, apply_to_folder
 from contextual_gan.files.images import ImageError, centre_square, read_bytes, replace_file, stretch
+from contextual_gan.files.manifest import outputs_of
 from contextual_gan.files.sources import images_in
 from contextual_gan.joint import SIZE, join
 from contextual_gan.preparation import alignment, sketches, splits
@@ -27,6 +28,7 @@ SUMMARY = "dataset.json"
 def joint_of(photo, *, crop, landmarks, multiple, style, box=None, points=None):
     """A photo, (H, W, 3) uint8 -> (its joint image, (64, 128, 3) uint8, {"ink": density of the sketch}).
 
+    With multiple "all", it returns a list of the joint images of all faces, and their mean density.
     crop, landmarks, multiple: as in `DataSettings`. box: (x, y, w, h) in pixels, for the crop "boxes"; points: the five
     annotated points of CelebA, in pixels, instead of face detection.
     Raises `Skip` if there is no face.
@@ -41,8 +43,11 @@ def joint_of(photo, *, crop, landmarks, multiple, style, box=None, points=None):
         square = alignment.align_by_points(photo, points, size=SIZE, landmarks=landmarks)
     else:
         square = alignment.align(photo, size=SIZE, landmarks=landmarks, multiple=multiple)
-    sketch = sketches.draw(square, style)
-    return join(sketch, square), {"ink": round(sketches.ink_density(sketch), 4)}
+    squares = square if isinstance(square, list) else [square]
+    drawn = [sketches.draw(square, style) for square in squares]
+    joints = [join(*halves) for halves in zip(drawn, squares, strict=True)]
+    ink = {"ink": round(float(np.mean([sketches.ink_density(sketch) for sketch in drawn])), 4)}
+    return joints if multiple == "all" else joints[0], ink
 
 
 def prepare(location, out, settings, *, split_file=None, celeba_landmarks=None, overwrite=False, **how):
@@ -77,7 +82,7 @@ def _plan(location, out, settings, split_file, celeba_landmarks, overwrite):
     found, refused = images_in(location, excluded=out)
     function = {"crop": settings.crop, "landmarks": settings.landmarks, "multiple": settings.multiple}
     parameters = {"step": "prepare"} | resolved(settings)
-    parameters["split by"] = "list" if split_file else "name"
+    parameters["split by"] = "list" if split_file else splits.rule(out, "split by", overwrite)
     parameters["sketch"] = {style: sketches.parameters_of(style) for style in settings.styles}
     arguments, lacking = {}, None
     if settings.crop == "boxes":
@@ -92,7 +97,7 @@ def _plan(location, out, settings, split_file, celeba_landmarks, overwrite):
     if len(settings.styles) == 1:
         function["style"] = settings.styles[0]
     items = _items(found, arguments, settings)
-    choice = {"test": settings.test, "seed": settings.seed, "listed": split_file}
+    choice = {"test": settings.test, "seed": settings.seed, "listed": split_file, "by": parameters["split by"]}
     items, refuse, parts, _ = splits.divide(items, out, parameters, overwrite=overwrite, also=[SUMMARY], **choice)
 
     def refuse_or_lacking(item, sha256):
@@ -164,13 +169,14 @@ def cub_boxes(folder):
 def summary(report, parameters):
     """The content of dataset.json: counts, parameters, omitted photos with reasons, ink of sketches, versions."""
     ink = [entry["ink"] for entry in report.done]
+    made = [name for entry in report.done for name in outputs_of(entry)]
     versions = {"contextual_gan": version("contextual_gan"), "numpy": np.__version__, "opencv": cv2.__version__}
     if parameters["crop"] == "align":
         import dlib
 
         versions["dlib"] = dlib.__version__
     return {
-        "counts": {part: sum(e["output"].startswith(part) for e in report.done) for part in ("train", "test")}
+        "counts": {part: sum(name.startswith(part) for name in made) for part in ("train", "test")}
         | {"skipped": len(report.skipped), "failed": len(report.failed)},
         "parameters": parameters,
         "ink": {name: float(f(ink)) for name, f in (("min", min), ("median", np.median), ("max", max)) if ink},

@@ -4,6 +4,7 @@ import hashlib
 import os
 
 from contextual_gan import config
+from contextual_gan.preparation.splits import few
 from contextual_gan.training import dcgan, loop, pix2pix
 from contextual_gan.training.batches import damage_named, joint_batches, read_joints
 from contextual_gan.training.devices import lost_workers_named, start_as_chief
@@ -16,6 +17,11 @@ def about(folder, files):
     """A line that identifies a set of images."""
     names = "\n".join(os.path.relpath(path, folder) for path in files)
     return f"{len(files)} joint images, SHA-256 of their names {hashlib.sha256(os.fsencode(names)).hexdigest()[:16]}"
+
+
+def steps_of(epochs, images, batch_size):
+    """Steps of so many passes over the training images: at least 1, but none for 0 epochs."""
+    return max(round(epochs * images / batch_size), int(epochs > 0))
 
 
 def train_on_joints(run, files, shown, *, steps, strategy, resume=False, show=lambda n: None):
@@ -55,6 +61,9 @@ def train_on_joints(run, files, shown, *, steps, strategy, resume=False, show=la
 
         def say(line):
             warn(run, line)
+
+        if line := few(len(files)):
+            say(line)
 
         pictures = networks.pictures_function(model, settings, joints, say)
         judge = networks.judge_function(model, settings, files, run.stats(), say)

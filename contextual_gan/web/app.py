@@ -1,7 +1,7 @@
-"""The page's requests: a face for a drawing, a search step by step, a picture read, a face from its z.
+"""The requests of the page: a face for a drawing, a stepwise search, reading a picture, a face from its z.
 
-Bodies are the pictures themselves, parameters stand in the query. Answers are JSON, a search is a stream of events;
-pictures in them are PNG in base64. Nothing is kept between two requests.
+Request bodies are the pictures themselves; parameters are in the query. Responses are JSON, and a search is a stream of
+events, with pictures as PNG in base64. Nothing is kept between two requests.
 """
 
 import base64
@@ -28,9 +28,9 @@ from contextual_gan.web.guard import Guard, Refused, refusal
 from contextual_gan.web.parameters import parameters
 from contextual_gan.web.queue import Queue
 
-FAITHFUL = {"photo": 0.5, "sketch": 1.0}  # where the dial stands at first: people's drawings are not exact
-CANVAS_BYTES, CANVAS_PIXELS = 2 * 10**6, 1024**2  # of a drawing made on the page
-NOTES = {  # of `known.read_known`, which speaks to users of complete.py
+FAITHFUL = {"photo": 0.5, "sketch": 1.0}  # initial value of the dial: drawings by people are not exact
+CANVAS_BYTES, CANVAS_PIXELS = 2 * 10**6, 1024**2  # limits of a drawing made on the page
+NOTES = {  # replace those of `known.read_known`, which are for users of complete.py
     NO_FACE_NOTE: "No face was recognised in this picture. Draw over it, or load it as it is.",
     PHOTO_NOTE: "This looks like a photograph. To draw a sketch of it, choose Photo to sketch.",
     DRAWING_NOTE: "This looks like a drawing. To turn it into a photo, choose Sketch to photo.",
@@ -45,7 +45,7 @@ TYPES = {
 
 
 def application(live, bound, *, about="", debug=False):
-    """The ASGI application for one `completion.live.Live`, bound to the host `bound`; about: which weights it has."""
+    """The ASGI application for one `completion.live.Live`, bound to the host `bound`; about: its weights."""
     page = Page(live, about)
     routes = [
         Route("/api/about", page.about),
@@ -72,11 +72,11 @@ async def _not_found(request, error):
 
 
 async def _failed(request, error):
-    return refusal(500, "Something went wrong in the server; the terminal it runs in says more.")
+    return refusal(500, "Something went wrong in the server; see its terminal for details.")
 
 
 class Page:
-    """What the page asks for. Its methods are Starlette endpoints; the work is done in the threads of its queue."""
+    """The requests of the page. The methods are Starlette endpoints; the threads of the queue do the work."""
 
     def __init__(self, live, about):
         self.live, self.weights = live, about
@@ -84,13 +84,13 @@ class Page:
         self.files = static_files()
 
     async def about(self, request):
-        """What the page shows when it opens: the weights, its samples, how many wait."""
+        """The initial state of the page: the weights, the samples, the length of the queue."""
         names = sorted(path for path in self.files if path.startswith("/samples/"))
         about = {"weights": self.weights, "samples": names, "faithful": FAITHFUL, "queue": len(self.queue)}
         return _json(about)
 
     async def face(self, request):
-        """The encoder's face of a drawing; a request that a newer one of the same page has replaced is dropped."""
+        """The encoder's face of a drawing; a request that was replaced by a newer one of the same page is dropped."""
         given = parameters(request, "direction", "kind", "page", "number")
         with self.queue.waiting(), self.queue.newest(given.page, given.number) as check:
             async with self.bodies.read(request, CANVAS_BYTES) as data:
@@ -108,7 +108,7 @@ class Page:
             known, score = await self.queue.call("drawings", read_canvas, data, given.kind, given.direction)
         options = {name: getattr(given, name) for name in ("direction", "faithful", "samples", "seed")}
         events = self._search(known, score, options)
-        first = await anext(events)  # refused before the answer begins, if it is
+        first = await anext(events)  # any refusal must come before the response begins
         headers = {"cache-control": "no-store"}
         return StreamingResponse(_events(first, events), media_type="text/event-stream", headers=headers)
 
@@ -123,9 +123,9 @@ class Page:
         yield {"done": True}
 
     async def picture(self, request):
-        """The known half in a picture that somebody has: the face in a drawing, or a photo."""
+        """The known half of a picture from the user: the face in a drawing, or a photo."""
         given = parameters(request, "direction", "crop")
-        task = SimpleNamespace(direction=given.direction, crop=given.crop, joint="auto", faces="largest")
+        task = SimpleNamespace(direction=given.direction, crop=given.crop, joint="auto", faces="largest", align="off")
         async with self.bodies.read(request, MAX_BYTES) as data:
             known = await self.queue.call("pictures", _refusing, read_known, data, task)
         note = NOTES.get(known[0].note)
@@ -148,9 +148,9 @@ class Page:
 
 
 def read_canvas(data, kind, direction="photo"):
-    """A drawing made on the page -> what the network sees of it, (64, 64, 3) uint8, and its likeness to a face.
+    """A drawing made on the page -> the input of the network, (64, 64, 3) uint8, and its likeness to a face.
 
-    kind: "canvas" is read as complete.py --crop none reads it; "known" is (64, 64) already, as `Page.picture` gave it.
+    kind: "canvas" is read like complete.py --crop none; "known" is already (64, 64), as returned by `Page.picture`.
     Raises `Refused`.
     """
     rgba = _refusing(partial(decode_rgba, most=CANVAS_PIXELS), data)
@@ -164,7 +164,7 @@ def read_canvas(data, kind, direction="photo"):
 
 
 def described(faces, known, score):
-    """`live.Faces` as JSON, with what the network saw of the drawing and its likeness to a face, or None."""
+    """`live.Faces` as JSON, with the network's input and its likeness to a face, or None."""
     found = [
         {
             "joint": _base64(encode_png(joint)),
@@ -197,7 +197,7 @@ def static_files():
 
 
 async def _events(first, rest):
-    async with aclosing(rest):  # leaves the queue at once when the page stops reading
+    async with aclosing(rest):  # leave the queue at once when the page stops reading
         yield _event(first)
         async for event in rest:
             yield _event(event)
@@ -216,7 +216,7 @@ def _base64(data):
 
 
 def _refusing(function, *args):
-    """function(*args); what it refuses with a ValueError is told to the page."""
+    """function(*args); its ValueErrors are reported to the page."""
     try:
         return function(*args)
     except ValueError as error:

@@ -1,26 +1,26 @@
-"""The bodies of requests: bounded in size, in time, and in what all of them hold at once."""
+"""Request bodies, limited in size, in time, and in total memory."""
 
 import asyncio
 from contextlib import asynccontextmanager
 
 from contextual_gan.web.guard import Refused
 
-SECONDS = 20  # in which a body must have arrived
-MOST_DISCARDED = 30 * 10**6  # of a body that is too long
-MOST_BYTES = 160 * 10**6  # of all bodies that are held at the same time
+SECONDS = 20  # until a body must have arrived
+MOST_DISCARDED = 30 * 10**6  # bytes to receive and discard of a body that is too long
+MOST_BYTES = 160 * 10**6  # of all bodies held at the same time
 
 
 class Bodies:
-    """Reads bodies, and knows how many bytes of them are held."""
+    """Reads bodies and counts the bytes held."""
 
     def __init__(self):
         self._held = 0
 
     @asynccontextmanager
     async def read(self, request, limit):
-        """Yields the body, at most `limit` bytes. Raises `Refused`: too long, too slow, or too many at once.
+        """Yield the body, at most `limit` bytes. Raises `Refused` if it is too long or slow, or too many are held.
 
-        What is somewhat too long is still received, and thrown away: a browser that is cut off shows no answer.
+        A body slightly over the limit is still received and discarded: a browser that is cut off shows no response.
         """
         declared = request.headers.get("content-length", "0")
         if declared.isascii() and declared.isdigit() and int(declared) > limit + MOST_DISCARDED:
@@ -51,4 +51,4 @@ class Bodies:
 
 def _too_long(limit):
     size = f"{limit / 1e6:.0f} MB" if limit >= 10**6 else f"{limit:,} bytes"
-    return Refused(413, f"That is too much: at most {size} can be sent.")
+    return Refused(413, f"This is too large: the limit is {size}.")

@@ -1,8 +1,7 @@
-"""What every request passes before it is answered, and what no answer may hold.
+"""The checks of every request, and the limits of every response.
 
-A page on another site must not use this server: neither with a request of its own (Origin) nor with a name of its own
-that it has made point to this machine (Host; DNS rebinding). No answer takes longer than `SECONDS`, and none holds a
-traceback or a path.
+Pages on other sites must not use this server, neither by a request (Origin) nor by a host name that they point to
+this machine (Host; DNS rebinding). No response takes longer than `SECONDS`, and none contains a traceback or a path.
 """
 
 import asyncio
@@ -14,8 +13,8 @@ import traceback
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
-SECONDS = 180  # of a whole request, a search in the queue included
-SEND_SECONDS = 15  # of a part of an answer that a client does not take
+SECONDS = 180  # for a whole request, including a search in the queue
+SEND_SECONDS = 15  # for a part of a response that a client does not accept
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -32,7 +31,7 @@ HEADERS = [
 
 
 class Refused(Exception):
-    """A request that is not answered: its HTTP status, and one line for the page that says why."""
+    """A refused request: its HTTP status and a one-line reason for the page."""
 
     def __init__(self, status, line):
         super().__init__(line)
@@ -48,10 +47,10 @@ def is_loopback(host):
 
 
 def known_hosts(bound):
-    """is_known(name): whether a request may call the server that is bound to this host so.
+    """is_known(name): whether requests may use this name for the server bound to this host.
 
-    An address cannot be rebound. So where others are to reach the server, any address will do, and of names the one
-    that was given and that of the machine.
+    An address cannot be rebound. So if others may reach the server, any address is accepted, and of names, the one that
+    was given and that of the machine.
     """
     names = {"localhost", bound.lower()} | (set() if is_loopback(bound) else {socket.gethostname().lower()})
 
@@ -73,7 +72,7 @@ def host_name(header):
 
 
 class Guard:
-    """An ASGI application around another: see above. debug: print the traceback of what fails."""
+    """An ASGI application around another: see above. debug: print tracebacks."""
 
     def __init__(self, app, bound, debug=False):
         self.app, self.is_known, self.debug = app, known_hosts(bound), debug
@@ -104,15 +103,15 @@ class Guard:
             return
         except Exception as error:
             self._report(error)
-            answer = 500, "Something went wrong in the server; the terminal it runs in says more."
+            answer = 500, "Something went wrong in the server; see its terminal for details."
         if not is_begun:  # otherwise the connection is closed, which the page reports
             await refusal(*answer)(scope, receive, send_safely)
 
     def _check(self, headers):
-        """Raise `Refused` for a request that comes from elsewhere."""
+        """Raise `Refused` for a request from elsewhere."""
         host = headers.get(b"host", b"").decode("latin-1")
         if not self.is_known(host_name(host)):
-            raise Refused(421, "This server does not go by that name; open the address that it printed.")
+            raise Refused(421, "This server has another name; open the address that it printed.")
         origin = headers.get(b"origin")  # browsers send it with every POST; other clients need not
         if origin is not None and origin.decode("latin-1").lower() != f"http://{host.lower()}":
             raise Refused(403, "Requests from other sites are refused.")
@@ -129,5 +128,5 @@ class Guard:
 
 
 def refusal(status, line):
-    """The answer to a request that is refused; the connection ends, as a body may not have been read."""
+    """The response to a refused request; it closes the connection, as the body may be unread."""
     return JSONResponse({"error": line}, status, {"connection": "close", "cache-control": "no-store"})

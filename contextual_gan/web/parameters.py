@@ -1,4 +1,4 @@
-"""The parameters of a request, read from its query; each has a pattern, and what is not in it is refused."""
+"""The parameters of a request, read from its query; values that do not match their pattern are refused."""
 
 import re
 from types import SimpleNamespace
@@ -7,7 +7,7 @@ from contextual_gan.joint import DIRECTIONS
 from contextual_gan.web.guard import Refused
 
 MOST_SAMPLES = 4
-PATTERNS = {  # name: (pattern, how it is read, what stands for it where it is missing)
+PATTERNS = {  # name: (pattern, conversion, default)
     "direction": ("|".join(DIRECTIONS), str, "photo"),
     "kind": ("canvas|known", str, "canvas"),
     "crop": ("auto|none", str, "auto"),
@@ -20,7 +20,7 @@ PATTERNS = {  # name: (pattern, how it is read, what stands for it where it is m
 
 
 def parameters(request, *names):
-    """The named parameters as attributes. Raises `Refused` for a value that is not valid, and for others."""
+    """The named parameters as attributes. Raises `Refused` for an invalid value or an unknown parameter."""
     given, found = request.query_params.multi_items(), {name: PATTERNS[name][2] for name in names}
     for name, text in given:
         if name not in names:

@@ -1,7 +1,7 @@
-"""Who uses the model, and when: one thread for the networks, and a queue of the searches.
+"""Access to the model: one thread for the networks, and a queue of searches.
 
-A search is done step by step, so that between two steps others get the face of their stroke. Of a page's drawings only
-the newest counts.
+A search runs step by step, so other pages get faces for their strokes between two steps. Only the newest drawing of
+each page counts.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager, contextmanager
 
 from contextual_gan.web.guard import Refused
 
-MOST_WAITING = 64  # requests for a face that are read or computed
-MOST_SEARCHES = 16  # in the queue, the one that runs included
+MOST_WAITING = 64  # requests for a face in progress
+MOST_SEARCHES = 16  # in the queue, including the running one
 
 
 class Busy(Refused):
@@ -22,20 +22,20 @@ class Busy(Refused):
 
 
 class Stale(Refused):
-    """A request whose page has sent a newer drawing since."""
+    """A request whose page has sent a newer drawing."""
 
     def __init__(self):
         super().__init__(409, "A newer drawing has replaced this one.")
 
 
 class Queue:
-    """The threads that work, and what waits for them. Everything else runs in the one thread of the event loop."""
+    """The worker threads and their queues. Everything else runs in the single thread of the event loop."""
 
     def __init__(self):
         # pictures can take seconds to read; a drawing on the page must not wait for them
         self._threads = {name: ThreadPoolExecutor(1, name) for name in ("model", "drawings", "pictures")}
-        self._searches = []  # tickets in the order in which they came
-        self._newest = {}  # {page: number of its newest drawing}, of pages that wait for a face
+        self._searches = []  # tickets in order of arrival
+        self._newest = {}  # {page: number of its newest drawing}, of pages waiting for a face
         self._waiting = 0
         self._moved = asyncio.Event()
 
@@ -52,7 +52,7 @@ class Queue:
 
     @contextmanager
     def waiting(self):
-        """Be counted among those who wait for a face. Raises `Busy`."""
+        """Count as waiting for a face. Raises `Busy`."""
         if self._waiting >= MOST_WAITING:
             raise Busy(self._waiting)
         self._waiting += 1
@@ -63,7 +63,7 @@ class Queue:
 
     @contextmanager
     def newest(self, page, number):
-        """Yields check(), which raises `Stale` once the page has sent a drawing of a higher number."""
+        """Yield check(), which raises `Stale` once the page has sent a drawing with a higher number."""
         if self._newest.get(page, number) > number:
             raise Stale
         self._newest[page] = number
@@ -80,14 +80,14 @@ class Queue:
 
     @asynccontextmanager
     async def search(self):
-        """Take a place in the queue of searches; yields turn(), see there. Raises `Busy`."""
+        """Take a place in the queue of searches; yield turn(), see there. Raises `Busy`."""
         if len(self._searches) >= MOST_SEARCHES:
             raise Busy(len(self))
         ticket = object()
         self._searches.append(ticket)
 
         async def turn():
-            """Yields how many searches come before this one, at least every second, until it is the first."""
+            """Yield the number of searches before this one, at least every second, until it is first."""
             while ahead := self._searches.index(ticket):
                 yield ahead
                 moved = self._moved
@@ -101,10 +101,10 @@ class Queue:
             yield turn
         finally:
             self._searches.remove(ticket)
-            self._moved.set()  # wakes all who wait now; those who come later wait for the next
+            self._moved.set()  # wakes all current waiters; later ones wait for the next event
             self._moved = asyncio.Event()
 
     def close(self):
-        """End the threads, each after what it is doing now."""
+        """End the threads, each after its current work."""
         for executor in self._threads.values():
             executor.shutdown(wait=False, cancel_futures=True)

@@ -17,13 +17,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from contextual_gan.joint import DIRECTIONS
 from contextual_gan.web.guard import is_loopback
 
-HEADER_SECONDS = 10  # in which the head of a request must have arrived
-IDLE_SECONDS = 30  # that a connection may be kept between two requests
+HEADER_SECONDS = 10  # until the head of a request must have arrived
+IDLE_SECONDS = 30  # for which a connection is kept between two requests
 MOST_CONNECTIONS = 512
 
 
 class Protocol(H11Protocol):
-    """HTTP/1.1 that hangs up on who does not finish the head of a request, which uvicorn waits for without end."""
+    """HTTP/1.1 with a time limit for the head of a request; plain uvicorn waits for it forever."""
 
     _deadline = None
 
@@ -53,7 +53,7 @@ class Protocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which Ctrl-C and SIGTERM end at once, with status 0."""
+    """uvicorn's server, except that Ctrl-C and SIGTERM end it at once with status 0."""
 
     @contextlib.contextmanager
     def capture_signals(self):
@@ -64,14 +64,14 @@ class Server(uvicorn.Server):
         yield
 
     def stop(self):
-        """End soon, without waiting for answers that are on their way. To be called in the thread of the loop."""
+        """End soon, without waiting for unfinished responses. Call it in the thread of the loop."""
         self.should_exit = self.force_exit = True
         for task in list(self.server_state.tasks):
             task.cancel()
 
 
 def listen(host, port):
-    """A socket bound to a host and port (0: any that is free). Raises ValueError, in one line, if there cannot be."""
+    """A socket bound to a host and port (0: any free port). Raises ValueError, in one line, if that fails."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -86,7 +86,7 @@ def listen(host, port):
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            raise ValueError(f"port {port} is in use: end what uses it, or give another one with --port") from None
+            raise ValueError(f"port {port} is in use: end the program using it, or give another with --port") from None
         if error.errno == errno.EACCES:
             raise ValueError(f"port {port} is not allowed: give one from 1024 on with --port") from None
         raise ValueError(f"{host} port {port}: {error.strerror}; give another --host or --port") from None
@@ -94,7 +94,7 @@ def listen(host, port):
 
 
 def address(listener, host):
-    """The URL of a server that was told to listen on `host`."""
+    """The URL of a server listening on `host`."""
     port = listener.getsockname()[1]
     if host in ("0.0.0.0", "::", ""):  # all addresses of this machine
         host = socket.gethostname()
@@ -103,7 +103,7 @@ def address(listener, host):
 
 def server(app):
     """A `Server` of an ASGI application."""
-    logging.getLogger("uvicorn").setLevel(logging.CRITICAL + 1)  # what goes wrong is told by the guard, in one line
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL + 1)  # the guard reports errors, in one line
     return Server(
         uvicorn.Config(
             app,
@@ -125,7 +125,7 @@ def server(app):
 def serve(live, listener, host, *, about="", browser=False, debug=False):
     """Serve the page for one `completion.live.Live` on a socket of `listen(host, ...)` until Ctrl-C or SIGTERM.
 
-    about: which weights these are. browser: open the page where there is a screen.
+    about: description of the weights. browser: open the page if there is a screen.
     """
     from contextual_gan.web.app import application
 
@@ -133,7 +133,7 @@ def serve(live, listener, host, *, about="", browser=False, debug=False):
     url = address(listener, host)
     if not is_loopback(host):
         print(
-            f"warning: everybody who reaches {host} can use this page; nothing is encrypted. Without --host, only this "
+            f"warning: everybody who can reach {host} can use this page, without encryption. Without --host, only this "
             "machine can",
             file=sys.stderr,
         )
@@ -149,7 +149,7 @@ def serve(live, listener, host, *, about="", browser=False, debug=False):
 
 
 def open_browser(url):
-    """Open a page in the user's browser, if there is a screen: on a terminal, a browser would take it over."""
+    """Open a page in the user's browser if there is a screen; a text browser would take over the terminal."""
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return
     threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()

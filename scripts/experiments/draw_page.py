@@ -1,4 +1,4 @@
-"""Take a picture of the page with one of our samples and four faces of it, in an installed Chromium."""
+"""Take a screenshot of the page with one of our samples and four faces for it, in an installed Chromium."""
 
 import shutil
 
@@ -15,7 +15,7 @@ def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
     parser.add_argument("--out", required=True, metavar="PNG", help="the picture")
     parser.add_argument("--sample", type=command.positive, default=1, help="which sample, from 1 (default: 1)")
-    parser.add_argument("--overwrite", action="store_true", help="replace a picture that is there")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing picture")
     return parser.parse_args()
 
 
@@ -33,11 +33,11 @@ def main(args):
 
 
 def picture(browser, url, sample):
-    """The bytes of a PNG of the page with a sample and four faces."""
+    """A screenshot of the page with a sample and four faces: the bytes of a PNG."""
     from playwright.sync_api import expect, sync_playwright
 
     with sync_playwright() as driver:
-        # containers run as root, where Chromium has no sandbox; the only page it opens is ours
+        # containers run as root, where Chromium has no sandbox; it opens our page only
         window = driver.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
         page = window.new_page(viewport={"width": 1180, "height": 1000})
         page.goto(url)

@@ -1,4 +1,4 @@
-"""How long the page waits from a stroke to its face: real requests to a server on the loopback address."""
+"""Measure the time from a stroke to its face with real requests to a server on the loopback address."""
 
 import argparse
 import contextlib
@@ -19,22 +19,22 @@ EXAMPLES = """\
   python scripts/experiments/web_latency.py             one user and eight, about half a minute on 2 cores
   python scripts/experiments/web_latency.py --users 1 --requests 1000 --seconds 300
 
-Prints the milliseconds from sending a drawing to its answer, beside those of the bare encoder on the same machine, and
-by how much the server's memory grew. Users draw one stroke after another, without a pause.
+Prints the milliseconds from sending a drawing to its response, compared with the bare encoder on the same machine, and
+the growth of the server's memory. Users draw one stroke after another, without a pause.
 """
 SAMPLES = Path(__file__).parents[2] / "datasets/samples/sketches"
 
 
 def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
-    parser.add_argument("--users", default="1,8", metavar="N[,N...]", help="at the same time (default: %(default)s)")
-    parser.add_argument("--requests", type=command.positive, default=200, help="in all (default: %(default)s)")
-    parser.add_argument("--seconds", type=command.positive, default=60, help="at most (default: %(default)s)")
+    parser.add_argument("--users", default="1,8", metavar="N[,N...]", help="simultaneous users (default: %(default)s)")
+    parser.add_argument("--requests", type=command.positive, default=200, help="total number (default: %(default)s)")
+    parser.add_argument("--seconds", type=command.positive, default=60, help="time limit (default: %(default)s)")
     args = parser.parse_args()
     try:
         args.users = [command.positive(number) for number in args.users.split(",")]
     except (ValueError, argparse.ArgumentTypeError):
-        parser.error(f"--users is {args.users}, it must be numbers like 1,8")
+        parser.error(f"--users is {args.users}; it must be numbers like 1,8")
     return args
 
 
@@ -57,7 +57,7 @@ def main(args):
 
 @contextlib.contextmanager
 def page_server():
-    """Run web.py in a process of its own; yields its port and process id."""
+    """Run web.py in a separate process; yield its port and process id."""
     flags = [sys.executable, Path(__file__).parents[1] / "web.py", "--port", "0"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(flags, stdout=subprocess.PIPE, text=True, env=environment) as process:
@@ -84,14 +84,14 @@ def bare_encoder(repeats=50):
 
 
 def pages():
-    """Our samples as the page draws them, (512, 512, 3) uint8."""
+    """Our samples, drawn as on the page, (512, 512, 3) uint8."""
     from contextual_gan.files.images import centre_square, read_image
 
     return [centre_square(read_image(path), 512) for path in sorted(SAMPLES.glob("*.png"))]
 
 
 def drawings_of_samples():
-    """The bytes that the page sends of them."""
+    """The bytes that the page sends for them."""
     from contextual_gan.files.images import encode_png
 
     return [encode_png(page) for page in pages()]
@@ -123,7 +123,7 @@ def measure(port, drawings, users, requests, seconds):
 
 
 def memory(pid):
-    """Resident memory of a process in MB; NaN where the system does not say."""
+    """Resident memory of a process in MB; NaN if the system does not report it."""
     try:
         text = Path(f"/proc/{pid}/status").read_text()
     except OSError:

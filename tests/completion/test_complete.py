@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from PIL import Image
 
 from contextual_gan.files.images import read_image, write_png
 from contextual_gan.joint import join
+from contextual_gan.preparation.drawings import read_faces
+from contextual_gan.preparation.known import read_known
 
 COMMAND = [sys.executable, str(ROOT / "scripts" / "complete.py")]
 QUICK = ["--preset", "coauthor", "--iterations", "3", "--n-init", "4"]
@@ -203,11 +207,14 @@ def test_unusual_names_do_not_affect_other_inputs(tmp_path):
         (["."], "no images in"),
         (["--lr", "fast", "."], "invalid float value: 'fast'"),
         (["--lr", "-1", "."], "lr is -1.0"),
-        (["--samples", "9", "--n-init", "4", "."], "samples is 9"),
+        (
+            ["--samples", "9", "--n-init", "4", "."],
+            "4 initializations; add --n-init 9",
+        ),
         (["--batch-size", "0", "."], "0 is less than 1"),
         (["--crop", "1,2", "."], "crop must be"),
         (["--weights", "mine", "."], "no weights at mine"),
-        (["--iteration", "5", "."], "unrecognized arguments"),
+        (["--iteration", "5", "."], "unrecognized arguments: --iteration; did you mean --iterations?"),
     ],
 )
 def test_mistakes_are_one_line_and_nothing_is_written(tmp_path, args, message):
@@ -341,9 +348,45 @@ def test_faces_are_counted_named_and_missed(tmp_path):
     assert {path.name for path in (tmp_path / "alone").glob("*_photo.png")} == {"b_photo.png", "b_2_photo.png"}
 
 
+def test_archives_and_formats_beside_what_is_no_image(tmp_path):
+    (tmp_path / "in").mkdir()
+    first, second = (Image.fromarray(draw_face(i, size=128)) for i in range(2))
+    first.save(tmp_path / "in" / "a.gif", save_all=True, append_images=[second])
+    first.save(tmp_path / "in" / "b.tif")
+    first.save(tmp_path / "in" / "c.avif")
+    (tmp_path / "in" / "page.pdf").write_bytes(b"%PDF-1.7")
+    write_png(tmp_path / "in" / "earlier" / "x_photo.png", draw_face(2))
+    (tmp_path / "in" / "earlier" / "results.json").write_text('{"settings": {}, "results": []}')
+    with zipfile.ZipFile(tmp_path / "sketches.zip", "w") as archive:
+        archive.write(tmp_path / "in" / "b.tif", "deep/d.tif")
+        archive.writestr("deep/e.png", b"")
+    for again in ("4 completed, 0 were done before", "0 completed, 4 were done before"):
+        result = complete("in", "sketches.zip", "--out", "out", *QUICK, cwd=tmp_path)
+        assert result.returncode == 1 and again in result.stdout, result.stderr
+        assert "passed over: 1 PDF (in/page.pdf), 1 run folder (in/earlier)\n" in result.stderr
+        assert "failed: sketches.zip/deep/e.png: empty file\n" in result.stderr
+        assert ("in/a.gif: the first of several images in this file" in result.stderr) == again.startswith("4")
+    found = {entry["stem"]: entry for entry in record(tmp_path / "out")["results"]}
+    assert found.keys() == {"in/a", "in/b", "in/c", "sketches/deep/d"}
+    assert found["sketches/deep/d"]["input"] == "sketches.zip/deep/d.tif"
+    assert found["sketches/deep/d"]["path"] == "../sketches.zip/deep/d.tif"
+    read = [read_image(tmp_path / "out" / f"{stem}_input.png") for stem in ("in/a", "in/b", "sketches/deep/d")]
+    assert np.array_equal(read[0], read[1]) and np.array_equal(read[1], read[2])
+
+
+def test_a_crop_is_in_pixels_of_the_file_also_of_a_large_jpeg(tmp_path):
+    page = np.full((5000, 6000, 3), 255, np.uint8)
+    page[1000:1640, 2000:2640] = draw_face(0, size=640)
+    Image.fromarray(page).save(tmp_path / "large.jpg", quality=95)
+    task = SimpleNamespace(direction="photo", crop="2000,1000,640,640", joint="auto", faces="largest")
+    (known,) = read_known((tmp_path / "large.jpg").read_bytes(), task)
+    (expected,) = read_faces(np.dstack([draw_face(0, size=640), np.full((640, 640), 255, np.uint8)]), crop="none")
+    assert np.abs(known.image.astype(int) - expected.image).mean() < 20
+
+
 def test_a_sketch_given_as_a_photo_is_named(tmp_path):
     write_png(tmp_path / "face.png", draw_face(3, size=300))
     result = complete(tmp_path / "face.png", "--out", tmp_path / "out", *QUICK, "--direction", "sketch")
     assert result.returncode == 0 and "face.png: this looks like a drawing; --direction photo" in result.stderr
     result = complete(tmp_path / "face.png", "--out", tmp_path / "o", "--direction", "sketch", "--faces", "all")
-    assert result.returncode == 2 and "faces is for sketches" in result.stderr
+    assert result.returncode == 2 and "--faces all needs the faces" in result.stderr

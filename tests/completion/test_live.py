@@ -1,4 +1,4 @@
-"""The warm model: what it finds step by step is what `complete` finds at once."""
+"""The model kept in memory: its stepwise result equals that of `complete`."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def live():
 
 
 @pytest.mark.parametrize("direction", ["photo", "sketch"])
-def test_a_face_is_g_of_what_the_encoder_gives(live, direction):
+def test_a_face_is_g_of_the_encoders_z(live, direction):
     known = draw_face(0) if direction == "photo" else draw_photo(0)
     z = encode(live.encoders[direction].network, to_float(known)[None])
     face = live.encode(known, direction=direction)
@@ -27,7 +27,7 @@ def test_a_face_is_g_of_what_the_encoder_gives(live, direction):
 
 
 @pytest.mark.parametrize(("samples", "every", "seed", "faithful"), [(1, 5, 0, 1), (3, 20, 4, 0.4), (2, 5, 0, 0)])
-def test_the_last_step_is_what_complete_finds(live, samples, every, seed, faithful):
+def test_the_last_step_matches_complete(live, samples, every, seed, faithful):
     sketch = draw_face(1)
     *steps, last = live.refine(sketch, samples=samples, every=every, seed=seed, faithful=faithful)
     expected = complete(
@@ -47,20 +47,20 @@ def test_the_last_step_is_what_complete_finds(live, samples, every, seed, faithf
     assert last.step == last.steps and [step.step for step in steps] == [every * (i + 1) for i in range(len(steps))]
 
 
-def test_a_face_that_follows_nothing_is_the_encoders(live):
+def test_a_faithfulness_of_zero_gives_the_encoders_face(live):
     sketch = draw_face(2)
     (face,) = live.refine(sketch, faithful=0)
     assert np.array_equal(face.joints, live.encode(sketch).joints) and face.step == face.steps
 
 
-def test_the_numbers_are_those_of_the_metrics(live):
+def test_the_numbers_match_the_metrics(live):
     sketch = draw_face(2)
     face = live.encode(sketch)
     photo = face.joints[:, :, 64:]
-    assert face.consistency == pytest.approx(sketch_consistency(sketch[None], photo), abs=0.02)  # that rounds edges
+    assert face.consistency == pytest.approx(sketch_consistency(sketch[None], photo), abs=0.02)  # which rounds
 
 
-def test_a_search_can_be_left_and_another_begun(live):
+def test_a_search_can_be_left_and_another_started(live):
     steps = live.refine(draw_face(3))
     next(steps)
     other = list(live.refine(draw_face(4)))[-1]
@@ -68,13 +68,13 @@ def test_a_search_can_be_left_and_another_begun(live):
     assert np.array_equal(other.z, list(live.refine(draw_face(4)))[-1].z)
 
 
-def test_g_of_a_saved_z_is_the_same_joint(live):
+def test_g_of_a_saved_z_gives_the_same_joint(live):
     face = live.encode(draw_face(5))
     again = live.generate(face.z)
     assert np.array_equal(again.joints, face.joints) and again.contextual == pytest.approx(0, abs=1e-9)
 
 
-def test_what_is_not_valid_is_refused(live, tmp_path):
+def test_invalid_input_is_refused(live, tmp_path):
     sketch = draw_face(6)
     for bad in (sketch[:63], to_float(sketch), sketch[..., 0]):
         with pytest.raises(ValueError, match="known half"):

@@ -146,3 +146,24 @@ def test_mistakes_are_one_line(photos, tmp_path, monkeypatch, arguments, message
     (tmp_path / "empty").mkdir()
     result = evaluate(*arguments)
     assert result.returncode == 2 and message in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def test_pairs_of_pix2pix_lie_in_one_folder(photos, tmp_path):
+    truth, made = photos
+    save(tmp_path / "images", x_real_A=truth[::-1], x_fake_B=made, x_real_B=truth, y_fake_B=truth, y_real_B=truth)
+    result = evaluate("--folder", tmp_path / "images", "--out", tmp_path / "out")
+    assert result.returncode == 0 and "2 pairs, 0 failed, 0 images" in result.stdout, result.stderr
+    found = json.loads((tmp_path / "out/metrics.json").read_text())["predictions"]["images"]
+    assert [image["name"] for image in found] == ["x_real_B.png", "y_real_B.png"] and found[0]["ssim"] < 1
+    save(tmp_path / "true", x=truth, y=truth)
+    found, failed, unused = score_folders(tmp_path / "images", tmp_path / "true")
+    assert len(found["images"]) == 2 and not failed and unused == ["x_real_A.png", "x_real_B.png", "y_real_B.png"]
+    save(tmp_path / "other", z_fake_B=made, w_real_B=truth)
+    with pytest.raises(ValueError, match=r"w_real_B\.png: no single prediction"):
+        score_folders(tmp_path / "other", tmp_path / "other")
+    for arguments, message in (
+        ((tmp_path / "true",), "cannot be scored against itself"),
+        ((tmp_path / "true",) * 3, "--folder takes PREDICTIONS and TRUTH"),
+    ):
+        refused = evaluate("--folder", *arguments)
+        assert refused.returncode == 2 and message in refused.stderr and refused.stderr.count("\n") == 1

@@ -252,7 +252,43 @@ def test_skips_and_errors_of_the_function(folder, tmp_path):
     assert apply(folder, tmp_path / "out").new == 0
 
 
-def test_refused_items_are_checked_again_but_not_processed(folder, tmp_path):
+def quarters(image):
+    """As many copies of the picture as its number says, each darker."""
+    return [image // k for k in range(1, int(image[1, 1, 0]) + 1)]
+
+
+def test_an_input_may_give_several_outputs(tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    for name, number in (("a", 3), ("a_2", 1), ("b", 2)):
+        write_png(folder / f"{name}.png", picture(number))
+    options = {"parameters": {"step": "quarters"}, "workers": 1}
+    report = apply_to_folder(quarters, items_of(folder, out)[0], out, **options)
+    unique = hashlib.sha256(b"a.png").hexdigest()[:8]  # a_2.png is what another input gives
+    names = {"a.png", f"a_2_{unique}.png", "a_3.png", "a_2.png", "b.png", "b_2.png"}
+    assert {path.name for path in out.glob("*.png")} == names and report.new == 3
+    assert np.array_equal(read_image(out / "a_3.png"), picture(3) // 3)
+    before = tree(out)
+    assert apply_to_folder(quarters, items_of(folder, out)[0], out, **options).new == 0
+    (out / "b_2.png").unlink()  # what is lost is made again
+    apply_to_folder(quarters, items_of(folder, out)[0], out, **options)
+    assert tree(out) == before
+    write_png(folder / "b.png", picture(1))  # what is no longer made goes
+    write_png(folder / "a_3.png", picture(1))  # and what a new input has the name of moves
+    apply_to_folder(quarters, items_of(folder, out)[0], out, **options)
+    expected = names - {"b_2.png"} | {f"a_3_{unique}.png"}
+    assert {path.name for path in out.glob("*.png")} == expected
+    assert np.array_equal(read_image(out / "a_3.png"), picture(1))
+
+
+def test_further_outputs_replace_nothing_of_another_origin(tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    write_png(folder / "b.png", picture(2))
+    write_png(out / "b_2.png", picture(9))
+    apply_to_folder(quarters, items_of(folder, out)[0], out, parameters={"step": "quarters"}, workers=1)
+    assert np.array_equal(read_image(out / "b_2.png"), picture(9)) and len(list(out.glob("b_2_*.png"))) == 1
+
+
+def test_refused_items_are_asked_about_again_but_not_worked_on(folder, tmp_path):
     asked = []
 
     def refuse(item, sha256):

@@ -220,6 +220,11 @@ def test_unusable_weights_are_refused_in_one_line(whole, joints, tmp_path):
         load_pix2pix(path, "photo")
     with pytest.raises(WeightsError, match="does not record"):
         load_pix2pix(ROOT / "contextual_gan/pretrained/celeba.safetensors", "photo")
+    for weights in (whole, ROOT / "contextual_gan/pretrained/celeba_pix2pix_photo.safetensors"):
+        for script in (("complete.py", joints), ("evaluate.py", "--data", joints, "--method", "contextual")):
+            refused = run(*script, "--weights", weights, "--out", tmp_path / "out")  # they need a contextual GAN
+            assert refused.returncode == 2 and f"compare.py --pix2pix {weights}" in refused.stderr, refused.stderr
+            assert len(refused.stderr.splitlines()) == 1
     more = train(
         joints, tmp_path / "wide", "--steps", 1, "--set", f"pix2pix.init_from={whole}", "--set", "pix2pix.ngf=3"
     )

@@ -16,7 +16,7 @@ from conftest import ROOT
 
 from contextual_gan.files.apply import Skip
 from contextual_gan.files.images import decode_rgba, read_image, write_png
-from contextual_gan.preparation import alignment
+from contextual_gan.preparation import alignment, faces
 from contextual_gan.preparation.alignment import (
     align,
     align_by_points,
@@ -52,7 +52,7 @@ def photo():
 def landmarks(photo):
     """(68, 2) landmarks of the face, in pixels, from dlib called as in OpenFace."""
     model, _ = alignment.load_predictor(None, INNER)
-    face = max(alignment._detector()(photo, 1), key=lambda box: box.width() * box.height())
+    face = max(faces._detector()(photo, 1), key=lambda box: box.width() * box.height())
     return np.array([(p.x, p.y) for p in model(photo, face).parts()], float)
 
 
@@ -138,7 +138,7 @@ def test_fine_texture_of_a_large_face_does_not_alias():
 def test_whole_pipeline_is_close_to_openface(photo, landmarks):
     """OpenFace detects at upsample 1 and predicts without enlarging: its landmarks differ by a pixel."""
     model, indices = alignment.load_predictor(None, INNER)
-    ours = alignment._landmarks(photo, alignment._face(photo, "largest"), model)[indices]
+    ours = alignment._landmarks(photo, faces.find_faces(photo)[1][0], model)[indices]
     to_64 = openface(landmarks[indices], 64, INNER)
     assert np.linalg.norm(to_64(ours) - to_64(landmarks[indices]), axis=1).mean() < 1
 
@@ -440,7 +440,7 @@ def test_framing_matches_the_co_author(data):
     found = []
     for path in sorted((data / "coauthor_pairs").glob("*_photo.png")):
         wide = cv2.copyMakeBorder(read_image(path), 32, 32, 32, 32, cv2.BORDER_REPLICATE)  # for the detector
-        found.append(alignment._landmarks(wide, alignment._face(wide, "largest"), model)[indices] - 32)
+        found.append(alignment._landmarks(wide, faces.find_faces(wide)[1][0], model)[indices] - 32)
     places = np.array(alignment.LANDMARKS[INNER]["places"]) * 64 - 0.25
     assert len(found) == 18 and np.abs(np.median(found, axis=0) - places).max() < 1
 
@@ -470,6 +470,28 @@ def test_command_lists_photos_without_a_face_and_repeats_nothing(folder, photo, 
     assert re.fullmatch(r"shape_predictor_68_face_landmarks.dat [0-9a-f]{64}", parameters["aligned by"])
     other = opendlib(folder, tmp_path / "out", "--landmarks", OUTER)
     assert other.returncode == 2 and "landmarks" in other.stderr
+
+
+def test_command_with_all_faces(photo, tmp_path):
+    head = photo[20:260, 110:340]
+    write_png(tmp_path / "in" / "two.png", np.hstack([head, head[:, ::-1]]))
+    result = opendlib(tmp_path / "in", tmp_path / "out", "--multiple", "all", "--workers", 1)
+    assert result.returncode == 0 and "2 images in" in result.stdout, result.stderr
+    prepare = [
+        sys.executable,
+        ROOT / "datasets" / "prepare.py",
+        "--images",
+        tmp_path / "in",
+        "--out",
+        tmp_path / "data",
+    ]
+    command = [*map(str, prepare), "--multiple", "all", "--workers", "1"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0 and "2 for training, 0 for testing" in result.stdout, result.stderr
+    for name in ("two.png", "two_2.png"):
+        joint = read_image(tmp_path / "data" / "train" / name)
+        aligned = read_image(tmp_path / "out" / name).reshape(64, 2, 64, 2, 3).mean((1, 3))
+        assert np.abs(joint[:, 64:] - aligned).max() < 2
 
 
 def test_command_with_annotations(photo, five, tmp_path):

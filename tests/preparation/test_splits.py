@@ -6,7 +6,19 @@ from collections import Counter
 import pytest
 
 from contextual_gan.files.apply import Item, Report
-from contextual_gan.preparation.splits import assert_disjoint, choose, disjoint, divide, finish, read_split, write_split
+from contextual_gan.files.manifest import Manifest
+from contextual_gan.preparation.splits import (
+    assert_disjoint,
+    choose,
+    disjoint,
+    divide,
+    few,
+    finish,
+    read_split,
+    rule,
+    stem,
+    write_split,
+)
 
 NAMES = [f"img/{i:05}.jpg" for i in range(1000)]
 PARAMETERS = {"step": "split"}
@@ -97,6 +109,33 @@ def test_known_images_keep_their_part_and_new_ones_fill_up():
     assert chosen_in(choose(NAMES[:10], test=1, known=dict.fromkeys(NAMES[:10], "test"))) == set(NAMES[:10])
 
 
+def test_a_photo_and_the_png_made_of_it_go_to_the_same_part():
+    photos = choose(NAMES, test=50)
+    joints = choose([name.replace(".jpg", ".png") for name in NAMES], test=50)
+    assert {name.replace(".jpg", ".png"): part for name, part in photos.items()} == joints
+    assert choose(NAMES, test=50, by="name") != photos
+    stems = {"a/b.JPG": "a/b", "a.jpg.png": "a", "v1.2": "v1.2", ".png": ".png", "a.b.tiff": "a.b"}
+    assert {name: stem(name) for name in stems} == stems
+
+
+def test_a_folder_that_was_begun_with_the_old_rule_goes_on_with_it(tmp_path):
+    out, parameters = tmp_path / "out", {"step": "split", "by": "name"}
+    assert rule(out, "by") == "stem"
+    old = choose(NAMES[:500], test=50, by="name")
+    manifest = Manifest(out, parameters)
+    manifest.begin({})
+    manifest.add({"source": NAMES[0], "sha256": "1", "skipped": "no face found"})
+    assert rule(out, "by") == "name"  # as long as the work goes on
+    manifest.finish()
+    write_split(out / "split.csv", old)
+    assert rule(out, "by") == "name" and rule(out, "by", overwrite=True) == "stem" and rule(out, "split by") == "stem"
+    items = [Item(name, f"{name}.png", ()) for name in NAMES]
+    _, _, parts, _ = divide(items, out, parameters, test=100, by=rule(out, "by"))
+    assert old.items() <= parts.items()
+    new = chosen_in(parts) - chosen_in(old)
+    assert new == chosen_in(choose(NAMES[500:], test=50, by="name"))
+
+
 # --- by a list --------------------------------------------------------------------------------------------------------
 
 
@@ -120,6 +159,37 @@ def test_celebas_own_list(split):
     for content in lists:
         assert split(content) == ({"img/1.jpg": "train", "img/2.jpg": "train", "img/3.jpg": "test"}, [], 0)
     assert split("a b.jpg 2\n", ["a b.jpg"])[0] == {"a b.jpg": "test"}
+
+
+def test_lines_and_images_may_differ_in_their_extensions(split):
+    expected = {"img/1.jpg": "train", "img/2.jpg": "train", "img/3.jpg": "test"}
+    assert split("1.png 0\n2.JPEG 1\n3 2\n") == (expected, [], 0)
+    assert split("image,split\nold/img/1.png,train\n2.png,train\nimg/3.webp,test\n") == (expected, [], 0)
+    names = ["a.jpg", "b.png", "c.jpg.png"]  # a line with the right extension comes first
+    content = "image,split\na.png,test\na.jpg,train\nb.jpg,test\nc.jpg,test\n"
+    assert split(content, names) == ({"a.jpg": "train", "b.png": "test", "c.jpg.png": "test"}, [], 1)
+
+
+def test_an_image_whose_extension_is_not_in_the_list_must_be_told_apart(refusal):
+    assert (
+        refusal("image,split\na.webp,test\n", ["a.jpg", "a.png"]) == "list.csv, line 2: a is ambiguous: a.jpg or a.png"
+    )
+    message = refusal("image,split\na.webp,test\na.tif,train\n", ["a.jpg"])
+    assert message == "list.csv, line 3: a.jpg is in train, but in line 2 in test"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '"image","split"\n"1.jpg","train"\n"2.jpg","test"\n',
+        "image, split\n1.jpg, train\n 2.jpg , test \n",
+        '"image", "split"\r\n"1.jpg", "train"\r\n"2.jpg" , test\r\n',
+        'Image,Split\n1.jpg,train\n"2.jpg", "test"',
+        '"image_id" ,"partition"\n"1.jpg","0"\n"2.jpg" , 2\n',
+    ],
+)
+def test_quotes_and_spaces_are_csv_too(split, content):
+    assert split(content, ["img/1.jpg", "img/2.jpg"]) == ({"img/1.jpg": "train", "img/2.jpg": "test"}, [], 0)
 
 
 def test_images_without_a_line_and_lines_without_an_image(split):
@@ -267,3 +337,7 @@ def test_nothing_is_written_over_a_list_of_another_origin(tmp_path):
         divide(items, tmp_path, PARAMETERS)
     assert (tmp_path / "split.csv").read_text() == "mine"
     assert divide(items, tmp_path, PARAMETERS, overwrite=True)[2] == {"1.jpg": "train"}
+
+
+def test_a_small_training_set_is_warned_of():
+    assert few(500) is None and "only 499 training images" in few(499)

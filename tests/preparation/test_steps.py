@@ -303,6 +303,57 @@ def test_celebas_names_and_list(tmp_path):
     assert result.returncode == 0 and "train: 3\ntest: 2\n" in result.stdout
 
 
+def test_the_example_of_split_finds_joints_by_the_names_of_photos(tmp_path):
+    for i in (1, 2, 3):
+        write_png(tmp_path / "joints" / f"{i:06}.png", picture(i, 8, 8))
+    (tmp_path / "list_eval_partition.txt").write_text("000001.jpg 0\n000002.jpg 1\n000003.jpg 2\n")
+    result = step("split", "joints", "out", "--csv", "list_eval_partition.txt", cwd=tmp_path)
+    assert result.returncode == 0 and "train: 2\ntest: 1\n" in result.stdout
+    assert "warning: only 2 training images" in result.stderr
+    assert (tmp_path / "out/test/000003.png").is_file()
+
+
+def test_prepare_and_the_single_steps_choose_the_same_test_images(tmp_path):
+    (tmp_path / "photos" / "set").mkdir(parents=True)
+    for i in range(30):
+        cv2.imwrite(str(tmp_path / "photos" / "set" / f"{i:06}.jpg"), picture(i, 80, 80))
+    config = ["--config", ROOT / "configs" / "photos.yaml", "--workers", 1]
+    whole = step("prepare", "--images", "photos", "--out", "whole", *config, cwd=tmp_path)
+    assert "warning: only 27 training images" in whole.stderr
+    step("resize", "photos", "squares", cwd=tmp_path)
+    step("xdog", "squares", "sketches", cwd=tmp_path)
+    step("combine", "sketches", "squares", "joints", cwd=tmp_path)
+    step("split", "joints", "steps", cwd=tmp_path)
+    names = sorted(path.name for path in (tmp_path / "whole" / "test").iterdir())
+    assert len(names) == 3 and names == sorted(path.name for path in (tmp_path / "steps" / "test" / "set").iterdir())
+    listed = step("split", "joints", "listed", "--csv", tmp_path / "whole" / "split.csv", cwd=tmp_path)
+    assert listed.returncode == 0 and pictures(tmp_path / "listed") == pictures(tmp_path / "steps")
+
+
+def test_one_photo_is_prepared(tmp_path):
+    write_png(tmp_path / "one.png", picture(0, 80, 90))
+    config = ["--config", ROOT / "configs" / "photos.yaml", "--workers", 1]
+    result = step("prepare", "--images", tmp_path / "one.png", "--out", tmp_path / "out", *config)
+    assert result.returncode == 0 and "1 for training, 0 for testing" in result.stdout, result.stderr
+    assert read_image(tmp_path / "out" / "train" / "one.png").shape == (64, 128, 3)
+
+
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_pairs_of_pix2pix_of_any_size_become_joints(tmp_path, direction):
+    a, b = picture(1, 300, 300), picture(2, 300, 300)
+    write_png(tmp_path / "pairs" / "train" / "1.png", np.hstack([a, b]))
+    write_png(tmp_path / "pairs" / "val" / "2.png", np.hstack([picture(3, 90, 70), picture(4, 90, 70)]))
+    write_png(tmp_path / "pairs" / "val" / "single.png", a)
+    more = ["--direction", "BtoA"] if direction == "BtoA" else []
+    result = step("combine", "--pairs", tmp_path / "pairs", tmp_path / "out", *more)
+    assert result.returncode == 1
+    assert "failed: val/single.png: 300 x 300 pixels cannot be two images side by side" in result.stderr
+    joint = read_image(tmp_path / "out" / "train" / "1.png")
+    halves = (a, b) if direction == "AtoB" else (b, a)
+    assert np.array_equal(joint, np.hstack([centre_square(half, 64) for half in halves]))
+    assert read_image(tmp_path / "out" / "val" / "2.png").shape == (64, 128, 3)
+
+
 # --- usage ------------------------------------------------------------------------------------------------------------
 
 
@@ -318,6 +369,10 @@ def test_celebas_names_and_list(tmp_path):
         ("combine", ["in", "in"], "give SKETCHES PHOTOS OUT, or --fold_A, --fold_B and --fold_AB"),
         ("combine", ["in", "in", "out", "--fold_A", "in"], "give SKETCHES PHOTOS OUT, or"),
         ("combine", ["--fold_A", "in", "--fold_B", "in"], "give SKETCHES PHOTOS OUT, or"),
+        ("combine", ["--pairs", "in"], "--pairs DIR needs OUT, and nothing else"),
+        ("combine", ["--pairs", "in", "out", "more"], "--pairs DIR needs OUT, and nothing else"),
+        ("combine", ["in", "in", "out", "--direction", "BtoA"], "--direction is for --pairs"),
+        ("resize", ["--sise", "3"], "unrecognized arguments: --sise; did you mean --size?"),
         ("combine", ["in", "nowhere", "out"], "no such folder or zip archive: nowhere"),
         ("split", ["in", "out", "--test", "2"], "2 test images requested, but there are only 1 images"),
         ("split", ["in", "out", "--test", "-1"], "-1 is less than 0"),

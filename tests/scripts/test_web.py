@@ -1,4 +1,4 @@
-"""The command: it says where the page is, and ends in one line, whatever ends it."""
+"""The command: it prints the address of the page, and always ends with one line."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ def test_ctrl_c_ends_it_with_status_0():
             process.send_signal(signal.SIGINT)
             rest, errors = process.communicate(timeout=30)
     assert process.returncode == 0
-    assert rest == "" and errors.startswith("warning: everybody who reaches 0.0.0.0") and errors.count("\n") == 1
+    assert rest == "" and errors.startswith("warning: everybody who can reach 0.0.0.0") and errors.count("\n") == 1
 
 
 @pytest.mark.parametrize(

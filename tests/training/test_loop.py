@@ -206,5 +206,5 @@ def test_a_checkpoint_with_non_finite_values_is_refused(tmp_path):
     state = Tiny()
     state.weights.assign(tf.fill(20_000, float("inf")))
     checkpoints.save(tmp_path / "checkpoints", state, 4)
-    with pytest.raises(WeightsError, match="not finite"):
+    with pytest.raises(WeightsError, match="non-finite"):
         checkpoints.restore(tmp_path / "checkpoints", Tiny(), print)

@@ -27,6 +27,7 @@ from contextual_gan.models.weights import load_networks, load_run, load_state, s
 from contextual_gan.training import batches, devices
 from contextual_gan.training import run as joint_training
 from contextual_gan.training.dcgan import build, learning_rate, start_from, update_function
+from contextual_gan.training.run import steps_of
 from contextual_gan.training.run_folder import PIXELS, RunFolder
 
 TRAIN = [sys.executable, str(ROOT / "scripts" / "train.py"), "--config", str(ROOT / "configs" / "smoke.yaml")]
@@ -150,6 +151,10 @@ def train_here(joints, out, steps, resume=False, **changed):
     return joint_training.train_on_joints(run, files, files[:6], steps=steps, strategy=one, resume=resume)
 
 
+def test_a_small_training_set_is_warned_of_in_the_log(whole):
+    assert "warning: only 20 training images" in (whole / "log.txt").read_text()
+
+
 def test_a_run_folder_is_self_contained(whole):
     names = {path.name.partition(".out.")[0] for path in whole.iterdir()}
     assert names == {"config.yaml", "log.txt", "stats.jsonl", "events", "samples", "checkpoints"}
@@ -252,6 +257,13 @@ def test_an_interrupted_run_equals_the_uninterrupted_one_bitwise(joints, whole, 
         assert train_here(joints, tmp_path / "run", stop, resume=begun > 0) == (begun, stop)
     assert stats(tmp_path / "run") == stats(whole) and weights(tmp_path / "run", 12) == weights(whole, 12)
     assert train_here(joints, tmp_path / "run", 12, resume=True) == (12, 12)  # nothing is left to do
+
+
+def test_no_epochs_train_nothing_and_leave_nothing(joints, tmp_path):
+    result = train(joints, tmp_path / "run", "--epochs", 0)
+    assert result.returncode == 0 and "nothing to do: step 0 of 0" in result.stdout, result.stderr
+    assert not list(tmp_path.rglob("*.*"))
+    assert [steps_of(*numbers) for numbers in ((0, 500, 64), (1e-6, 500, 64), (2, 640, 64))] == [0, 1, 20]
 
 
 def test_other_settings_are_refused_on_resume(joints, whole, tmp_path):

@@ -13,7 +13,7 @@ from contextual_gan.web.server import listen, server
 
 @dataclass(frozen=True)
 class Site:
-    """A server that runs."""
+    """A running server."""
 
     live: Live
     port: int
@@ -38,7 +38,7 @@ class Site:
 
 @contextmanager
 def serving():
-    """A `Site` with the published networks, on a port that is free."""
+    """A `Site` with the published networks, on a free port."""
     live = Live("celeba")
     app, queue = application(live, "127.0.0.1")
     listener = listen("127.0.0.1", 0)

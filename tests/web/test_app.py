@@ -1,4 +1,4 @@
-"""The page's server: what it answers is what the library computes, and what is refused is refused in one line."""
+"""The page's server: its responses match the library's results, and refusals are one line."""
 
 import base64
 import contextlib
@@ -55,7 +55,7 @@ def png_header(width, height):
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def test_a_face_is_what_the_encoder_and_the_generator_make_of_the_drawing(site):
+def test_a_face_matches_the_encoder_and_the_generator(site):
     drawing = draw_face(1, 512)
     status, _, body = site.post("/api/face", encode_png(drawing))
     assert status == 200
@@ -69,7 +69,7 @@ def test_a_face_is_what_the_encoder_and_the_generator_make_of_the_drawing(site):
 
 
 @pytest.mark.parametrize("direction", ["photo", "sketch"])
-def test_the_search_ends_with_what_complete_finds(site, direction):
+def test_the_search_ends_with_the_result_of_complete(site, direction):
     known = draw_face(2) if direction == "photo" else draw_photo(2)
     status, headers, body = site.post(
         f"/api/refine?direction={direction}&kind=known&samples=3&faithful=0.55", encode_png(known)
@@ -95,7 +95,7 @@ def test_the_search_ends_with_what_complete_finds(site, direction):
     assert steps[-1]["step"] == steps[-1]["steps"] == expected.total.shape[-1]
 
 
-def test_a_picture_is_read_as_complete_reads_it_and_its_face_found_again_by_z(site):
+def test_a_picture_is_read_like_complete_and_z_gives_its_face_again(site):
     status, _, body = site.post("/api/picture", read_bytes(SAMPLES[4]))
     answer = json.loads(body)
     assert status == 200 and answer["other"] is None
@@ -105,13 +105,13 @@ def test_a_picture_is_read_as_complete_reads_it_and_its_face_found_again_by_z(si
     assert again["joint"] == face["joint"] and again["z"] == face["z"]
 
 
-def test_a_joint_is_known_by_its_size_and_both_halves_come_back(site):
+def test_a_joint_is_recognised_by_its_size_and_both_halves_are_returned(site):
     joint = np.concatenate([draw_face(3), draw_photo(3)], axis=1)
     answer = json.loads(site.post("/api/picture", encode_png(joint))[2])
     assert np.array_equal(rgb(answer["known"]), joint[:, :64]) and np.array_equal(rgb(answer["other"]), joint[:, 64:])
 
 
-def test_the_page_its_modules_and_samples_come_with_headers_that_keep_others_out(site):
+def test_the_page_its_modules_and_samples_have_protective_headers(site):
     status, _, body = site.request("GET", "/api/about")
     samples = json.loads(body)["samples"]
     assert status == 200 and len(samples) == len(SAMPLES)
@@ -145,7 +145,7 @@ def test_other_sites_and_other_names_are_refused(site, headers, status):
     assert site.post("/api/face", encode_png(draw_face(0)), headers)[0] == status
 
 
-def test_a_server_for_others_goes_by_addresses_and_its_own_name():
+def test_a_server_for_others_accepts_addresses_and_its_own_name():
     is_known = guard.known_hosts("0.0.0.0")
     assert is_known("192.168.0.9") and is_known("localhost") and is_known(socket.gethostname().lower())
     assert not is_known("evil.example") and not is_known("")
@@ -164,7 +164,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("path", ["/api/face", "/api/refine"])
-def test_a_bad_drawing_is_refused_in_one_line(site, name, path):
+def test_an_invalid_drawing_is_refused_in_one_line(site, name, path):
     data, reason = BAD[name]
     status, _, body = site.post(path, data)
     line = json.loads(body)["error"]
@@ -195,7 +195,7 @@ def test_a_bad_drawing_is_refused_in_one_line(site, name, path):
         ("POST", "/", b"", 405),
     ],
 )
-def test_what_is_not_valid_is_refused(site, method, path, body, status):
+def test_invalid_requests_are_refused(site, method, path, body, status):
     found, _, answer = site.request(method, path, body)
     assert found == status and "\n" not in json.loads(answer)["error"]
 
@@ -215,7 +215,7 @@ def test_pages_that_draw_at_the_same_time_get_their_own_faces(site):
             assert all(faces(answer) == faces(alone[i]) for answer in answers)
 
 
-def test_a_client_that_does_not_finish_its_request_is_left(site, monkeypatch):
+def test_a_client_that_does_not_finish_its_request_is_disconnected(site, monkeypatch):
     monkeypatch.setattr(server, "HEADER_SECONDS", 0.2)
     monkeypatch.setattr(bodies, "SECONDS", 0.2)
     silent, slow = (socket.create_connection(("127.0.0.1", site.port), timeout=20) for _ in range(2))
@@ -231,7 +231,7 @@ def test_a_client_that_does_not_finish_its_request_is_left(site, monkeypatch):
     assert site.request("GET", "/")[0] == 200
 
 
-def test_a_page_that_leaves_its_search_gives_its_place_away(site):
+def test_a_page_that_leaves_its_search_frees_its_place(site):
     body = encode_png(draw_face(5))
     head = f"POST /api/refine?kind=known HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     for _ in range(3):
@@ -245,7 +245,7 @@ def test_a_page_that_leaves_its_search_gives_its_place_away(site):
     assert json.loads(site.request("GET", "/api/about")[2])["queue"] == 0
 
 
-def test_searches_wait_for_their_turn_and_none_is_mixed_up(site):
+def test_searches_wait_for_their_turn_without_mixing_results(site):
     bodies = [encode_png(draw_face(seed)) for seed in (6, 7, 8)]
     found = [None] * 3
 
@@ -263,7 +263,7 @@ def test_searches_wait_for_their_turn_and_none_is_mixed_up(site):
 
 
 def hostile(site, number):
-    """One of many requests that nobody should send; what comes back is refused, or nothing."""
+    """One of many hostile requests; the response is a refusal or nothing."""
     rng = np.random.default_rng(number)
     picture = encode_png(draw_photo(number, 200, 200))
     noise = rng.integers(0, 256, 2000, np.uint8).tobytes()
@@ -288,7 +288,7 @@ def hostile(site, number):
 
 
 @pytest.mark.parametrize("number", [32, pytest.param(1000, marks=pytest.mark.full)])
-def test_hostile_requests_leave_it_serving_and_no_memory_behind(site, number):
+def test_after_hostile_requests_it_still_serves_and_memory_is_freed(site, number):
     def memory():
         text = Path("/proc/self/status").read_text()
         return int(text.partition("VmRSS:")[2].split()[0]) / 1000
@@ -299,5 +299,5 @@ def test_hostile_requests_leave_it_serving_and_no_memory_behind(site, number):
         before = memory()
         statuses = list(pool.map(partial(hostile, site), range(number)))
         assert all(400 <= status < 500 for status in statuses)
-    assert memory() < before + 100  # MB; one picture that is not given back would be that in a few requests
+    assert memory() < before + 100  # MB; a leak of one picture per request would soon exceed this
     assert site.post("/api/face", encode_png(draw_face(0)))[0] == 200

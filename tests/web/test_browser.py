@@ -19,7 +19,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="the browser is d
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed here")
 SAMPLE = ROOT / "datasets/samples/sketches/02_glasses.png"
-SLOW = 60_000  # milliseconds that anything may take on a busy machine
+SLOW = 60_000  # milliseconds, the limit for every wait on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def site():
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as driver:
-        # containers run as root, where Chromium has no sandbox; the only page it opens is ours
+        # containers run as root, where Chromium has no sandbox; it opens our page only
         browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
@@ -39,7 +39,7 @@ def browser():
 
 @pytest.fixture
 def open_page(browser, site):
-    """open_page(**options): a new page that has loaded; in the end, none may have complained on its console."""
+    """open_page(**options): a new, loaded page; at the end, no page may have errors on its console."""
     contexts, complaints = [], []
 
     def open_page(**options):
@@ -91,7 +91,7 @@ def status(page, text):
 
 
 def settled(page):
-    """Wait until no face is on its way -> the photo."""
+    """Wait until no face is pending -> the photo."""
     playwright.expect(page.locator("#view")).to_have_attribute("aria-busy", "false", timeout=SLOW)
     return pixels(page)
 
@@ -107,7 +107,7 @@ def turn_dial(page, value):
 
 
 def saved(page, what):
-    """The bytes of a file that the page saves."""
+    """The bytes of a file saved by the page."""
     with page.expect_download() as download:
         page.locator(f"[data-save={what}]").click()
     return read_bytes(download.value.path())
@@ -164,7 +164,7 @@ def test_one_of_four_faces_is_chosen_and_a_search_is_stopped(open_page):
     playwright.expect(page.locator("#stop")).to_be_hidden()
 
 
-def test_what_is_saved_gives_the_same_result_when_it_is_opened(open_page):
+def test_saved_files_give_the_same_result_when_opened(open_page):
     page = open_page()
     draw(page, *FACE)
     settled(page)
@@ -193,7 +193,7 @@ def test_what_is_saved_gives_the_same_result_when_it_is_opened(open_page):
     assert np.array_equal(pixels(other), photo)
 
 
-def test_a_file_that_cannot_be_used_is_one_line_and_the_drawing_stays(open_page):
+def test_an_unusable_file_is_reported_in_one_line_and_the_drawing_stays(open_page):
     page = open_page()
     draw(page, *EYES)
     photo, drawing = settled(page), pixels(page, "paper")
@@ -226,7 +226,7 @@ def test_two_pages_at_once_each_get_their_own_face(open_page):
     assert all(np.array_equal(settled(page), face) for page, face in zip(pages, alone, strict=True))
 
 
-def test_a_sketch_of_a_photo_is_drawn_on(open_page):
+def test_one_can_draw_on_the_sketch_of_a_photo(open_page):
     page = open_page()
     page.get_by_text("Photo to sketch").click()
     assert page.locator("#pen").is_disabled()
@@ -243,7 +243,7 @@ def test_a_sketch_of_a_photo_is_drawn_on(open_page):
     assert page.locator("#pen").is_enabled() and (pixels(page, "paper")[..., 0] < 128).any()
 
 
-def test_it_is_drawn_on_with_the_keyboard(open_page):
+def test_one_can_draw_with_the_keyboard(open_page):
     page = open_page()
     page.keyboard.press("Tab")
     while page.evaluate("() => document.activeElement.id") != "paper":
@@ -260,7 +260,7 @@ def test_it_is_drawn_on_with_the_keyboard(open_page):
 
 
 @pytest.mark.parametrize("width", [360, 390, 768])
-def test_nothing_reaches_beyond_a_narrow_screen_and_fingers_draw(open_page, width):
+def test_the_page_fits_a_narrow_screen_and_fingers_draw(open_page, width):
     page = open_page(viewport={"width": width, "height": 800}, has_touch=True)
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
     page.locator("#paper").scroll_into_view_if_needed()

@@ -1,4 +1,4 @@
-"""The queue: of a page's drawings only the newest counts, and there is an end to waiting."""
+"""The queue: only the newest drawing of each page counts, and waiting is limited."""
 
 import asyncio
 
@@ -18,10 +18,10 @@ def test_a_newer_drawing_of_the_same_page_replaces_an_older_one():
         other()
     with pytest.raises(Stale), queue.newest("a", 5), queue.newest("a", 4):
         pass
-    assert not queue._newest  # nothing is kept of pages that are gone
+    assert not queue._newest  # nothing is kept for closed pages
 
 
-def test_there_is_a_limit_to_those_who_wait():
+def test_waiting_requests_are_limited():
     queue = Queue()
 
     def wait(n):
@@ -35,7 +35,7 @@ def test_there_is_a_limit_to_those_who_wait():
     assert len(queue) == 0
 
 
-def test_searches_come_in_turn_and_the_number_before_each_is_told():
+def test_searches_run_in_turn_and_report_the_number_before_them():
     queue, order = Queue(), []
 
     async def search(name, ends):
@@ -58,7 +58,7 @@ def test_searches_come_in_turn_and_the_number_before_each_is_told():
     assert len(queue) == 0
 
 
-def test_there_is_a_limit_to_searches():
+def test_searches_are_limited():
     queue = Queue()
 
     async def nest(n):
