@@ -158,7 +158,7 @@ export class Studio {
 
   async #openPicture(file, isNewest) {
     const direction = this.direction;
-    const crop = this.page.find.checked || direction === "sketch" ? "auto" : "none";
+    const crop = this.page.find.checked ? "auto" : "none";
     const found = await server.picture(file, direction, crop);
     const known = server.pngOf(found.known);
     const image = await createImageBitmap(known);
