@@ -1,18 +1,24 @@
-# `make demo` completes the sample sketches, `make test` runs the tests, `make lint` checks the style,
-# `make results` makes the figures and tables of the README again.
-# Each makes .venv first, once: Python 3.11 to 3.13 with venv is all that must be there.
-# Another interpreter: make demo PYTHON=/path/to/python3.12
+# `make demo` completes the sample sketches, `make web` opens a page to draw on, `make test` runs the tests,
+# `make lint` checks the style, `make results` regenerates the figures and tables of the README.
+# The first of them also creates .venv, which needs only Python 3.11 to 3.13 with venv.
+# To use another interpreter: make demo PYTHON=/path/to/python3.12
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
     $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
     && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test test-full results figures tables lint clean
+.PHONY: demo web test test-full results figures tables lint clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
 	$(BIN)/python scripts/complete.py datasets/samples/sketches --out runs/demo
+
+# To use another port: make web PORT=9000
+PORT := 8000
+
+web: .venv/installed
+	$(BIN)/python scripts/web.py --open --port $(PORT)
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not full"
@@ -22,8 +28,8 @@ test-full: .venv/installed
 
 jpeg = $(BIN)/python -c "from PIL import Image; Image.open('$(1)').save('$(2)', quality=90)"
 
-# Everything in results/ that is not from a long training: `make figures` needs nothing, `make tables` the data set and
-# two hours on 2 cores. It can be interrupted and run again: what has been computed is kept in runs/results.
+# Everything in results/ except long training runs: `make figures` needs no data, `make tables` needs the data set and
+# two hours on 2 cores. It can be interrupted and run again: finished work is kept in runs/results.
 results: figures tables
 
 figures: demo
@@ -43,7 +49,7 @@ ALL := mean-face,nearest-sketch,initialization,contextual,pix2pix
 
 tables: .venv/installed
 	@test -d $(DATA)/test -a -d $(DATA)/train || { echo "make: there is no data set in $(DATA):" \
-	    "datasets/prepare.py makes one, make tables DATA=DIR takes another" >&2; exit 2; }
+	    "make one with datasets/prepare.py, or give another with make tables DATA=DIR" >&2; exit 2; }
 	$(EVALUATE) --train-data $(DATA)/train --method $(ALL) --identity --out $(RUNS)/photo
 	cp $(RUNS)/photo/table.md results/photo.md
 	$(EVALUATE) --train-data $(DATA)/train --method $(ALL) --direction sketch --out $(RUNS)/sketch
@@ -66,13 +72,13 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# The stamp is written last, so an installation that was cut off starts again.
+# The stamp is written last, so an interrupted installation starts again.
 .venv/installed: setup.py
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11, 3.12 or 3.13 with venv found;" \
-	    "install one (Debian: python3-venv) or name it: make demo PYTHON=/path/to/python3.12" >&2; exit 2; }
+	    "install one (Debian: python3-venv) or give its path: make demo PYTHON=/path/to/python3.12" >&2; exit 2; }
 	@echo "Installing into .venv once (TensorFlow is about 600 MB; a few minutes)"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[align,plots,test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[align,plots,test,web]"
 	@touch $@
 
 clean:

@@ -2,5 +2,5 @@
 
 import os
 
-os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the environment or ~/.keras/keras.json says
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets every process with pages about missing GPUs
+os.environ["KERAS_BACKEND"] = "tensorflow"  # overrides the environment and ~/.keras/keras.json
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # otherwise TensorFlow prints pages about missing GPUs

@@ -1,28 +1,39 @@
-"""What all commands have in common: one-line errors, exit statuses, streams.
+"""Shared by all commands: one-line errors, exit statuses, streams.
 
-Exit status: 0 done; 1 done in part, or the machine failed; 2 the user's mistake, nothing written. Nothing heavy is
-imported here, so that `--help` and usage errors answer at once.
+Exit status: 0 done; 1 partly done, or the machine failed; 2 the user's mistake, nothing written. Nothing heavy is
+imported here, so `--help` and usage errors respond at once.
 """
 
 import argparse
 import contextlib
+import difflib
 import errno
 import os
+import re
 import shutil
 import sys
 import traceback
 from pathlib import Path
 
-from contextual_gan.terminal import UserError, import_tensorflow, mistakes, printable, report_failed, report_notes  # noqa: F401
+from contextual_gan.terminal import (  # noqa: F401
+    UserError,
+    import_tensorflow,
+    mistakes,
+    print_postponed,
+    printable,
+    report_failed,
+    report_notes,
+)
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a used up quota, a file beyond the limit
-MOST_NAMES = 20  # printed of those skipped for the same reason, and of reasons
-# what would command a terminal; the end of a line, a tabulator and the carriage return of a progress bar stay
+NUMBER = re.compile(r"-\d+|-\d*\.\d+")  # negative numbers, which argparse takes for values
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, an exhausted quota, a file over the size limit
+MOST_NAMES = 20  # printed per reason for skipping, and printed reasons
+# control characters; newline, tab and the carriage return of a progress bar are kept
 CONTROLS = {c: f"\\x{c:02x}" for c in (*range(32), *range(127, 160)) if chr(c) not in "\n\r\t"}
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse with errors of one line, `--debug`, and examples kept as they are written below the options."""
+    """argparse with one-line errors, `--debug`, and examples printed verbatim below the options."""
 
     def __init__(self, description, examples):
         super().__init__(
@@ -33,6 +44,24 @@ class ArgumentParser(argparse.ArgumentParser):
         )
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
+    def parse_args(self, args=None, namespace=None):
+        """As argparse, but unknown flags are named first: argparse would name required ones that are missing."""
+        words = [str(word) for word in (sys.argv[1:] if args is None else args)]
+        given = words[: words.index("--")] if "--" in words else words
+        if unknown := [] if {"-h", "--help"} & {*given} else [word for word in given if self._is_unknown(word)]:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._nearest(unknown[0])}")
+        return super().parse_args(args, namespace)
+
+    def _is_unknown(self, word):
+        """Whether argparse takes a word for a flag, and there is none of that name."""
+        looks_like_flag = word[:1] == "-" and word != "-" and " " not in word and not NUMBER.fullmatch(word)
+        return looks_like_flag and word.partition("=")[0] not in self._option_string_actions
+
+    def _nearest(self, word):
+        names = {name.lstrip("-"): name for name in self._option_string_actions}
+        match = difflib.get_close_matches(word.partition("=")[0].lstrip("-"), names, n=1)
+        return f"; did you mean {names[match[0]]}?" if match else ""
+
     def error(self, message):
         self.exit(2, f"{self.prog}: {printable(message, longest=None)} (see {self.prog} --help)\n")
 
@@ -40,7 +69,7 @@ class ArgumentParser(argparse.ArgumentParser):
 def positive(text):
     """An argparse type: an integer of at least 1."""
     if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
     return number
 
 
@@ -59,14 +88,15 @@ def share(text):
 
 
 def run(main, args, out=None):
-    """Call main(args) -> exit status, turn what it raises into one line on stderr and a status, and exit.
+    """Call main(args) and exit with its status; an exception becomes one line on stderr and its status.
 
-    out: the folder that it writes, whose lock is held meanwhile.
+    out: output folder, locked during the call.
     """
     with _steady_streams():
         try:
             with locked(out):
                 status = main(args)
+            print_postponed()
         except (KeyboardInterrupt, Exception) as error:
             line, status = _verdict(error)
             if args.debug:
@@ -77,7 +107,7 @@ def run(main, args, out=None):
 
 @contextlib.contextmanager
 def locked(out, **options):
-    """Hold the `lock.lock` of an output folder, unless it is None; that another command holds it is a `UserError`."""
+    """Hold the `lock.lock` of an output folder, unless it is None. Raises `UserError` if another command holds it."""
     from contextual_gan.files.lock import lock
 
     with contextlib.ExitStack() as stack:
@@ -88,7 +118,7 @@ def locked(out, **options):
 
 
 class _Steady:
-    """stdout or stderr: what it cannot spell is spelled out, and where nobody reads it any more, the work goes on."""
+    """stdout or stderr that escapes unencodable characters, and ignores errors once nobody reads it."""
 
     def __init__(self, stream):
         self.stream = stream
@@ -114,20 +144,20 @@ class _Steady:
 
 @contextlib.contextmanager
 def _steady_streams():
-    """Make stdout and stderr `_Steady`, also where they were closed from the beginning."""
-    for number in range(3):  # or else the next files that are opened would get these numbers, and be printed into
+    """Make stdout and stderr `_Steady`, even if they were closed from the start."""
+    for number in range(3):  # otherwise the next opened files would get these numbers, and prints would go into them
         try:
             os.fstat(number)
         except OSError:
             nowhere = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nowhere, number)  # unlike open, for child processes too
+            os.dup2(nowhere, number)  # unlike open(), this also works for child processes
             if nowhere != number:
                 os.close(nowhere)
     before = sys.stdout, sys.stderr
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            stream = open(os.devnull, "w")  # noqa: SIM115  as long as the process
+            stream = open(os.devnull, "w")  # noqa: SIM115  stays open as long as the process
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
         setattr(sys, name, _Steady(stream))
@@ -139,7 +169,7 @@ def _steady_streams():
 
 
 def _verdict(error):
-    """(what to tell the user in one line, exit status) of an exception."""
+    """(one-line message for the user, exit status) for an exception."""
     text = " ".join(str(error).split())
     match error:
         case KeyboardInterrupt():
@@ -152,41 +182,41 @@ def _verdict(error):
             return text, 1
         case OSError(strerror=str(reason), filename=str(path), errno=number):
             return f"{reason}: {path}{_room(path) if number in FULL else ''}", 1
-        case OSError(strerror=str(reason), errno=number) if number in FULL:  # it does not say which file
+        case OSError(strerror=str(reason), errno=number) if number in FULL:  # the file is unknown
             return f"{reason}; make room and run the same command again", 1
     text = text if len(text) <= 1000 else f"{text[:1000]} ..."
     return f"{type(error).__name__}: {text} (--debug shows where)", 1
 
 
 def check_file(path, overwrite=False):
-    """Refuse a path that a command cannot write a file to, and a file that is there, unless `overwrite`."""
+    """Refuse a path where no file can be written, and an existing file, unless `overwrite`."""
     from contextual_gan.files.lock import check_folder
 
     with mistakes():
         check_folder(Path(path).parent)
     if os.path.lexists(path) and not os.path.isfile(path):
-        raise UserError(f"{path} is there and is not a file: give another name")
+        raise UserError(f"{path} already exists and is not a file: give another name")
     if os.path.lexists(path) and not overwrite:
-        raise UserError(f"{path} is there already: give another name, or --overwrite")
+        raise UserError(f"{path} already exists: give another name, or --overwrite")
 
 
 def add_folder_arguments(parser):
     """Add the flags of every command that applies a function to a folder of images."""
-    group = parser.add_argument_group("how")
+    group = parser.add_argument_group("execution")
     group.add_argument("--workers", type=positive, metavar="N", help="processes (default: one per core)")
     group.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="work on the Dask cluster of this scheduler")
-    group.add_argument("--overwrite", action="store_true", help="replace what OUT holds of other parameters")
+    group.add_argument("--overwrite", action="store_true", help="replace results of other parameters in OUT")
 
 
 def folder_flags(args):
     """The parsed flags of `add_folder_arguments` as arguments of `apply.apply_to_folder`."""
     if args.workers and args.scheduler:
-        raise UserError("--workers are processes of this machine, --scheduler has its own; give one of them")
+        raise UserError("--workers is for local processes, --scheduler for a cluster: give only one of them")
     return {"workers": args.workers, "scheduler": args.scheduler, "overwrite": args.overwrite}
 
 
 def mirrored(location, out):
-    """One `apply.Item` per image of a folder or zip, OUT/a/b.png for a/b.jpg -> (items, refused names)."""
+    """One `apply.Item` per image in a folder or zip, OUT/a/b.png for a/b.jpg -> (items, refused names)."""
     from contextual_gan.files import sources
     from contextual_gan.files.apply import Item
 
@@ -197,7 +227,7 @@ def mirrored(location, out):
 
 
 def apply_to_folder(function, items, out, args, **options):
-    """`apply.apply_to_folder` with the flags of `add_folder_arguments`; what it refuses is the user's mistake."""
+    """`apply.apply_to_folder` with the flags of `add_folder_arguments`; its ValueErrors become `UserError`s."""
     from contextual_gan.files import apply
 
     with mistakes():
@@ -205,7 +235,7 @@ def apply_to_folder(function, items, out, args, **options):
 
 
 def report(report):
-    """Print what became of the inputs -> exit status, 1 if any failed."""
+    """Print a summary of the inputs -> exit status, 1 if any failed."""
     for entry in report.failed:
         print(f"failed: {printable(entry['source'])}: {printable(entry['failed'], longest=None)}", file=sys.stderr)
     reasons = {}
@@ -218,20 +248,24 @@ def report(report):
             file=sys.stderr,
         )
     if len(reasons) > MOST_NAMES or any(len(names) > MOST_NAMES for names in reasons.values()):
-        print(f"all that were skipped, with the reasons: {report.out}/manifest.jsonl", file=sys.stderr)
+        print(f"all skipped inputs, with reasons: {report.out}/manifest.jsonl", file=sys.stderr)
     if report.gone:
-        print(f"kept: {report.gone} results of inputs that are no longer there", file=sys.stderr)
+        print(f"kept: {report.gone} results of inputs that no longer exist", file=sys.stderr)
     if report.replaced:
         names = (
             f"{', '.join(map(printable, report.replaced[:MOST_NAMES]))}{' ...' * (len(report.replaced) > MOST_NAMES)}"
         )
-        print(f"made anew, as the inputs have changed: {len(report.replaced)}: {names}", file=sys.stderr)
-    counts = f"{len(report.done)} images in {report.out}, {len(report.skipped)} skipped, {len(report.failed)} failed"
+        print(f"made again because their inputs changed: {len(report.replaced)}: {names}", file=sys.stderr)
+    if several := [printable(entry["source"]) for entry in report.done if "several" in entry]:
+        more = ", ..." * (len(several) > MOST_NAMES)
+        print(f"the first of several pictures was taken: {', '.join(several[:MOST_NAMES])}{more}", file=sys.stderr)
+    made = sum(1 + len(entry.get("further", ())) for entry in report.done)
+    counts = f"{made} images in {report.out}, {len(report.skipped)} skipped, {len(report.failed)} failed"
     print(counts if report.new else f"nothing to do: {counts}")
     return 1 if report.failed else 0
 
 
 def _room(path):
-    """What to add to the report of a full disk."""
+    """Free space and advice for the report of a full disk."""
     folder = next(parent for parent in Path(path).absolute().parents if parent.exists())
     return f" ({shutil.disk_usage(folder).free / 1e9:.1f} GB free there); make room and run the same command again"

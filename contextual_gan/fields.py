@@ -1,4 +1,4 @@
-"""Fields of settings: their help, range or choices, and how a value read from YAML becomes one of them."""
+"""Fields of settings: their help, range or choices, and the conversion of YAML values."""
 
 import json
 import math
@@ -8,8 +8,8 @@ from dataclasses import field, fields
 from types import UnionType
 from typing import get_args, get_origin
 
-KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-EXPONENT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+")  # YAML 1.1 takes 1e-4 for a text
+KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+EXPONENT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+")  # YAML 1.1 reads 1e-4 as text
 
 
 def setting(default, help, *, low=None, high=None, choices=None):
@@ -18,20 +18,20 @@ def setting(default, help, *, low=None, high=None, choices=None):
 
 
 def check(settings):
-    """The `__post_init__` of settings. Raises ValueError, in one line, for a value out of range or not offered."""
+    """The `__post_init__` of settings. Raises ValueError, in one line, for a value out of range or not a choice."""
     for f in fields(settings):
         value = getattr(settings, f.name)
         if reason := refusal(f, value):
-            raise ValueError(f"{key_of(f)} is {shown(value)}, {reason}")
+            raise ValueError(f"{key_of(f)} is {shown(value)}; {reason}")
 
 
 def key_of(field):
-    """What a field is called in files, flags and messages: `lambda` is a word of Python's."""
+    """The name of a field in files, flags and messages; `lambda` is a keyword of Python."""
     return field.name.rstrip("_")
 
 
 def converted(value, kind):
-    """A value that YAML has read, as the type of a field. Raises TypeError saying what it must be."""
+    """Convert a YAML value to the type of a field. Raises TypeError naming the required type."""
     if get_origin(kind) is UnionType:  # int | None
         return None if value is None else converted(value, get_args(kind)[0])
     if get_origin(kind) is tuple:
@@ -39,24 +39,24 @@ def converted(value, kind):
             raise TypeError("it must be a list in brackets, such as [a, b]")
         return tuple(converted(element, get_args(kind)[0]) for element in value)
     if kind is float and (type(value) is int or (type(value) is str and EXPONENT.fullmatch(value))):
-        return float(str(value))  # an integer beyond all floats becomes infinite, which is refused
-    if type(value) is not kind:  # not isinstance: true is no number
+        return float(str(value))  # an integer too large for a float becomes infinite, which is refused
+    if type(value) is not kind:  # not isinstance: true is not a number
         raise TypeError(f"it must be {KINDS[kind]}")
     return value
 
 
 def refusal(field, value):
-    """What the value must be instead, or None if a field may have it."""
+    """The requirement that the value violates, or None if it is valid."""
     if isinstance(value, tuple):
         if not value:
             return "it must not be empty"
         if len(set(value)) < len(value):
-            return "it must not name anything twice"
+            return "it must not contain duplicates"
     choices, (low, high) = field.metadata["choices"], field.metadata["range"]
     for element in value if isinstance(value, tuple) else (value,):
         if choices and element not in choices:
             return f"it must be {'made of' if isinstance(value, tuple) else 'one of'} {', '.join(choices)}"
-        if low is not None and element is not None and not low <= element <= high:  # also where it is not a number
+        if low is not None and element is not None and not low <= element <= high:  # also for NaN
             return f"it must be from {low} to {high}"
         if isinstance(element, float) and not math.isfinite(element):
             return "it must be finite"
@@ -64,6 +64,6 @@ def refusal(field, value):
 
 
 def shown(value):
-    """A value in a message: short, in one line, as YAML writes it."""
+    """A value for a message: short, in one line, in YAML."""
     text = json.dumps(value) if value is None or isinstance(value, bool) else reprlib.repr(value)
     return text if len(text) <= 80 else text[:80] + "..."

@@ -6,76 +6,84 @@ from dataclasses import fields, replace
 from contextual_gan.command import not_negative, positive, share
 from contextual_gan.config import DEFAULT_PRESET, PRESETS, EncoderSettings
 
-BATCH_SIZE = "searched at once, in powers of two: 100 is 64 + 32 + 4, and 7 is filled up to 8 (default: 64)"
+BATCH_SIZE = "inputs searched at once, split into powers of two: 100 is 64 + 32 + 4, 7 is padded to 8 (default: 64)"
 
 
 def add_completion_arguments(parser, samples=1):
-    """Add what complete.py is given beside the numbers of the search; samples: the default."""
-    parser.add_argument("input", nargs="+", help="image files, and folders of them (recursive)")
+    """Add the flags of complete.py other than the search settings; samples: the default."""
+    parser.add_argument("input", nargs="+", help="image files, and folders (recursive) and zip archives of them")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--crop",
         default="auto",
-        help="cut sketches: auto (to the face, brow to chin), none, ink, or x,y,w,h in pixels (default: auto)",
+        help="crop of sketches: auto (the face, brow to chin), none, ink, or x,y,w,h in pixels (default: auto)",
     )
     parser.add_argument(
         "--joint",
         choices=("auto", "always", "never"),
         default="auto",
-        help="take inputs as joint images, whose other half is the ground truth; auto: those of 128x64 pixels",
+        help="treat inputs as joint images, whose other half is the ground truth; auto: those of 128x64 pixels",
     )
     parser.add_argument(
         "--faces",
         choices=("largest", "all"),
         default="largest",
-        help="which to complete of several faces on a sheet; further ones are called NAME_2, ... (default: largest)",
+        help="faces to complete if an input has several; further ones are named NAME_2, ... (default: largest)",
+    )
+    parser.add_argument(
+        "--align",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="turn photos (--direction sketch) upright and align the face like the training data; off: use the centred "
+        "square; auto: align only faces that are not aligned yet (default: auto; needs the extra [align])",
     )
     different = f"different results per input (default: {samples})"
     parser.add_argument("--samples", type=int, default=samples, metavar="K", help=different)
-    parser.add_argument("--overwrite", action="store_true", help="replace what DIR holds of other settings")
+    parser.add_argument("--overwrite", action="store_true", help="replace results of other settings in DIR")
 
 
 def add_search_arguments(parser):
-    """Add what completion needs: its networks, what to make, and a flag for every number of `config.SearchSettings`."""
-    weights = "published weights, a .safetensors file or a run folder of train.py (default: celeba)"
+    """Add the flags of completion: networks, direction, and one flag for every field of `config.SearchSettings`."""
+    weights = "a published name, a .safetensors file or a run folder of train.py (default: celeba)"
     parser.add_argument("--weights", default="celeba", help=weights)
     parser.add_argument(
-        "--direction", choices=("photo", "sketch"), default="photo", help="what to make (default: photo)"
+        "--direction", choices=("photo", "sketch"), default="photo", help="half to generate (default: photo)"
     )
-    parser.add_argument("--seed", type=not_negative, default=0, help="of the random z (default: 0)")
+    parser.add_argument("--seed", type=not_negative, default=0, help="seed of the random z (default: 0)")
     parser.add_argument("--batch-size", type=positive, default=64, metavar="B", help=BATCH_SIZE)
-    group = parser.add_argument_group("search", "numbers that are not given come from the preset")
+    group = parser.add_argument_group("search", "the preset sets all values that are not given")
     group.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET, help="default: %(default)s")
     faithful = (
-        "how closely to follow the strokes, from 0 to 1; 0: the plausible face that the encoder gives, without a "
-        "search; 1: a free search (default: by what the input is)"
+        "how closely to follow the strokes, from 0 to 1; 0: the encoder's plausible face, without a "
+        "search; 1: a free search (default: depends on the kind of input)"
     )
     group.add_argument("--faithful", type=share, metavar="F", help=faithful)
     _add_fields(group, PRESETS)
 
 
 def search_settings(args):
-    """The `config.SearchSettings` of parsed arguments. Raises ValueError out of range, and as `encoder_file`.
+    """The `config.SearchSettings` of parsed arguments. Raises ValueError out of range, and like `encoder_file`.
 
-    A preset that starts from an encoder starts from random z where there is none, and this says so.
+    If a preset needs an encoder and there is none, it starts from random z, and a line on stderr says so.
     """
     _check_faithful(args)
-    from contextual_gan.models.locations import encoder_file
+    from contextual_gan.models.locations import encoder_file, refuse_pix2pix
 
+    refuse_pix2pix(args.weights)
     settings = _settings(args, PRESETS[args.preset])
     if settings.start == "random" or (path := encoder_file(args.weights, args.direction)).is_file():
         return settings
     if args.start:
-        raise ValueError(f"there is no encoder to start from, {path}: train_encoder.py makes one")
+        raise ValueError(f"there is no encoder {path} to start from: make it with train_encoder.py")
     settings = replace(settings, start="random", n_init=args.n_init or PRESETS["coauthor"].n_init)
     unused = "" if args.faithful is None else ", and --faithful has no effect"
-    line = f"no encoder at {path} (train_encoder.py makes one): random starts, {settings.n_init} each{unused}"
+    line = f"no encoder at {path} (make it with train_encoder.py): random starts, {settings.n_init} each{unused}"
     print(line, file=sys.stderr)
     return settings
 
 
 def _check_faithful(args):
-    """Raise ValueError if --faithful is given, but something else says how the search is to go."""
+    """Raise ValueError if --faithful conflicts with another flag."""
     if args.faithful is None:
         return
     if args.prior is not None:
@@ -102,7 +110,7 @@ def faithful(args, search):
 def completion_task(args):
     """(`folder.CompletionTask`, its `locations.Pinned` weights) of the arguments of complete.py and compare.py.
 
-    Raises ValueError for what does not go together, and as `search_settings`.
+    Raises ValueError for flags that exclude each other, and the errors of `search_settings`.
     """
     from contextual_gan.completion.folder import CompletionTask
     from contextual_gan.models.locations import encoder_sha256, pin
@@ -122,13 +130,34 @@ def completion_task(args):
         crop=args.crop,
         joint=args.joint,
         faces=args.faces,
+        **alignment_settings(args),
     )
     return task, weights
 
 
+def alignment_settings(args):
+    """align and predictor of the `folder.CompletionTask`; without the models of [align], auto means off, in a line.
+
+    Raises ValueError if they are indispensable.
+    """
+    if args.direction == "photo":
+        return {"align": "off" if args.align == "auto" else args.align}
+    if args.align == "off":
+        return {"align": "off"}
+    from contextual_gan.preparation.alignment import predictor_id
+
+    try:
+        return {"align": args.align, "predictor": predictor_id()}
+    except FileNotFoundError as error:
+        if args.align == "on" or args.faces == "all":
+            raise ValueError(str(error)) from error
+        print(f"photos are not aligned but squared about their centre: {error}", file=sys.stderr)
+        return {"align": "off"}
+
+
 def add_encoder_arguments(parser):
     """Add a flag for every number of `config.EncoderSettings`."""
-    _add_fields(parser.add_argument_group("how"), {"default:": EncoderSettings()})
+    _add_fields(parser.add_argument_group("training"), {"default:": EncoderSettings()})
 
 
 def encoder_settings(args):
@@ -137,7 +166,7 @@ def encoder_settings(args):
 
 
 def _add_fields(group, presets):
-    """Add a flag for every field of settings; the help names its values in {name: settings}."""
+    """Add a flag for every field of settings; the help lists its values in {name: settings}."""
     for field in fields(next(iter(presets.values()))):
         values = ", ".join(f"{preset} {getattr(numbers, field.name)}" for preset, numbers in presets.items())
         group.add_argument(

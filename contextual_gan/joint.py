@@ -8,7 +8,7 @@ import numpy as np
 
 SIZE = 64  # rows and columns of a half
 HALVES = {"sketch": slice(None, SIZE), "photo": slice(SIZE, None)}  # columns of each half
-DIRECTIONS = {"photo": "sketch", "sketch": "photo"}  # direction (what is wanted) -> the half that is known
+DIRECTIONS = {"photo": "sketch", "sketch": "photo"}  # direction (the wanted half) -> the known half
 
 
 def join(sketch, photo):

@@ -1,4 +1,4 @@
-"""What a command tells its user on the way: mistakes, inputs that failed; and TensorFlow without its greetings."""
+"""Messages of commands: mistakes and failed inputs; and the import of TensorFlow without its messages."""
 
 import contextlib
 import gc
@@ -8,14 +8,16 @@ import tempfile
 
 LONGEST_PRINTED = 200  # characters of a name in a message
 
+_postponed = []
+
 
 class UserError(Exception):
-    """A mistake of the user's, in one line: what, where, what to do."""
+    """A mistake of the user, in one line: what, where, what to do."""
 
 
 @contextlib.contextmanager
 def mistakes():
-    """What the library refuses in this block is the user's mistake."""
+    """Turn the library's errors in this block into `UserError`s."""
     try:
         yield
     except (ValueError, FileNotFoundError) as error:
@@ -29,27 +31,44 @@ def report_failed(failed):
 
 
 def report_notes(notes):
-    """Print a line on stderr for each (name, what is to be said about it)."""
+    """Print a line on stderr for each (name, note)."""
     for name, note in notes:
         print(f"{printable(name)}: {note}", file=sys.stderr)
 
 
-def import_tensorflow():
-    """Import TensorFlow without the greetings that it writes straight to file descriptor 2.
+def postpone(line):
+    """Print a line on stderr when the command is done; if it fails, the error stays the only line."""
+    _postponed.append(line)
 
-    It makes a million objects that live as long as the process. To look for garbage among them, again and again while
-    they are imported and once more at the end, takes a fifth of the time of a short command.
-    """
+
+def print_postponed():
+    """Print the lines of `postpone` on stderr."""
+    while _postponed:
+        print(_postponed.pop(0), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def silent_libraries():
+    """Hide what libraries write directly to file descriptor 2 in this block."""
     sys.stderr.flush()
-    is_collecting = gc.isenabled()
-    gc.disable()
     with tempfile.TemporaryFile() as noise, contextlib.ExitStack() as stack:
         stderr = os.dup(2)
         stack.callback(os.close, stderr)
         stack.callback(os.dup2, stderr, 2)
         os.dup2(noise.fileno(), 2)
-        with _without("matplotlib.pyplot"):  # which Keras would import for plots, if it is installed
-            import tensorflow as tf
+        yield
+
+
+def import_tensorflow():
+    """Import TensorFlow without the messages that it writes directly to file descriptor 2.
+
+    The import creates a million objects that live as long as the process. Searching them for garbage, again and again
+    during the import and once more at exit, would take a fifth of the time of a short command.
+    """
+    is_collecting = gc.isenabled()
+    gc.disable()
+    with silent_libraries(), _without("matplotlib.pyplot"):  # which Keras imports for plots, if it is installed
+        import tensorflow as tf
 
         tf.config.list_physical_devices("GPU")
     gc.freeze()
@@ -60,7 +79,7 @@ def import_tensorflow():
 
 @contextlib.contextmanager
 def _without(name):
-    """A block in which a module counts as not installed, unless it has been imported already."""
+    """Make a module count as not installed in this block, unless it has been imported before."""
     is_there = name in sys.modules
     sys.modules.setdefault(name, None)
     try:
@@ -71,6 +90,6 @@ def _without(name):
 
 
 def printable(name, longest=LONGEST_PRINTED):
-    """A name from anywhere in one short line: odd characters spelled out, the middle of a long one left out."""
+    """Any name as one short line: special characters escaped, the middle of a long name left out."""
     text = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(name))
     return text if longest is None or len(text) <= longest else f"{text[:60]}...{text[-30:]}"

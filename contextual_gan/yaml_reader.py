@@ -1,6 +1,6 @@
-"""YAML, read strictly: plain values alone, no key twice, and one line with the place for whatever is wrong.
+"""A strict YAML reader: plain values only, no duplicate keys, and one-line errors with the line number.
 
-Imports nothing heavy, so that a command can answer `--help` at once.
+Imports nothing heavy, so that `--help` responds at once.
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ LARGEST_FILE = 10**5  # bytes; a configuration has a few thousand
 
 
 def read(path):
-    """The content of a YAML file, None of an empty one. Raises ValueError in one line."""
+    """The content of a YAML file, None if it is empty. Raises ValueError in one line."""
     try:
         if not Path(path).is_file():
             raise ValueError(f"{path}: {'not a file' if Path(path).exists() else 'no such file'}")
@@ -18,15 +18,15 @@ def read(path):
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from error
     if len(data) > LARGEST_FILE:
-        raise ValueError(f"{path}: over {LARGEST_FILE / 1e3:.0f} kB, this is no configuration")
+        raise ValueError(f"{path}: over {LARGEST_FILE / 1e3:.0f} kB, not a configuration")
     try:
         return parse(data.decode("utf-8-sig"), path)
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text in UTF-8, this is no configuration") from error
+        raise ValueError(f"{path}: not UTF-8 text, so not a configuration") from error
 
 
 def parse(text, origin):
-    """YAML -> plain values, by the loader that builds nothing else. Raises ValueError with origin and line."""
+    """YAML -> plain values, with the loader that creates no other objects. Raises ValueError with origin and line."""
     import yaml
 
     try:
@@ -36,20 +36,20 @@ def parse(text, origin):
         mark = error.problem_mark or error.context_mark
         reason = f"line {mark.line + 1}: {error.problem or error.context}"
     except yaml.reader.ReaderError:
-        reason = "not a text, this is no configuration"
+        reason = "not text, so not a configuration"
     except RecursionError:
-        reason = "brackets in too many brackets"
-    except ValueError as error:  # also of the values themselves: the 40th of May, a number of 5,000 digits
+        reason = "nested too deeply"
+    except ValueError as error:  # also for values: 40 May, a number of 5,000 digits
         reason = str(error)
-    except Exception as error:  # a tag with a value that is none of it, such as !!timestamp "99-99" or !!bool x
-        reason = f"a value that does not fit its tag ({type(error).__name__})"
+    except Exception as error:  # a tag with an invalid value, such as !!timestamp "99-99" or !!bool x
+        reason = f"a value invalid for its tag ({type(error).__name__})"
     raise ValueError(f"{origin}: {' '.join(reason.split())}")
 
 
 def _check_keys(root):
-    """Raise ValueError for a key that stands twice, of which YAML keeps the last, and for merged mappings.
+    """Raise ValueError for a duplicate key (YAML would keep the last) and for merged mappings.
 
-    Few lines of nested merges make mappings that fill the memory.
+    A few lines of nested merges could create mappings that fill the memory.
     """
     todo, seen = [("", root)], set()
     while todo:
@@ -66,6 +66,6 @@ def _check_keys(root):
             if key.tag == "tag:yaml.org,2002:merge":
                 raise ValueError(f"line {line}: << is not supported")
             if key.id == "scalar" and name in lines:
-                raise ValueError(f"line {line}: {name} stands twice, first in line {lines[name]}")
+                raise ValueError(f"line {line}: duplicate key {name}, first in line {lines[name]}")
             lines[name] = line
             todo += [("", key), (f"{name}.", value)]

@@ -1,4 +1,7 @@
-"""Join sketches and photos of the same name to one image: sketch on the left, photo on the right."""
+"""Join sketches and photos with matching names into one image: sketch on the left, photo on the right.
+
+Ready-made pairs of pix2pix become joint images of 128 x 64 pixels.
+"""
 
 from installed import command
 
@@ -6,10 +9,11 @@ EXAMPLES = """\
   python datasets/combine.py sketches/ photos/ joints/
   python datasets/combine.py sketches.zip photos.zip joints/
   python datasets/combine.py --fold_A sketches/ --fold_B photos/ --fold_AB joints/    (as for pix2pix)
+  python datasets/combine.py --pairs facades/ data/facades/ --direction BtoA    (photo | labels of any size)
 
-OUT/a/b.png is made from SKETCHES/a/b.png and PHOTOS/a/b.png, of which each may have another extension. Both must have
-the same number of rows and columns, any. Running it again does what is new or has failed.
-Exit status: 0 done, 1 some images failed (listed), for example for want of a partner, 2 wrong usage.
+OUT/a/b.png is made from SKETCHES/a/b.* and PHOTOS/a/b.*; their extensions may differ. Both must have the same size,
+which may be any. Run it again to process new and failed images.
+Exit status: 0 done, 1 some images failed (listed; for example without a partner), 2 usage error.
 """
 
 
@@ -21,9 +25,21 @@ def parse():
         ("OUT", "--fold_AB", "folder for the results"),
     ):
         parser.add_argument(f"positional_{flag[7:]}", metavar=name, nargs="?", help=text)
-        parser.add_argument(flag, dest=f"named_{flag[7:]}", metavar=name, help=f"the same, in place of {name}")
+        parser.add_argument(flag, dest=f"named_{flag[7:]}", metavar=name, help=f"same as {name}")
+    pairs = "folder or zip archive of ready-made pairs A | B; needs only OUT"
+    parser.add_argument("--pairs", metavar="DIR", help=pairs)
+    direction = "of --pairs; AtoB: A is the sketch and B the photo; BtoA: the reverse (default: AtoB)"
+    parser.add_argument("--direction", choices=("AtoB", "BtoA"), help=direction)
     command.add_folder_arguments(parser)
     args = parser.parse_args()
+    if args.pairs:
+        given = [*filter(None, (args.positional_A, args.positional_B, args.positional_AB, args.named_AB))]
+        if len(given) != 1 or args.named_A or args.named_B:
+            parser.error("--pairs DIR needs OUT, and nothing else")
+        args.out = given[0]
+        return args
+    if args.direction:
+        parser.error("--direction is for --pairs")
     positional = [args.positional_A, args.positional_B, args.positional_AB]
     named = [args.named_A, args.named_B, args.named_AB]
     if (None in positional) == (None in named) or (any(positional) and any(named)):
@@ -33,8 +49,18 @@ def parse():
 
 
 def main(args):
+    from functools import partial
+
     from contextual_gan.preparation import pairs
 
+    if args.pairs:
+        items, refused = command.mirrored(args.pairs, args.out)
+        direction = args.direction or "AtoB"
+        function, parameters = partial(pairs.joint_of_pair, direction=direction), {"step": "pairs", "from": direction}
+        report = command.apply_to_folder(
+            function, items, args.out, args, parameters=parameters, refused=refused, label="combining"
+        )
+        return command.report(report)
     with command.mistakes():
         items, refused = pairs.pair(args.sketches, args.photos, args.out)
     report = command.apply_to_folder(

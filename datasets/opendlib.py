@@ -1,4 +1,4 @@
-"""Align faces as OpenFace does: find them with dlib, warp them to one framing, write them as PNG."""
+"""Align faces like OpenFace: find them with dlib, warp them to one framing, write them as PNG."""
 
 from installed import command
 
@@ -8,9 +8,9 @@ EXAMPLES = """\
   python datasets/opendlib.py photos.zip faces/ --size 96 --landmarks outer-eyes-nose --multiple skip
   python datasets/opendlib.py aligned/ faces/ --no-detect 25,45,128,128
 
-OUT/a/b.png is made from IN/a/b.jpg. Running it again does what is new or has failed.
-The landmarks come from `pip install -e ".[align]"`; that model is for research, not for commercial use.
-Exit status: 0 done, 1 some photos could not be read (listed; a photo without a face is not an error), 2 wrong usage.
+OUT/a/b.png is made from IN/a/b.jpg. Run it again to process new and failed photos.
+The landmarks come from `pip install -e ".[align]"`; their model is licensed for research, not for commercial use.
+Exit status: 0 done, 1 some photos could not be read (listed; a photo without a face is not an error), 2 usage error.
 """
 
 
@@ -22,29 +22,30 @@ def parse():
     parser.add_argument(
         "--landmarks",
         choices=("inner-eyes-bottom-lip", "outer-eyes-nose"),
-        help="what goes to fixed places (default: inner-eyes-bottom-lip, the framing of the published weights)",
+        help="landmarks at fixed positions (default: inner-eyes-bottom-lip, the framing of the published weights)",
     )
-    parser.add_argument("--multiple", choices=("largest", "skip"), help="of several faces (default: largest)")
+    several = "of several faces, use (all: as NAME_2, ...; default: largest)"
+    parser.add_argument("--multiple", choices=("largest", "skip", "all"), help=several)
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--predictor", metavar="FILE", help="another predictor of dlib, for 68 points or (outer eyes) 5")
+    how.add_argument("--predictor", metavar="FILE", help="another dlib predictor, of 68 points or (for outer eyes) 5")
     how.add_argument("--celeba-landmarks", metavar="FILE", help="align by list_landmarks_align_celeba.txt, not dlib")
-    how.add_argument("--no-detect", metavar="X,Y,W,H", help="cut this box, in pixels, out of photos aligned already")
+    how.add_argument("--no-detect", metavar="X,Y,W,H", help="crop this box, in pixels, from aligned photos")
     command.add_folder_arguments(parser)
     return parser.parse_args()
 
 
 def refuse_idle_flags(args):
-    """Flags that would change nothing."""
+    """Refuse flags that have no effect."""
     if args.size > 4096:
         raise command.UserError(f"--size {args.size}: the largest is 4096")
     if args.multiple and (args.celeba_landmarks or args.no_detect):
-        raise command.UserError("--multiple is about detected faces; nothing is detected here")
+        raise command.UserError("--multiple is for detected faces; no faces are detected here")
     if args.landmarks and args.no_detect:
-        raise command.UserError("--landmarks has no meaning for the box of --no-detect")
+        raise command.UserError("--landmarks has no effect on the box of --no-detect")
 
 
 def method(args):
-    """(function that makes a face of a photo, what the manifest records of it). Raises as `alignment` does."""
+    """(function from a photo to its face, its record for the manifest). Raises the errors of `alignment`."""
     from functools import partial
     from pathlib import Path
 
@@ -65,7 +66,7 @@ def method(args):
 
 
 def with_points(items, path):
-    """The items, those that the landmarks file lists with their points. Raises ValueError for a bad file."""
+    """The items, with points for those in the landmarks file. Raises ValueError for an invalid file."""
     from dataclasses import replace
     from pathlib import PurePosixPath
 

@@ -1,6 +1,7 @@
-"""Make the training and test set of joint images from a folder or zip archive of photos, all steps at once."""
+"""Make the training and test set of joint images from a folder or zip archive of photos, in one go."""
 
 import json
+import sys
 from pathlib import Path
 
 from installed import command
@@ -9,27 +10,31 @@ CELEBA = Path(__file__).parent.parent / "configs" / "celeba.yaml"
 EXAMPLES = """\
   python datasets/prepare.py --images img_align_celeba.zip --out data/celeba
   python datasets/prepare.py --images img_align_celeba.zip --out data/celeba --split-file list_eval_partition.txt
-  python datasets/prepare.py --images my_faces/ --out data/mine --set data.test=100
+  python datasets/prepare.py --images my_faces/ --out data/mine --set data.test=100 --multiple all
   python datasets/prepare.py --images cars_train.zip --out data/cars --config configs/cars.yaml
   python datasets/prepare.py --images img_align_celeba.zip --out data/styles --styles xdog,fdog,photocopy
 
-DIR/train/000001.png and DIR/test/ hold the joint images, DIR/dataset.json what they were made with and what was left
-out, DIR/split.csv which photo is where, DIR/manifest.jsonl what each joint is made from.
-It can be interrupted and run again; then it does what is new or has failed.
-Exit status: 0 done, 1 some photos could not be read (listed; a photo without a face is not an error), 2 wrong usage.
+DIR/train/000001.png and DIR/test/ hold the joint images, DIR/dataset.json the settings and the photos left out,
+DIR/split.csv the set of each photo, DIR/manifest.jsonl the source of each joint.
+It can be interrupted; run it again to continue and to process new and failed photos.
+Exit status: 0 done, 1 some photos could not be read (listed; a photo without a face is not an error), 2 usage error.
 """
 
 
 def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
-    parser.add_argument("--images", required=True, metavar="IN", help="folder (recursive) or zip archive of photos")
+    parser.add_argument(
+        "--images", required=True, metavar="IN", help="folder (recursive) or zip archive of photos, or one photo"
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the data set")
     parser.add_argument("--config", default=str(CELEBA), metavar="YAML", help="default: configs/celeba.yaml")
-    parser.add_argument("--set", action="append", default=[], metavar="data.KEY=VALUE", help="in place of the file's")
-    parser.add_argument("--styles", metavar="A,B", help="of the sketches: xdog, fdog, photocopy; short for --set")
+    parser.add_argument("--set", action="append", default=[], metavar="data.KEY=VALUE", help="override the file")
+    parser.add_argument("--styles", metavar="A,B", help="sketch styles: xdog, fdog, photocopy; short for --set")
+    several = "of several faces, use (all: as NAME_2, ...); short for --set"
+    parser.add_argument("--multiple", choices=("largest", "skip", "all"), help=several)
     parser.add_argument("--split-file", metavar="FILE", help="list with the header image,split, or CelebA's partition")
     parser.add_argument(
-        "--celeba-landmarks", metavar="FILE", help="align by list_landmarks_align_celeba.txt, without dlib"
+        "--celeba-landmarks", metavar="FILE", help="align by list_landmarks_align_celeba.txt instead of dlib"
     )
     command.add_folder_arguments(parser)
     return parser.parse_args()
@@ -37,9 +42,12 @@ def parse():
 
 def main(args):
     from contextual_gan import config
-    from contextual_gan.preparation import prepare
+    from contextual_gan.preparation import prepare, splits
 
+    if args.multiple and args.celeba_landmarks:
+        raise command.UserError("--multiple is about detected faces; nothing is detected with --celeba-landmarks")
     overrides = args.set + ([f"data.styles=[{args.styles}]"] if args.styles else [])
+    overrides += [f"data.multiple={args.multiple}"] if args.multiple else []
     with command.mistakes():
         report = prepare.prepare(
             args.images,
@@ -53,6 +61,8 @@ def main(args):
     status = command.report(report)
     counts = json.loads((report.out / "dataset.json").read_text())["counts"]
     print(f"{counts['train']} for training, {counts['test']} for testing; details: {report.out}/dataset.json")
+    if line := splits.few(counts["train"]):
+        print(f"warning: {line}", file=sys.stderr)
     return status
 
 

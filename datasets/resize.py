@@ -7,14 +7,14 @@ EXAMPLES = """\
   python datasets/resize.py photos.zip squares/ --size 128
   python datasets/resize.py photos/ squares/ --stretch
 
-OUT/a/b.png is made from IN/a/b.jpg. Running it again does what is new or has failed.
-Exit status: 0 done, 1 some images failed (listed), 2 wrong usage.
+OUT/a/b.png is made from IN/a/b.jpg. Run it again to process new and failed images.
+Exit status: 0 done, 1 some images failed (listed), 2 usage error.
 """
 
 
 def parse():
     parser = command.ArgumentParser(
-        __doc__ + " The largest square about the centre is taken; it is shrunk by area, or enlarged smoothly.", EXAMPLES
+        __doc__ + " The largest centred square is cropped, then shrunk by area or enlarged smoothly.", EXAMPLES
     )
     parser.add_argument("input", metavar="IN", help="folder of images (recursive), or a zip archive of them")
     parser.add_argument("out", metavar="OUT", help="folder for the results")

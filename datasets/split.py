@@ -9,9 +9,10 @@ EXAMPLES = """\
   python datasets/split.py joints/ data/mine/ --test 500 --seed 1
   python datasets/split.py joints/ data/celeba/ --csv list_eval_partition.txt
 
-Test images are those whose names have the smallest hashes, so more images can be added later. Training images with the
-same content as a test image are left out. OUT/split.csv says where each image went, and can be given to --csv.
-Exit status: 0 done, 1 some images failed (listed), 2 wrong usage.
+The test images are those whose names, without extensions, have the smallest hashes, so images can be added later.
+Training images with the same content as a test image are left out. OUT/split.csv records the set of each image and is
+valid input for --csv.
+Exit status: 0 done, 1 some images failed (listed), 2 usage error.
 """
 
 
@@ -23,16 +24,18 @@ def parse():
         "--test",
         type=command.not_negative,
         metavar="N",
-        help="test images (default: 1000, of fewer than 10,000 images one tenth)",
+        help="number of test images (default: 1000, or one tenth of fewer than 10,000)",
     )
-    parser.add_argument("--seed", type=int, help="another number chooses other test images (default: 0)")
+    parser.add_argument("--seed", type=int, help="seed of the choice of test images (default: 0)")
     parser.add_argument(
-        "--csv", metavar="FILE", help="list with the header image,split, or CelebA's; images not in it are skipped"
+        "--csv",
+        metavar="FILE",
+        help="list with the header image,split, or CelebA's; extensions may differ; images not in it are skipped",
     )
     command.add_folder_arguments(parser)
     args = parser.parse_args()
     if args.csv and (args.test is not None or args.seed is not None):
-        parser.error("--csv says what goes where; --test and --seed are for splits without it")
+        parser.error("--csv determines the split; --test and --seed are for splits without it")
     return args
 
 
@@ -46,19 +49,22 @@ def main(args):
 
     items, refused = command.mirrored(args.input, args.out)
     choice = {"test": args.test, "seed": args.seed or 0}
-    parameters = {"step": "split"} | ({"by": "list"} if args.csv else {"by": "name"} | choice)
     with command.mistakes():
+        by = "list" if args.csv else splits.rule(args.out, "by", args.overwrite)
+        parameters = {"step": "split", "by": by} | ({} if args.csv else choice)
         items, refuse, parts, unused = splits.divide(
-            items, args.out, parameters, listed=args.csv, overwrite=args.overwrite, **choice
+            items, args.out, parameters, listed=args.csv, by=by, overwrite=args.overwrite, **choice
         )
     if unused:
-        print(f"{unused} lines of {args.csv} are about images that are not there", file=sys.stderr)
+        print(f"{unused} lines of {args.csv} name images that do not exist", file=sys.stderr)
     report = command.apply_to_folder(
         same, items, args.out, args, parameters=parameters, refused=refused, refuse=refuse, label="splitting"
     )
     splits.finish(report, parts)
-    for part in ("train", "test"):
-        print(f"{part}: {sum(entry['output'].startswith(f'{part}/') for entry in report.done)}")
+    counts = {part: sum(entry["output"].startswith(f"{part}/") for entry in report.done) for part in ("train", "test")}
+    print("\n".join(f"{part}: {count}" for part, count in counts.items()))
+    if line := splits.few(counts["train"]):
+        print(f"warning: {line}", file=sys.stderr)
     return command.report(report)
 
 

@@ -10,10 +10,10 @@ EXAMPLES = """\
   python datasets/xdog.py faces.zip sketches/ --style fdog --preset contour
   python datasets/xdog.py faces/ sketches/ --preset bold --sigma 1.2
 
-OUT/a/b.png is made from IN/a/b.jpg and has its size. Running it again does what is new or has failed.
-Exit status: 0 done, 1 some images failed (listed), 2 wrong usage.
+OUT/a/b.png is made from IN/a/b.jpg and has its size. Run it again to process new and failed photos.
+Exit status: 0 done, 1 some images failed (listed), 2 usage error.
 """
-USUAL_INK = (0.05, 0.4)  # share of dark pixels: less shows no face, more hides it
+USUAL_INK = (0.05, 0.4)  # share of dark pixels: with less, no face is visible; more hides it
 
 
 def parse():
@@ -21,14 +21,14 @@ def parse():
     from contextual_gan.preparation.sketches import CHOICES, PRESETS, RANGES, STYLES, parameters_of
 
     parser = command.ArgumentParser(
-        __doc__ + " The presets are meant for photos of 64 pixels; results/styles.png shows them.", EXAMPLES
+        __doc__ + " The presets are made for photos of 64 pixels; results/styles.png shows them.", EXAMPLES
     )
     parser.add_argument("input", metavar="IN", help="folder of photos (recursive), or a zip archive of them")
     parser.add_argument("out", metavar="OUT", help="folder for the sketches")
     parser.add_argument("--style", choices=STYLES, default="xdog", help="default: %(default)s")
     presets = "; ".join(f"{style}: {', '.join(names)}" for style, names in PRESETS.items())
     parser.add_argument("--preset", metavar="NAME", help=f"{presets} (default: the first of the style)")
-    group = parser.add_argument_group("numbers", "they win over the preset; contextual_gan/sketches.py explains them")
+    group = parser.add_argument_group("parameters", "override the preset; see contextual_gan/preparation/sketches.py")
     defaults = {}  # {parameter: {style: value}}
     for style in STYLES:
         for name, value in parameters_of(style).items():
@@ -48,7 +48,7 @@ def parse():
     for name in args.numbers:
         if args.style not in defaults[name]:
             owners = " or ".join(f"--style {style}" for style in defaults[name])
-            parser.error(f"--{name.replace('_', '-')} goes with {owners}, not with {args.style}")
+            parser.error(f"--{name.replace('_', '-')} is for {owners}, not for {args.style}")
     return args
 
 
@@ -61,7 +61,7 @@ def sketch_and_ink(photo, **parameters):
 
 
 def report_ink(inks):
-    """Print how much ink the sketches have, and a warning where that is unusual."""
+    """Print the ink density of the sketches, and a warning if it is unusual."""
     low, high = USUAL_INK
     middle, outside = statistics.median(inks), sum(not low <= ink <= high for ink in inks)
     print(f"ink density of {len(inks)} sketches: min {min(inks):.1%}, median {middle:.1%}, max {max(inks):.1%}")

@@ -1,4 +1,4 @@
-"""Sketches beside what pix2pix and the contextual GAN make of them, in one figure."""
+"""Compare sketches with the results of pix2pix and the contextual GAN in one figure."""
 
 import json
 from pathlib import Path
@@ -10,16 +10,16 @@ EXAMPLES = """\
   python scripts/compare.py my_sketches/ --out runs/compare --samples 5 --pix2pix runs/pix2pix
   python scripts/compare.py photos/ --out runs/drawn --direction sketch
 
-DIR becomes a run folder of complete.py with compare.png in addition (and compare_2.png, ... of many inputs): rows of
+DIR becomes a run folder of complete.py, plus compare.png (and compare_2.png, ... if there are many inputs) with rows of
 the input, pix2pix, and K different results of the contextual GAN.
-It can be interrupted and run again. Exit status: 0 done, 1 some inputs failed (listed in results.json), 2 wrong usage.
+It can be interrupted and run again. Exit status: 0 done, 1 some inputs failed (listed in results.json), 2 usage error.
 """
 
 
 def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
     flags.add_completion_arguments(parser, samples=3)
-    pix2pix = "published, a .safetensors file or a run (default: celeba)"
+    pix2pix = "pix2pix weights: a published name, a .safetensors file or a run (default: celeba)"
     parser.add_argument("--pix2pix", default="celeba", metavar="WEIGHTS", help=pix2pix)
     flags.add_search_arguments(parser)
     return parser.parse_args()
@@ -30,7 +30,7 @@ def main(args):
 
     with command.mistakes():
         command.import_tensorflow()
-        network = load_pix2pix(args.pix2pix, args.direction)  # before the search, which takes long
+        network = load_pix2pix(args.pix2pix, args.direction)  # before the search, which takes longer
         task, weights = flags.completion_task(args)
     from contextual_gan.completion import figures
     from contextual_gan.completion.run import complete_inputs
@@ -43,7 +43,7 @@ def main(args):
 
 
 def draw(args, network):
-    """Draw the figure of what is in the run folder."""
+    """Draw the figure from the run folder."""
     import numpy as np
 
     from contextual_gan.completion import figures
@@ -64,11 +64,11 @@ def draw(args, network):
     ]
     titles = ["input", "pix2pix", "Contextual GAN", *[""] * (args.samples - 1)]
     names = figures.draw_rows(out, "compare", rows, titles, stems)
-    for name in {*record["figures"]} - {*names}:  # pages of an earlier run, which had more results
+    for name in {*record["figures"]} - {*names}:  # pages of an earlier run with more results
         (out / name).unlink(missing_ok=True)
     content = json.dumps(record | {"figures": names}, indent=1, allow_nan=False) + "\n"
     images.replace_file(out / "results.json", content.encode())
-    print(f"beside pix2pix: {out / names[0]}")
+    print(f"comparison with pix2pix: {out / names[0]}")
 
 
 if __name__ == "__main__":

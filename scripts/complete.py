@@ -9,15 +9,15 @@ EXAMPLES = """\
   python scripts/complete.py page.jpg --out runs/page --faces all
   python scripts/complete.py face.png --out runs/quick --preset fast --iterations 25
 
-Running it again continues, adds new files and tries failed ones again.
-Exit status: 0 all completed, 1 some inputs failed (listed in results.json), 2 wrong usage.
+Run it again to continue, to add new files, and to retry failed ones.
+Exit status: 0 all completed, 1 some inputs failed (listed in results.json), 2 usage error.
 """
 
 
 def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
     flags.add_completion_arguments(parser)
-    parser.add_argument("--show-initializations", action="store_true", help="draw the N candidates of each input")
+    parser.add_argument("--show-initializations", action="store_true", help="draw each input's N candidates")
     flags.add_search_arguments(parser)
     return parser.parse_args()
 

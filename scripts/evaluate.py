@@ -4,10 +4,10 @@ from pathlib import Path
 
 from installed import command, flags
 
-METHODS = {  # those of methods.py, which this file must not import for --help
-    "mean-face": "the mean over --train-data, the same for all",
-    "nearest-sketch": "the photo of the sketch in --train-data that is nearest in L2",
-    "initialization": "refined initialization, where the search starts",
+METHODS = {  # as in methods.py, which must not be imported for --help
+    "mean-face": "the mean over --train-data, the same for every image",
+    "nearest-sketch": "the photo of the nearest sketch (L2) in --train-data",
+    "initialization": "refined initialization, the start of the search",
     "contextual": "the completion",
     "pix2pix": "the baseline that draws in one pass",
 }
@@ -17,13 +17,14 @@ EXAMPLES = """\
   python scripts/evaluate.py --data data/celeba/test --method mean-face --train-data data/celeba/train --out runs/mean
   python scripts/evaluate.py --data data/celeba/test --method contextual,pix2pix --rough 0,0.5,1 --out runs/rough
   python scripts/evaluate.py --folder my_photos/ true_photos/
+  python scripts/evaluate.py --folder results/facades/test_latest/images/
 
 DIR/metrics.json holds all numbers, DIR/table.md the means, DIR/grid.png the first images, DIR/METHOD/ the predictions.
-SSIM and PSNR compare the half that was predicted with the true one, sketch consistency the strokes of the sketch with
-the edges of the photo, HOG distance all predictions with all true halves; results/README.md says more.
-It can be interrupted and run again, also with more images or other methods: the table is of those that are named, and
-what has been predicted is not predicted again.
-Exit status: 0 done, 1 some images could not be used (listed, all others are scored), 2 wrong usage.
+SSIM and PSNR compare the predicted half with the true one, sketch consistency compares the strokes of the sketch with
+the edges of the photo, HOG distance compares all predictions with all true halves; see results/README.md.
+It can be interrupted and run again, also with more images or other methods. The table lists the given methods;
+existing predictions are kept.
+Exit status: 0 done, 1 some images could not be used (listed; all others are scored), 2 usage error.
 """
 
 
@@ -31,7 +32,7 @@ def method_names(text):
     """An argparse type: names of methods, separated by commas."""
     for name in (names := text.split(",")):
         if name not in METHODS:
-            raise command.argparse.ArgumentTypeError(f"no method {name!r}, there are {', '.join(METHODS)}")
+            raise command.argparse.ArgumentTypeError(f"no method {name!r}; available: {', '.join(METHODS)}")
     return names
 
 
@@ -44,46 +45,49 @@ def levels(text):
 
 
 def parse(words=None):
-    """The parsed command line, or `words` in its place."""
+    """The parsed command line, or `words` instead."""
     parser = command.ArgumentParser(__doc__, EXAMPLES)
     parser.add_argument("--data", metavar="DIR", help="folder of joint images, sketch | photo, 128 x 64")
     names = "; ".join(f"{name}: {what}" for name, what in METHODS.items())
     parser.add_argument("--method", type=method_names, metavar="NAME[,NAME...]", help=names)
     parser.add_argument("--out", metavar="DIR", help="folder for the results")
-    folders = "score images of any origin, paired by name (NAME_photo.png with NAME.png too); needs only these"
-    parser.add_argument("--folder", nargs=2, metavar=("PREDICTIONS", "TRUTH"), help=folders)
+    folders = "score images of any origin, paired by name (also NAME_photo.png with NAME.png); --data is not used; one "
+    folders += "folder is enough for pix2pix results (NAME_fake_B.png with NAME_real_B.png)"
+    parser.add_argument("--folder", nargs="+", metavar=("PREDICTIONS", "TRUTH"), help=folders)
     parser.add_argument("--limit", type=command.positive, metavar="N", help="only the first N images by name")
     parser.add_argument("--train-data", metavar="DIR", help="folder of the joint images of the training set")
     samples = (
-        "results per image, for the diversity; the one of lowest loss (of pix2pix, the first) is scored (default: 1)"
+        "results per image, for the diversity; the one of lowest loss (for pix2pix, the first) is scored (default: 1)"
     )
     parser.add_argument("--samples", type=command.positive, default=1, metavar="K", help=samples)
     identity = "compare faces by dlib's embedding, 60 ms each; needs the extra [align]"
     parser.add_argument("--identity", action="store_true", help=identity)
-    inception = "also the kernel distance on Keras's InceptionV3, of these weights without top (an .h5 file)"
+    inception = "also measure the kernel distance on Keras's InceptionV3; PATH: its weights without top (.h5)"
     parser.add_argument("--inception", metavar="PATH", help=inception)
-    pix2pix = "of the baseline: published, a .safetensors file or a run (default: celeba)"
+    pix2pix = "baseline weights: a published name, a .safetensors file or a run (default: celeba)"
     parser.add_argument("--pix2pix", default="celeba", metavar="WEIGHTS", help=pix2pix)
     parser.add_argument(
-        "--no-dropout", action="store_true", help="pix2pix without dropout, which the original leaves on"
+        "--no-dropout", action="store_true", help="run pix2pix without dropout, which the original keeps on"
     )
-    rough = "make the sketches this rough, from 0 to 1; of each roughness, DIR/ROUGHNESS/ holds the results"
+    rough = "make the sketches this rough, from 0 to 1; the results are in DIR/R/"
     parser.add_argument("--rough", type=levels, metavar="R[,R...]", help=rough)
-    parser.add_argument("--overwrite", action="store_true", help="replace predictions of other settings")
+    parser.add_argument("--overwrite", action="store_true", help="replace predictions made with other settings")
     flags.add_search_arguments(parser)
     args = parser.parse_args(words)
     missing = [f"--{name}" for name in ("data", "method", "out") if not (args.folder or getattr(args, name))]
     if missing:
         parser.error(f"the following arguments are required: {', '.join(missing)}, or --folder")
+    if args.folder and len(args.folder) > 2:
+        parser.error("--folder takes PREDICTIONS and TRUTH, or one folder with both")
     others = vars(args).keys() - {"folder", "out", "limit", "direction", "overwrite", "debug"}
     if args.folder and (given := sorted(name for name in others if getattr(args, name) != parser.get_default(name))):
         named = ", ".join(f"--{name.rstrip('_').replace('_', '-')}" for name in given)
-        parser.error(f"--folder scores SSIM and PSNR of what is there; it does not go with {named}")
+        parser.error(f"--folder only scores existing images by SSIM and PSNR; it does not go with {named}")
     return args
 
 
 def request(args):
-    """The `evaluation.run.Request` of parsed arguments."""
+    """The `evaluation.run.Request` for parsed arguments."""
     from contextual_gan.evaluation.run import Request
 
     names = "data", "out", "preset", "weights", "direction", "seed", "samples", "batch_size", "limit", "train_data"
@@ -100,7 +104,7 @@ def main(args):
 
     if args.folder:
         options = {"direction": args.direction, "limit": args.limit, "out": args.out, "overwrite": args.overwrite}
-        return run.score_folders(*args.folder, **options)
+        return run.score_folders(args.folder[0], args.folder[-1], **options)
     if args.rough:
         from contextual_gan.evaluation.robustness import RESULTS, evaluate_rough
 

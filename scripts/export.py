@@ -1,4 +1,4 @@
-"""Write the networks of a training run as one file that --weights (or --pix2pix) reads, or as SavedModels."""
+"""Write the networks of a training run to one file for --weights (or --pix2pix), or to SavedModels."""
 
 import os
 from pathlib import Path
@@ -10,11 +10,11 @@ EXAMPLES = """\
   python scripts/export.py runs/celeba celeba.safetensors --dtype float32 --overwrite
   python scripts/export.py runs/celeba saved/ --saved-model
 
-Of a run, it takes the newest whole checkpoint, and the moving average of the generator where there is one.
-OUT.json, written beside OUT.safetensors, says what the weights are: SHA-256, images seen, settings, the last losses.
-Of a run of pix2pix, OUT.safetensors holds the generator alone, and says itself what it is.
-SavedModels, TensorFlow's own form, are OUT/generator, z (n, 100) -> joint images (n, 64, 128, 3), and
-OUT/discriminator, these -> logits.
+It exports the newest complete checkpoint, with the moving average of the generator if there is one.
+OUT.json, written beside OUT.safetensors, describes the weights: SHA-256, images seen, settings, final losses.
+For a run of pix2pix, OUT.safetensors holds the generator alone and its own description.
+The SavedModels (TensorFlow's own format) are OUT/generator, from z (n, 100) to joint images (n, 64, 128, 3), and
+OUT/discriminator, from joint images to logits.
 """
 
 
@@ -24,10 +24,10 @@ def parse():
     parser.add_argument("out", metavar="OUT", help="file to write, .safetensors; with --saved-model a folder")
     parser.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="default: %(default)s")
     parser.add_argument("--saved-model", action="store_true", help="write SavedModels, which are float32")
-    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     args = parser.parse_args()
     if not args.saved_model and Path(args.out).suffix != ".safetensors":
-        parser.error(f"{args.out} is not called .safetensors; a folder is written with --saved-model")
+        parser.error(f"{args.out} does not end in .safetensors; use --saved-model to write a folder")
     return args
 
 
@@ -36,13 +36,13 @@ def main(args):
     if not args.saved_model:
         command.check_file(out, args.overwrite)
     elif os.path.lexists(out) and not (args.overwrite and out.is_dir()):
-        raise command.UserError(f"{out} is there already: give another name{', or --overwrite' * out.is_dir()}")
+        raise command.UserError(f"{out} already exists: give another name{', or --overwrite' * out.is_dir()}")
     with command.locked(out.parent, name=f".{out.name}.lock"):
         return export(args, out)
 
 
 def export(args, out):
-    """Write what is asked for."""
+    """Write the file, or the SavedModels."""
     command.import_tensorflow()
     from contextual_gan import config
     from contextual_gan.models import saved_models
@@ -65,7 +65,7 @@ def export(args, out):
         print(f"wrote {out}/generator and {out}/discriminator")
         return 0
     if Path(args.run).is_dir():
-        out.with_suffix(".json").unlink(missing_ok=True)  # of what was there before
+        out.with_suffix(".json").unlink(missing_ok=True)  # the card of the replaced file
     save_weights(out, generator, discriminator, args.dtype)
     if Path(args.run).is_dir():
         dcgan.write_card(weights, out)
@@ -74,7 +74,7 @@ def export(args, out):
 
 
 def export_pix2pix(args, out, weights):
-    """Write G alone, which is all that is needed to draw."""
+    """Write G alone; drawing needs no more."""
     from contextual_gan.models.weights import load_pix2pix_run, save_pix2pix
     from contextual_gan.training import pix2pix
 

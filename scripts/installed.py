@@ -1,4 +1,4 @@
-"""What every script imports of the library first; where that is not installed, one line says what to do."""
+"""Imports of every script; if the library is not installed, one line says how to install it."""
 
 import sys
 

@@ -4,32 +4,32 @@ from pathlib import Path
 
 from installed import command
 
-SHOWN = 6  # joints that are drawn for samples/
+SHOWN = 6  # joints drawn in samples/
 EXAMPLES = """\
   python scripts/train.py --config configs/celeba.yaml --data data/celeba
   python scripts/train.py --config configs/celeba.yaml --data data/celeba --resume
   python scripts/train.py --config configs/celeba.yaml --data data/celeba --out runs/one --set train.g_updates=1
   tensorboard --logdir runs --port 8888
 
-Ctrl-C saves and stops; --resume goes on as if nothing had been. Exit status: 0 done or stopped, 1 a fault (the
-checkpoints so far are whole), 2 wrong usage.
+Ctrl-C saves and stops; --resume continues as if never stopped. Exit status: 0 done or stopped, 1 failure (earlier
+checkpoints stay valid), 2 usage error.
 """
 
 
 def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
     parser.add_argument(
-        "--config", required=True, metavar="YAML", help="configuration, of which train: or pix2pix: is read"
+        "--config", required=True, metavar="YAML", help="configuration with a section train: or pix2pix:"
     )
     parser.add_argument("--data", required=True, metavar="DIR", help="data set; DIR/train holds joint images")
-    parser.add_argument("--out", metavar="RUN", help="run folder (default: runs/ and the name of the configuration)")
+    parser.add_argument("--out", metavar="RUN", help="run folder (default: runs/ plus the name of the configuration)")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--steps", type=command.positive, metavar="N", help="train until step N")
-    length.add_argument("--epochs", type=float, metavar="N", help="in place of the configuration's")
+    length.add_argument("--epochs", type=float, metavar="N", help="passes over the data")
     parser.add_argument("--save-every", type=command.positive, metavar="N", help="steps between checkpoints")
-    parser.add_argument("--seed", type=int, help="in place of the configuration's")
-    parser.add_argument("--resume", action="store_true", help="continue from the newest whole checkpoint")
-    parser.add_argument("--deterministic", action="store_true", help="the same bits in every run; may be slower")
+    parser.add_argument("--seed", type=int, help="seed of the run")
+    parser.add_argument("--resume", action="store_true", help="continue from the newest complete checkpoint")
+    parser.add_argument("--deterministic", action="store_true", help="make runs bitwise reproducible; may be slower")
     parser.add_argument(
         "--strategy",
         choices=("one", "mirrored", "multi-worker"),
@@ -37,9 +37,9 @@ def parse():
         help="train on one device, on all GPUs of this machine, or on all workers of TF_CONFIG (default: %(default)s)",
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="in place of the file's"
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a value of the configuration"
     )
-    parser.add_argument("--dry-run", action="store_true", help="check everything, print the configuration, do nothing")
+    parser.add_argument("--dry-run", action="store_true", help="check everything, print the configuration, and exit")
     return parser.parse_args()
 
 
@@ -59,7 +59,7 @@ def main(args):
     tf = command.import_tensorflow()
     from contextual_gan import config
     from contextual_gan.training import batches, devices
-    from contextual_gan.training.run import about
+    from contextual_gan.training.run import about, steps_of
     from contextual_gan.training.run_folder import NoRunFolder, RunFolder
 
     if args.deterministic:
@@ -74,7 +74,7 @@ def main(args):
             if config.section_of(settings) == "pix2pix":
                 files = batches.without_choosing(files)
             shown = batches.joint_files(test) if test.is_dir() and any(test.iterdir()) else files
-            steps = args.steps or max(round(settings.epochs * len(files) / settings.batch_size), 1)
+            steps = args.steps or steps_of(settings.epochs, len(files), settings.batch_size)
             run_folder = RunFolder if is_chief else NoRunFolder
             run = run_folder(out, settings, about(folder, files), args.resume)
         print(f"{len(files)} joint images, {steps} steps of {settings.batch_size}: {out}")
@@ -94,7 +94,8 @@ def train(args, run, files, shown, steps):
     with progress(len(files), "reading", "images") as show, command.mistakes():
         start, done = train_on_joints(run, files, shown, steps=steps, strategy=strategy, resume=args.resume, show=show)
     line = f"step {done} of {steps}" + ("" if done >= steps else "; --resume continues")
-    run.log(line)
+    if steps:  # of 0 epochs, nothing is left behind
+        run.log(line)
     print(line if done > start else f"nothing to do: {line}")
     return 0
 

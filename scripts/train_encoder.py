@@ -1,18 +1,18 @@
-"""Train the encoder that searches start from: on joint images, and on what the generator of some weights draws."""
+"""Train the encoder that starts the search, on joint images and on those that a trained generator draws."""
 
 from contextlib import nullcontext
 from pathlib import Path
 
 from installed import command, flags
 
-MADE = "encoder.sha256"  # in the run folder: of the encoder that it has written
+MADE = "encoder.sha256"  # in the run folder: hash of the encoder it wrote
 EXAMPLES = """\
   python scripts/train_encoder.py --weights celeba.safetensors --data data/celeba --out runs/encoder_photo
   python scripts/train_encoder.py --weights runs/celeba --direction sketch --out runs/encoder_sketch --resume
 
-With --data, it learns from true sketches that are made rough; without, from what the generator draws. It is written
-beside the weights (of a run, into its folder), where complete.py finds it.
-Ctrl-C saves and stops; --resume goes on. Exit status: 0 done or stopped, 1 a fault, 2 wrong usage.
+With --data, it learns from true sketches that are roughened; without, from generated joint images alone. The encoder is
+written beside the weights (for a run, into its folder), where complete.py finds it.
+Ctrl-C saves and stops; --resume continues. Exit status: 0 done or stopped, 1 failure, 2 usage error.
 """
 
 
@@ -20,7 +20,7 @@ def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
     parser.add_argument("--weights", required=True, help="a .safetensors file, a run folder or a published name")
     parser.add_argument(
-        "--direction", choices=("photo", "sketch"), default="photo", help="what is wanted (default: photo)"
+        "--direction", choices=("photo", "sketch"), default="photo", help="half to generate (default: photo)"
     )
     data = "data set; DIR/train, or DIR itself, holds joint images of what the generator was trained on"
     parser.add_argument("--data", metavar="DIR", help=data)
@@ -28,8 +28,8 @@ def parse():
     parser.add_argument(
         "--steps", type=command.positive, default=3000, metavar="N", help="default: %(default)s, 20 minutes"
     )
-    parser.add_argument("--resume", action="store_true", help="continue from the newest whole checkpoint")
-    parser.add_argument("--overwrite", action="store_true", help="replace an encoder that another run has made")
+    parser.add_argument("--resume", action="store_true", help="continue from the newest complete checkpoint")
+    parser.add_argument("--overwrite", action="store_true", help="replace an encoder written by another run")
     flags.add_encoder_arguments(parser)
     return parser.parse_args()
 
@@ -45,7 +45,7 @@ def joints_of(data):
 
 
 def is_made_by(run, path):
-    """Whether the encoder at `path` is the one that this run has written, by its hash."""
+    """Whether the encoder at `path` is the one written by this run, by its hash."""
     from contextual_gan.files.checkpoints import file_sha256
 
     made = Path(run) / MADE

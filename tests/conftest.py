@@ -1,4 +1,4 @@
-"""What several tests share: the published networks, drawn sketches, the real data where there is some."""
+"""Shared by several tests: the published networks, drawn sketches, and the real data if available."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
-# of scikit-image's structural_similarity: as Wang 2004
+# arguments of scikit-image's structural_similarity, as in Wang 2004
 WANG = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255, "channel_axis": -1}
 
 
@@ -35,7 +35,7 @@ def data():
 
 
 def needs_bfloat16():
-    """Skip a test where this processor, or what ONEDNN_MAX_CPU_ISA leaves of it, has no bfloat16 convolutions."""
+    """Skip a test if this processor, limited by ONEDNN_MAX_CPU_ISA, has no bfloat16 convolutions."""
     import tensorflow as tf
 
     ones = tf.ones((2, 8, 8, 8), tf.bfloat16)
@@ -46,7 +46,7 @@ def needs_bfloat16():
 
 
 def draw_face(seed, size=64):
-    """A crude face in the training framing, (size, size, 3) uint8, dark strokes on white; each seed another."""
+    """A crude face in the training framing, (size, size, 3) uint8, dark strokes on white, different for each seed."""
     rng = np.random.default_rng(seed)
     face = np.full((size, size), 255, np.uint8)
     thick = max(1, size // 32)

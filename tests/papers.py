@@ -1,7 +1,7 @@
-"""Put a drawing on paper, a board or a screen, in the light, as a phone or a screenshot would show it.
+"""Put a drawing on paper, a board or a screen, in various kinds of light, as in a phone photo or a screenshot.
 
-`KINDS` names the conditions; each is a function (ink, rng) -> (H, W, 3) uint8 RGB. `ink` is a float map in [0, 1], 1
-for a stroke, as `ink_of` makes it from a clean drawing.
+`KINDS` names the conditions; each is a function (ink, rng) -> (H, W, 3) uint8 RGB. `ink` is a float map in [0, 1] with
+1 for a stroke, made by `ink_of` from a clean drawing.
 """
 
 import cv2
@@ -20,7 +20,7 @@ def ink_of(drawing):
 
 
 def _place(ink, size=PAGE, width=0.6, at=(0.5, 0.48), angle=0.0, stretch=1.0):
-    """The ink on an empty page: its width as a share of the page's, its middle, degrees clockwise, tall by wide."""
+    """The ink on an empty page: width as a share of the page's, centre, clockwise degrees, aspect (h / w)."""
     height, side = ink.shape
     scale = width * size[0] / side
     turn = np.deg2rad(angle)
@@ -96,7 +96,7 @@ def _wood(size, rng, colour=(92, 60, 38)):
 
 
 def _on_desk(page, rng, margin, desk=(92, 60, 38), slant=0.06):
-    """Look at a page on a desk: the share of the picture's width beside it, and how far its corners are pushed."""
+    """A page on a desk: the desk's share of the picture's width, and the shift of the page's corners."""
     height, width = page.shape[:2]
     whole = round(width / (1 - 2 * margin)), round(height / (1 - 2 * margin))
     corners = np.float32([(0, 0), (width, 0), (width, height), (0, height)])

@@ -1,4 +1,4 @@
-"""Configuration: YAML files and `--set` options become settings, or one line that says what is wrong where."""
+"""Configuration: YAML files and `--set` options become settings, or a one-line error with its place."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ from contextual_gan.fields import check, setting
 
 @dataclass(frozen=True)
 class Everything:
-    """A field of every kind that settings have."""
+    """A field of every kind in settings."""
 
     whole: int = setting(1, "", low=0, high=10)
     number: float = setting(0.5, "", low=0, high=100)
@@ -38,7 +38,7 @@ class Everything:
 
 @pytest.fixture
 def read(tmp_path):
-    """read(text or bytes, overrides..., cls) -> the settings, of a file of this content."""
+    """read(text or bytes, overrides..., cls) -> the settings from a file with this content."""
 
     def read(content, *overrides, cls=DataSettings):
         path = tmp_path / "x.yaml"
@@ -75,7 +75,7 @@ def test_configurations_of_the_repository_load_and_explain_themselves(path):
     assert path.name in (ROOT / "configs" / "README.md").read_text()
 
 
-def test_celeba_is_the_default_and_the_others_differ_where_they_say():
+def test_celeba_is_the_default_and_the_others_differ_as_documented():
     configs = {path.stem: load(path, "data", DataSettings) for path in (ROOT / "configs").glob("*.yaml")}
     assert set(configs) == {
         "celeba",
@@ -108,10 +108,10 @@ def test_celeba_is_the_default_and_the_others_differ_where_they_say():
     }
 
 
-# --- what is read -----------------------------------------------------------------------------------------------------
+# --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_given_counts_and_the_rest_is_default(read):
+def test_given_values_are_used_and_the_rest_is_default(read):
     assert read("data:\n  test: 5\n  styles: [fdog, xdog]\n") == DataSettings(test=5, styles=("fdog", "xdog"))
     assert read("data:\n") == read("data: {}") == DataSettings()
     assert read("data:\n  seed: 3\ntrain:\n  anything: [goes, here]\n") == DataSettings(seed=3)
@@ -121,13 +121,13 @@ def test_what_is_given_counts_and_the_rest_is_default(read):
 @pytest.mark.parametrize(
     ("text", "value"), [("2", 2.0), ("1e-4", 1e-4), ("1.5e1", 15.0), (".5", 0.5), ("1.e+1", 10.0), ("'3e0'", 3.0)]
 )
-def test_numbers_may_be_written_in_any_way(read, text, value):
+def test_numbers_may_be_written_in_any_notation(read, text, value):
     number = read(f"data: {{number: {text}}}", cls=Everything).number
     assert number == value and type(number) is float
     assert read("data:", f"data.number={text}", cls=Everything).number == value
 
 
-def test_overrides_win_over_the_file_and_the_last_one_over_others(read):
+def test_overrides_override_the_file_and_earlier_ones(read):
     file = "data:\n  test: 5\n  seed: 1\n"
     assert read(file, "data.test=7", "data.styles=[fdog]", "data.test=8") == DataSettings(
         test=8, seed=1, styles=("fdog",)
@@ -150,7 +150,7 @@ def test_resolved_settings_can_be_read_again(read):
     ]
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- refused configurations -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_resolved_settings_can_be_read_again(read):
         ("style", "data.styles"),
         ("Crop", "data.crop"),
         ("landmark", "data.landmarks"),
-        ("zzz", "data.seed"),  # nothing is near: all are listed
+        ("zzz", "data.seed"),  # no similar key: all are listed
         ("5", "data.seed"),
     ],
 )
@@ -175,50 +175,50 @@ def test_an_unknown_key_is_refused_with_the_nearest(refusal, key, hint):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("whole: true", "whole is true, it must be a whole number"),
-        ("whole: '5'", "whole is '5', it must be a whole number"),
-        ("whole: 5.0", "whole is 5.0, it must be a whole number"),
-        ("whole: 1e1", "whole is '1e1', it must be a whole number"),
-        ("whole:", "whole is null, it must be a whole number"),
-        ("whole: [1]", "whole is [1], it must be a whole number"),
-        ("whole: -1", "whole is -1, it must be from 0 to 10"),
-        ("whole: 11", "whole is 11, it must be from 0 to 10"),
-        ("number: '5'", "number is '5', it must be a number"),
-        ("number: 1e", "number is '1e', it must be a number"),
-        ("number: no", "number is false, it must be a number"),
-        ("number: .nan", "number is nan, it must be from 0 to 100"),
-        ("number: .inf", "number is inf, it must be from 0 to 100"),
-        ("number: 1e3", "number is '1e3', it must be from 0 to 100"),
-        ("free: .nan", "free is nan, it must be finite"),
+        ("whole: true", "whole is true; it must be a whole number"),
+        ("whole: '5'", "whole is '5'; it must be a whole number"),
+        ("whole: 5.0", "whole is 5.0; it must be a whole number"),
+        ("whole: 1e1", "whole is '1e1'; it must be a whole number"),
+        ("whole:", "whole is null; it must be a whole number"),
+        ("whole: [1]", "whole is [1]; it must be a whole number"),
+        ("whole: -1", "whole is -1; it must be from 0 to 10"),
+        ("whole: 11", "whole is 11; it must be from 0 to 10"),
+        ("number: '5'", "number is '5'; it must be a number"),
+        ("number: 1e", "number is '1e'; it must be a number"),
+        ("number: no", "number is false; it must be a number"),
+        ("number: .nan", "number is nan; it must be from 0 to 100"),
+        ("number: .inf", "number is inf; it must be from 0 to 100"),
+        ("number: 1e3", "number is '1e3'; it must be from 0 to 100"),
+        ("free: .nan", "free is nan; it must be finite"),
         ("free: 1" + 400 * "0", "it must be finite"),
-        ("free: 1e999", "free is '1e999', it must be finite"),
-        ("text: 5", "text is 5, it must be a text"),
-        ("text: 2020-01-01", "it must be a text"),
-        ("choice: onn", "choice is 'onn', it must be one of on, off"),
-        ("choice: on", "choice is true, it must be one of on, off"),  # YAML 1.1 takes it for true
-        ("switch: 1", "switch is 1, it must be true or false"),
-        ("switch: 'true'", "switch is 'true', it must be true or false"),
-        ("maybe: x", "maybe is 'x', it must be a whole number"),
-        ("maybe: 11", "maybe is 11, it must be from 0 to 10"),
-        ("several: a", "several is 'a', it must be a list in brackets"),
-        ("several: []", "several is [], it must not be empty"),
-        ("several: [a, c]", "several is ['a', 'c'], it must be made of a, b"),
-        ("several: [a, 1]", "several is ['a', 1], it must be a text"),
-        ("several: [a, a]", "several is ['a', 'a'], it must not name anything twice"),
-        ("text: !!binary aGVsbG8=", "it must be a text"),
+        ("free: 1e999", "free is '1e999'; it must be finite"),
+        ("text: 5", "text is 5; it must be text"),
+        ("text: 2020-01-01", "it must be text"),
+        ("choice: onn", "choice is 'onn'; it must be one of on, off"),
+        ("choice: on", "choice is true; it must be one of on, off"),  # true in YAML 1.1
+        ("switch: 1", "switch is 1; it must be true or false"),
+        ("switch: 'true'", "switch is 'true'; it must be true or false"),
+        ("maybe: x", "maybe is 'x'; it must be a whole number"),
+        ("maybe: 11", "maybe is 11; it must be from 0 to 10"),
+        ("several: a", "several is 'a'; it must be a list in brackets"),
+        ("several: []", "several is []; it must not be empty"),
+        ("several: [a, c]", "several is ['a', 'c']; it must be made of a, b"),
+        ("several: [a, 1]", "several is ['a', 1]; it must be text"),
+        ("several: [a, a]", "several is ['a', 'a']; it must not contain duplicates"),
+        ("text: !!binary aGVsbG8=", "it must be text"),
     ],
 )
-def test_a_value_of_another_kind_or_out_of_range_is_refused(refusal, line, reason):
+def test_a_value_of_the_wrong_type_or_out_of_range_is_refused(refusal, line, reason):
     message = refusal(f"data:\n  {line}\n", cls=Everything)
     assert message.startswith("x.yaml: data.") and reason in message
 
 
 def test_settings_check_themselves_without_a_file():
-    with pytest.raises(ValueError, match=r"^test is -1, it must be from 0 to 1000000000$"):
+    with pytest.raises(ValueError, match=r"^test is -1; it must be from 0 to 1000000000$"):
         DataSettings(test=-1)
-    with pytest.raises(ValueError, match=r"^styles is \('xdgo',\), it must be made of xdog, fdog, photocopy$"):
+    with pytest.raises(ValueError, match=r"^styles is \('xdgo',\); it must be made of xdog, fdog, photocopy$"):
         DataSettings(styles=("xdgo",))
-    with pytest.raises(ValueError, match=r"^lambda is -1, it must be from 0 to"):
+    with pytest.raises(ValueError, match=r"^lambda is -1; it must be from 0 to"):
         SearchSettings(lambda_=-1)
 
 
@@ -227,15 +227,15 @@ def test_settings_check_themselves_without_a_file():
     [
         ("", "it is empty; it must have a section data:"),
         ("# nothing but this\n", "it is empty"),
-        ("- data\n", "this is no configuration; it must have a section data:"),
-        ("just words", "this is no configuration"),
-        ("data: 5", "data is 5, it must hold lines of the form key: value"),
-        ("data: [test]", "data is ['test'], it must hold lines"),
-        ("train:\n  lr: 1\n", "there is no section data:, only train"),
+        ("- data\n", "not a configuration; it must have a section data:"),
+        ("just words", "not a configuration"),
+        ("data: 5", "data is 5; it must hold lines of the form key: value"),
+        ("data: [test]", "data is ['test']; it must hold lines"),
+        ("train:\n  lr: 1\n", "no section data:, only train"),
         ("dta:\n  test: 5\n", "unknown section dta; did you mean data?"),
-        ("data:\n  test: 5\nmodel:\n", "unknown section model; there are data, train"),
-        ("data:\n  test: 5\n\n  test: 6\n", "line 4: data.test stands twice, first in line 2"),
-        ("data:\n  test: 5\ndata:\n  seed: 6\n", "line 3: data stands twice, first in line 1"),
+        ("data:\n  test: 5\nmodel:\n", "unknown section model; valid: data, train"),
+        ("data:\n  test: 5\n\n  test: 6\n", "line 4: duplicate key data.test, first in line 2"),
+        ("data:\n  test: 5\ndata:\n  seed: 6\n", "line 3: duplicate key data, first in line 1"),
         ("data:\n  test: [5\n  seed: 6\n", "line 3: "),
         ("data:\n  test: 5\n\tseed: 6\n", "line 3: found character '\\t'"),
         ("data:\n  test: 5: 6\n", "line 2: mapping values are not allowed here"),
@@ -247,37 +247,37 @@ def test_settings_check_themselves_without_a_file():
         ("data:\n  test: *five\n", "line 2: found undefined alias"),
         ("data:\n  test: 2020-13-45\n", "month must be in 1..12"),
         ("data:\n  test: " + 5000 * "9" + "\n", "5000 digits"),
-        ("data: " + 5000 * "[", "brackets in too many brackets"),
-        (b"\x89PNG\r\n\x1a\n\0\0", "not a text in UTF-8"),
-        ("data:\n  crop: centré\n".encode("latin1"), "not a text in UTF-8"),
-        ("data:\n".encode("utf-16"), "not a text in UTF-8"),
-        (b"data:\0\n", "not a text, this is no configuration"),
+        ("data: " + 5000 * "[", "nested too deeply"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "not UTF-8 text"),
+        ("data:\n  crop: centré\n".encode("latin1"), "not UTF-8 text"),
+        ("data:\n".encode("utf-16"), "not UTF-8 text"),
+        (b"data:\0\n", "not text, so not a configuration"),
         (200_000 * b"#", "over 100 kB"),
     ],
 )
-def test_a_file_that_is_no_configuration_is_refused(refusal, content, reason):
+def test_an_invalid_configuration_is_refused(refusal, content, reason):
     message = refusal(content)
     assert message.startswith("x.yaml: ") and reason in message
 
 
-def test_few_lines_that_mean_millions_are_refused_at_once(refusal):
+def test_few_lines_that_expand_to_millions_are_refused_at_once(refusal):
     lines = ["a0: &a0 [x, x]"] + [f"a{i}: &a{i} [{', '.join(9 * [f'*a{i - 1}'])}]" for i in range(1, 20)]
     assert "unknown section a0" in refusal("\n".join(lines))
     nested = "\n".join(f"  k{i}: &k{i} [{', '.join(9 * [f'*k{i - 1}'])}]" for i in range(1, 20))
     assert "unknown key data.k0" in refusal(f"data:\n  k0: &k0 [x]\n{nested}\n")
-    assert "it must be a text" in refusal("data:\n  styles: &s [*s]\n")  # a list that holds itself
+    assert "it must be text" in refusal("data:\n  styles: &s [*s]\n")  # a list that contains itself
 
 
-def test_overrides_that_say_nothing_are_refused(refusal):
+def test_invalid_overrides_are_refused(refusal):
     for text in ("data.test", "data.test=", "=5", "data.test= "):
         assert refusal("data:", text).startswith(f"--set {text}: ")
     assert refusal("data:", "test=5") == "--set test=5: unknown key test; did you mean data.test?"
-    assert refusal("data:", "train.lr=5").startswith("--set train.lr=5: unknown key train.lr; there are data.crop")
+    assert refusal("data:", "train.lr=5").startswith("--set train.lr=5: unknown key train.lr; valid: data.crop")
     assert refusal("data:", "data.styles=[xdog").startswith("--set data.styles=[xdog: line 1: ")
-    assert refusal("data:", "data.test=many").startswith("--set data.test=many: data.test is 'many', it must be")
+    assert refusal("data:", "data.test=many").startswith("--set data.test=many: data.test is 'many'; it must be")
 
 
-def test_what_is_no_file_is_refused(tmp_path):
+def test_a_path_that_is_not_a_file_is_refused(tmp_path):
     for path, reason in (
         (tmp_path, "not a file"),
         (tmp_path / "none.yaml", "no such file"),

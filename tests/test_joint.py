@@ -1,4 +1,4 @@
-"""The joint image: sketch left, photo right, put together and taken apart without changing a value."""
+"""The joint image: sketch left, photo right, joined and split without changing a value."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_split_is_the_inverse_of_join(batch, dtype):
 
 
 @pytest.mark.parametrize("batch", [(), (4,)], ids=str)
-def test_half_gives_the_half_of_that_name(batch):
+def test_half_returns_the_named_half(batch):
     sketch, photo = halves(*batch)
     joint = join(sketch, photo)
     np.testing.assert_array_equal(half(joint, "sketch"), sketch)

@@ -1,4 +1,4 @@
-"""The library in layers: which module may import which, read from the source."""
+"""The library in layers: which modules may import which, checked from the source."""
 
 import ast
 from functools import lru_cache
@@ -9,9 +9,9 @@ from conftest import ROOT
 
 LIBRARY = ROOT / "contextual_gan"
 FOUNDATION = {"config", "fields", "yaml_reader", "joint", "terminal"}
-LAYERS = ["files", "preparation", "models", "completion"]  # each may import those before it
+LAYERS = ["files", "preparation", "models", "completion"]  # each may import the earlier ones
 TOP = {"training", "evaluation", "web"}  # may import all layers, but not each other
-COMMANDS = {"command", "flags"}  # what only scripts import
+COMMANDS = {"command", "flags"}  # only scripts import these
 WITHOUT_TENSORFLOW = [
     "config",
     "fields",
@@ -41,13 +41,13 @@ def imports(tree):
 
 
 def top_level(tree):
-    """A syntax tree without the bodies of its functions, whose imports are late."""
+    """A syntax tree without the bodies of its functions, which hold the late imports."""
     return ast.Module([node for node in tree.body if not isinstance(node, ast.FunctionDef)], [])
 
 
 @lru_cache
 def imported(name, late=True):
-    """Modules of the library that a module imports, also in its functions if `late`, and packages of others."""
+    """The library's modules and other packages that a module imports; with `late`, also those in its functions."""
     tree = ast.parse(modules()[name].read_text())
     found = set()
     for dotted in imports(tree if late else top_level(tree)):
@@ -73,10 +73,10 @@ def test_imports_run_one_way(name):
     allowed = set(FOUNDATION)
     if folder:
         allowed |= set(LAYERS[: LAYERS.index(folder)] if folder in LAYERS else LAYERS)
-    assert not others - allowed, "imports run from foundation to files, preparation, models, completion, and the rest"
+    assert not others - allowed, "each layer may import only the layers before it"
 
 
-def test_the_folders_are_those_with_a_rule():
+def test_every_folder_has_a_rule():
     found = {path.parent.name for path in LIBRARY.glob("*/__init__.py")}
     assert found <= {*LAYERS, *TOP, "pretrained"}
     assert {name for name in modules() if "." not in name} == FOUNDATION | COMMANDS
@@ -112,7 +112,7 @@ def test_a_module_needs_no_tensorflow_to_be_imported(name):
         todo |= {other for other in found if other in modules()} - seen
 
 
-def test_files_and_functions_can_be_read_in_one_piece():
+def test_files_and_functions_are_short():
     scripts = [path for folder in ("scripts", "datasets") for path in (ROOT / folder).rglob("*.py")]
     for path in [*modules().values(), *scripts]:
         text = path.read_text()

@@ -1,8 +1,8 @@
-"""The rules by which the search moves z: momentum and Nesterov's, and limited-memory BFGS.
+"""The update rules of z in the search: momentum, Nesterov momentum, and limited-memory BFGS.
 
-Each is a pair of functions: begin(z) -> memory, and step(memory, z, objective, gradient) -> (memory, next z), where the
-objective (n,) and its gradient (n, 100) are those at z (n, 100). The memory is a NamedTuple of tensors (n, ...). Rows
-do not know of each other. z is clipped to [-1, 1].
+Each is a pair of functions: begin(z) -> memory, and step(memory, z, objective, gradient) -> (memory, next z), where
+objective (n,) and gradient (n, 100) are taken at z (n, 100). The memory is a NamedTuple of tensors (n, ...). Rows are
+independent. z is clipped to [-1, 1].
 """
 
 from typing import NamedTuple
@@ -12,27 +12,27 @@ import tensorflow as tf
 
 from contextual_gan.models.dcgan import LATENT
 
-MEMORY = 10  # iterations whose pairs of step and change of the gradient L-BFGS keeps; a step taken back has none
-ENOUGH = 1e-4  # of the decrease that the gradient promises: what a step must bring (Armijo)
-BEGINNING = 0.3  # of the largest step: the first one
-SHORTER = 0.3  # by which a step that did not is cut
+MEMORY = 10  # number of (step, gradient change) pairs that L-BFGS keeps; rejected steps add none
+ENOUGH = 1e-4  # share of the decrease predicted by the gradient that a step must achieve (Armijo)
+BEGINNING = 0.3  # first step, as a share of the largest step
+SHORTER = 0.3  # factor that shortens a rejected step
 
 
 def rule(settings, curvature=None):
-    """(begin, step) of some settings. curvature: of the objective, on average over z (100, 100); for L-BFGS."""
+    """(begin, step) for the given settings. curvature: mean Hessian of the objective over z (100, 100), for L-BFGS."""
     if settings.update == "lbfgs":
         return _lbfgs(settings, curvature)
     return _momentum(settings)
 
 
 class Velocity(NamedTuple):
-    """The memory of momentum and of Nesterov's."""
+    """The memory of both kinds of momentum."""
 
     v: tf.Tensor  # (n, 100)
 
 
 def _momentum(settings):
-    """The velocity is not touched by the clip."""
+    """Momentum; the clip does not change the velocity."""
     m, nesterov = settings.momentum, settings.update == "nesterov"
 
     def step(memory, z, objective, gradient):
@@ -49,18 +49,18 @@ class Pairs(NamedTuple):
     x: tf.Tensor  # (n, 100), the last accepted z
     of_x: tf.Tensor  # (n, 1), its objective
     g: tf.Tensor  # (n, 100), its gradient
-    direction: tf.Tensor  # (n, 100), where to go from there
-    fraction: tf.Tensor  # (n, 1), of the direction
+    direction: tf.Tensor  # (n, 100), the search direction from x
+    fraction: tf.Tensor  # (n, 1), step length, as a share of the direction
     steps: tf.Tensor  # (n, 10, 100), the last changes of z
-    changes: tf.Tensor  # (n, 10, 100), and of the gradient with them
+    changes: tf.Tensor  # (n, 10, 100), the gradient changes of these steps
 
 
 def _lbfgs(settings, curvature):
     """Projected L-BFGS (Nocedal 1980), each row with its own curvature and step length.
 
-    `lr` is the largest change of a number of z in one step. A step that does not lower the objective is taken back and
-    tried again shorter, in the next iteration. Before the first pair, the Hessian is taken to be the identity plus the
-    curvature, if that is given, in units of its mean eigenvalue; later the same, scaled by the last pair.
+    `lr` is the largest change of a component of z in one step. A step that does not lower the objective is rejected and
+    retried with a shorter step in the next iteration. Before the first pair, the Hessian is assumed to be the identity
+    plus the curvature, if given, in units of its mean eigenvalue; later the same, scaled by the last pair.
     """
     inverse = np.eye(LATENT)
     if curvature is not None:
@@ -87,7 +87,7 @@ def _lbfgs(settings, curvature):
         new = tf.where(downhill == 0, np.float64(0), _newton(downhill, steps, changes, inverse))
         new = tf.where(_dot(new, downhill) > 0, new, downhill)
         largest = tf.reduce_max(tf.abs(new), 1, keepdims=True)
-        begins = tf.reduce_all(tf.equal(changes, 0), [1, 2])[:, None]  # nothing is known of the curvature
+        begins = tf.reduce_all(tf.equal(changes, 0), [1, 2])[:, None]  # no pair gives a curvature yet
         longest = tf.where(begins, np.float64(BEGINNING * settings.lr), np.float64(settings.lr))
         factor = tf.math.divide_no_nan(longest, largest)
         new *= tf.where(begins, factor, tf.minimum(np.float64(1), factor))
@@ -100,9 +100,9 @@ def _lbfgs(settings, curvature):
 
 
 def _newton(descent, steps, changes, inverse):
-    """The inverse Hessian that the pairs tell of, times `descent`: the two-loop recursion.
+    """The inverse Hessian implied by the pairs, times `descent`: the two-loop recursion.
 
-    Each loop is a triangular system, as what it finds for a pair depends on those that it has found before.
+    Each loop is a triangular system, because what it finds for a pair depends on the pairs before.
     """
     products = tf.matmul(steps, changes, transpose_b=True)  # (n, 10, 10)
     bends = tf.linalg.diag_part(products)
@@ -120,5 +120,5 @@ def _newton(descent, steps, changes, inverse):
 
 
 def _dot(a, b):
-    """Of rows (n, k), twice -> (n, 1)."""
+    """Dot product of the rows of two (n, k) tensors -> (n, 1)."""
     return tf.reduce_sum(a * b, 1, keepdims=True)

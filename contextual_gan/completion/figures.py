@@ -17,7 +17,7 @@ def draw_pages(run, task, generator):
     starts = range(0, len(stems), ROWS_PER_PAGE)
     for name, start in zip(page_names(len(stems)), starts, strict=True):
         page = stems[start : start + ROWS_PER_PAGE]
-        middle = (len(page) + 1) // 2 if len(page) > 4 else len(page)  # two blocks side by side fit a screen better
+        middle = (len(page) + 1) // 2 if len(page) > 4 else len(page)  # two blocks side by side suit a screen better
         blocks = [_block(run, task, generator, part) for part in (page[:middle], page[middle:]) if part]
         height = blocks[0].shape[0]
         blocks = [np.pad(b, ((0, height - len(b)), (0, 0), (0, 0)), constant_values=255) for b in blocks]
@@ -28,11 +28,11 @@ def _block(run, task, generator, stems, scale=3):
     others = range(2, task.samples + 1)
     titles = [DIRECTIONS[task.direction], "initial G(z)", "completion", *(f"sample {k}" for k in others)]
     ends = ["_input.png", "_joint.png", *(f"_{task.direction}_{k}.png" for k in others)]
-    if any(f"{stem}_truth.png" in run.results[stem]["outputs"] for stem in run.results):
+    if any(f"{stem}_truth.png" in run.results[stem]["outputs"] for stem in stems):
         titles.append("ground truth")
         ends.append("_truth.png")
     rows = []
-    if missing := [stem for stem in stems if stem not in run.initial_joints]:  # done before
+    if missing := [stem for stem in stems if stem not in run.initial_joints]:  # completed earlier
         joints = to_uint8(generate(generator, np.stack([run.initial_z[stem][0] for stem in missing])))
         run.initial_joints |= dict(zip(missing, joints, strict=True))
     for stem in stems:
@@ -43,7 +43,7 @@ def _block(run, task, generator, stems, scale=3):
 
 
 def draw_rows(folder, stem, rows, titles, labels, scale=2):
-    """Draw rows of images into PNGs of 24 rows at most, called as by `page_names` -> their names."""
+    """Draw rows of images into PNGs of at most 24 rows, named by `page_names` -> their names."""
     names = page_names(len(rows), stem, ROWS_PER_FIGURE)
     for name, start in zip(names, range(0, len(rows), ROWS_PER_FIGURE), strict=True):
         part = slice(start, start + ROWS_PER_FIGURE)
@@ -53,7 +53,7 @@ def draw_rows(folder, stem, rows, titles, labels, scale=2):
 
 
 def draw_initializations(run, task, generator, encoder=None, columns=6, scale=2):
-    """Draw STEM_initializations.png where it is missing: the N candidates, the chosen ones framed in red."""
+    """Draw STEM_initializations.png if it is missing: the N candidates, with the selected ones framed in red."""
     for stem, entry in sorted(run.results.items()):
         output = f"{stem}_initializations.png"
         if output in entry["outputs"]:

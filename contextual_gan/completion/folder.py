@@ -1,7 +1,7 @@
-"""Complete folders of images into a run folder that can be interrupted, continued and added to.
+"""Complete folders of images into a run folder that can be interrupted, continued and extended.
 
-The run folder holds the pictures of each input beside `results.json` (settings, losses, failures), `z.npz` (what was
-found) and `initial_z.npz` (where the searches began). All are replaced after every batch and agree at any moment.
+The run folder holds the pictures of each input and `results.json` (settings, losses, failures), `z.npz` (the results)
+and `initial_z.npz` (the starts of the searches). All three are replaced after every batch and are always consistent.
 """
 
 import hashlib
@@ -15,48 +15,49 @@ from contextual_gan.completion.faithful import of_kinds
 from contextual_gan.completion.record import ends
 from contextual_gan.config import SearchSettings
 from contextual_gan.files.apply import unfinished
-from contextual_gan.files.images import ImageError, read_bytes, to_uint8, write_png
+from contextual_gan.files.images import ImageError, to_uint8, write_png
 from contextual_gan.joint import half
 from contextual_gan.preparation.drawings import parse_crop
 from contextual_gan.preparation.known import read_known
 
-LONGEST_NAME = 255 - len("._initializations.png.part")  # what file systems allow, less what results add
+LONGEST_NAME = 255 - len("._initializations.png.part")  # limit of file systems, minus the suffix of results
 LONGEST_PATH = 4095 - len("._initializations.png.part")
 
 
 @dataclass(frozen=True)
 class CompletionTask:
-    """How every input of a run is completed: the part of the command line that decides the pictures."""
+    """How every input of a run is completed: the part of the command line that determines the pictures."""
 
     weights: str
     weights_sha256: str
     preset: str
     search: SearchSettings
     encoder_sha256: str | None = None
-    faithful: float | dict | None = None  # as of `faithful.of_kinds`
+    faithful: float | dict | None = None  # see `faithful.of_kinds`
     direction: str = "photo"
     seed: int = 0
     samples: int = 1
     crop: str = "auto"
     joint: str = "auto"
     faces: str = "largest"
+    align: str = "off"  # of photos
+    predictor: str | None = None  # what finds the landmarks of photos that are aligned, by name and SHA-256
 
     def __post_init__(self):
-        """Raises ValueError, one line, for what does not go together."""
-        if not 1 <= self.samples <= self.search.n_init:
-            raise ValueError(
-                f"samples is {self.samples}, it must be from 1 to the {self.search.n_init} initializations"
-            )
+        """Raise ValueError in one line for incompatible values."""
+        check_samples(self.samples, self.search)
         if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}, it must not be negative")
+            raise ValueError(f"seed is {self.seed}; it must not be negative")
         if self.direction == "sketch" and self.crop != "auto":
-            raise ValueError("crop is for sketches; photos are squared about their centre")
-        if self.direction == "sketch" and self.faces != "largest":
-            raise ValueError("faces is for sketches; photos are squared about their centre")
+            raise ValueError("crop is for sketches; photos are aligned, see --align")
+        if self.direction == "sketch" and self.faces != "largest" and self.align == "off":
+            raise ValueError("--faces all needs the faces of photos to be found: give --align auto or on")
+        if self.direction == "photo" and self.align != "off":
+            raise ValueError(f"--align {self.align} is for photos (--direction sketch); see --crop for sketches")
         parse_crop(self.crop)
 
     def evaluations(self):
-        """Evaluations of the search per input: the units of its progress."""
+        """Number of loss evaluations per input: the unit of progress."""
         return self.samples * (self.search.iterations + 1)
 
     def settings(self):
@@ -66,19 +67,29 @@ class CompletionTask:
         return {k: v for k, v in asdict(self).items() if k != "search"} | numbers
 
 
-def plan(run, stems):
-    """What is to be done -> [(stem, `Source`)]; files that cannot be used go to `run.failed`.
+def check_samples(samples, search):
+    """Raise ValueError for a number of samples that a search with these settings cannot give."""
+    if samples < 1:
+        raise ValueError(f"--samples {samples}: it must be at least 1")
+    if samples > search.n_init:
+        raise ValueError(
+            f"--samples {samples}: the search begins with {search.n_init} initializations; add --n-init {samples}"
+        )
 
-    stems: from `sources.output_stems`. Done is what has the same content as when it was completed.
-    Raises ValueError if the folder holds the result of another input under the same name.
+
+def plan(run, stems):
+    """Plan the work -> [(stem, `Source`)]; unusable files go to `run.failed`.
+
+    stems: from `sources.output_stems`. An input is done if its content is the same as when it was completed.
+    Raises ValueError if the folder holds the result of another input with the same name.
     """
     todo, run.taken = [], set(stems)
     current = {source.name: stem for stem, source in stems.items()}
     for entry in list(run.results.values()):
         first = entry.get("of", entry["stem"])
-        if current.get(entry["input"], first) != first:  # a new neighbour has changed its name
+        if current.get(entry["input"], first) != first:  # a new neighbour has changed its stem
             run.outdated.append(entry)
-        elif "of" in entry and (entry["stem"] in stems or first not in run.results):  # or wants its name
+        elif "of" in entry and (entry["stem"] in stems or first not in run.results):  # or needs its stem
             run.outdated += _all_faces(run, first)
             for face in _all_faces(run, first):
                 run.results.pop(face["stem"])
@@ -86,11 +97,11 @@ def plan(run, stems):
         run.failed.pop(source.name, None)
         old = run.results.get(stem)
         try:
-            sha256 = _sha256(read_bytes(source.path)) if old else None  # of a new one, when it is read anyway
+            sha256 = _sha256(source.read()) if old else None  # new ones are hashed when read
             if max(map(len, os.fsencode(stem).split(b"/"))) > LONGEST_NAME:
-                raise ImageError(f"its name is too long for results named after it (over {LONGEST_NAME} bytes)")
+                raise ImageError(f"its name is too long for the names of its results (over {LONGEST_NAME} bytes)")
             if len(os.fsencode(run.out / stem)) > LONGEST_PATH:
-                raise ImageError(f"its path is too long for results named after it (over {LONGEST_PATH} bytes)")
+                raise ImageError(f"its path is too long for the paths of its results (over {LONGEST_PATH} bytes)")
         except ImageError as error:
             run.failed[source.name], sha256 = str(error), None
         if old and old["sha256"] == sha256 and _has_all_faces(run, stem, old):
@@ -98,12 +109,12 @@ def plan(run, stems):
         if old and not run.overwrite:
             if old["input"] != source.name:
                 raise ValueError(
-                    f"{run.out} holds the result of {old['input']} as {stem}, give {source.name} another --out"
+                    f"{run.out} holds the result of {old['input']} as {stem}; give another --out for {source.name}"
                 )
             if old.get("path", path := run.path_of(source)) != path:
                 raise ValueError(
-                    f"{run.out} holds the result of another {source.name} ({old['path']}, seen from there); give "
-                    "this one another --out, or --overwrite"
+                    f"{run.out} holds the result of another {source.name} (at {old['path']}); give "
+                    "another --out, or --overwrite"
                 )
         if old:  # the file has changed, or a face is missing
             run.outdated += _all_faces(run, stem)
@@ -113,9 +124,9 @@ def plan(run, stems):
 
 
 def batches_to_complete(stems, todo, size):
-    """Batches of all inputs, as of `apply.unfinished` -> [[(stem, `Source`, whether it is to be done)]].
+    """Batches of all inputs, from `apply.unfinished` -> [[(stem, `Source`, whether to complete it)]].
 
-    stems, todo: as for and of `plan`.
+    stems, todo: the argument and the result of `plan`.
     """
     left = {stem for stem, _ in todo}
     items = [(stem, source, stem in left) for stem, source in stems.items()]
@@ -132,11 +143,11 @@ def _all_faces(run, stem):
 
 
 def _has_all_faces(run, stem, entry):
-    return run.settings["faces"] == "largest" or len(_all_faces(run, stem)) == entry.get("faces", 1)
+    return run.settings["faces"] == "largest" or len(_all_faces(run, stem)) == max(entry.get("faces", 1), 1)
 
 
 def _face_stem(run, stem, number):
-    """What the results of a further face are called: `b_2`, or `b_face_2` where others have that name."""
+    """The stem of a further face: `b_2`, or `b_face_2` if another input has that stem."""
     name = f"{stem}_{number}"
     while name in run.taken or name in run.results or run.holds_foreign(name):
         name = f"{stem}_face{name.removeprefix(stem)}"
@@ -145,23 +156,22 @@ def _face_stem(run, stem, number):
 
 
 def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, progress=None):
-    """Complete what `batches_to_complete` returned into the run folder.
+    """Complete the result of `batches_to_complete` into the run folder.
 
-    networks: (generator, discriminator); encoder: as of `search.complete`. Inputs that cannot be used go to
-    `run.failed`.
+    networks: (generator, discriminator); encoder: as in `search.complete`. Unusable inputs go to `run.failed`.
     progress: called with the number of evaluations (see `search.descend`) and a note, also for failed inputs.
     """
     from contextual_gan.completion.search import complete  # late: a finished run needs no TensorFlow
 
     def advance(n, contextual):
         if progress:  # the total counts inputs, not faces
-            progress(n * len(inputs) // len(batch), f"contextual loss {contextual:.3f}")
+            progress(n * sum(of is None for _, of, *_ in batch) // len(batch), f"contextual loss {contextual:.3f}")
 
     def skip():
         if progress:
             progress(task.evaluations(), "an input failed")
 
-    for page in run.pages():  # a page that is there shows everything
+    for page in run.pages():  # existing pages show everything
         page.unlink()
     for entry in run.outdated:
         run.remove(entry)
@@ -170,7 +180,7 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
         batch = _read(run, task, inputs, skip)
         if not batch:
             continue
-        run.save()  # the record lists further faces before they are written
+        run.save()  # the record must list further faces before they are written
         start, faithful = time.monotonic(), of_kinds(task.faithful, [known.kind for *_, known in batch])
         found = complete(
             *networks,
@@ -187,10 +197,10 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
         )
         seconds, failed = (time.monotonic() - start) / len(batch), undefined(found)
         for i, (stem, of, source, sha256, known) in enumerate(batch):
-            if sha256 is None:  # done before
+            if sha256 is None:  # completed earlier
                 continue
             if failed[i]:
-                run.failed[source.name] = f"no loss of its search was finite: the weights {task.weights} are damaged"
+                run.failed[source.name] = f"its search found no finite loss: the weights {task.weights} are damaged"
                 continue
             pictures = _pictures(task, known.image, known.other, to_uint8(found.joints[i]))
             for suffix, picture in pictures.items():
@@ -209,29 +219,28 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
 
 
 def undefined(found):
-    """Of which inputs of a `completion.Completion` a sample never had a finite loss, or is not finite: (n,) bool."""
+    """Inputs of a `Completion` with a sample that is not finite or never had a finite loss: (n,) bool."""
     is_finite = np.isfinite(found.total).any(axis=2).all(axis=1)
     return ~(is_finite & np.isfinite(found.joints).all(axis=(1, 2, 3, 4)))
 
 
 def _seen(known, of):
-    """What results.json says of the faces of a drawing; of: the stem of the first face, for a further one."""
-    if known.face is None:
-        return {}
-    return {"face": known.face, "faces": known.faces} | ({"of": of} if of else {})
+    """The entries in results.json about the faces of an input; of: for a further face, the stem of the first."""
+    seen = {name: value for name in ("face", "alignment") if (value := getattr(known, name)) is not None}
+    return (seen | {"faces": known.faces} if seen else {}) | ({"of": of} if of else {})
 
 
 def _read(run, task, inputs, skip):
-    """A batch as tuples (stem, stem of the first face or None, source, SHA-256 or None if it is done, known).
+    """Yield a batch as tuples (stem, stem of the first face or None, source, SHA-256 or None if it is done, known).
 
-    There is one for each face.
+    There is one tuple per face.
 
-    Calls skip() for each input that cannot be used.
+    Calls skip() for each unusable input.
     """
     batch = []
     for stem, source, is_left in inputs:
         try:
-            data = read_bytes(source.path)
+            data = source.read()
             first, *others = read_known(data, task)
         except ValueError as error:
             run.failed[source.name] = str(error)
@@ -247,7 +256,7 @@ def _read(run, task, inputs, skip):
 
 
 def _pictures(task, known, other, joints):
-    """{end of the file name: picture} of one input; joints (K, 64, 128, 3) uint8, the best first."""
+    """{suffix of the file name: picture} of one input; joints (K, 64, 128, 3) uint8, the best first."""
     wanted = half(joints, task.direction)
     pictures = {"_input.png": known, f"_{task.direction}.png": wanted[0], "_joint.png": joints[0]}
     pictures |= {f"_{task.direction}_{k}.png": picture for k, picture in enumerate(wanted[1:], start=2)}

@@ -1,7 +1,7 @@
-"""Refined initialization: where the searches for z start.
+"""Refined initialization: the starts of the searches for z.
 
-Of N random z, or of what an encoder gives and its neighbourhood, those whose G(z) has the half nearest to the known one
-by KL divergence.
+Among N random z, or an encoder's z and its neighbourhood, the starts are those whose G(z) has the half nearest to the
+known one by KL divergence.
 """
 
 import hashlib
@@ -30,11 +30,11 @@ def initialize(
     encoder=None,
     spread=0.0,
 ):
-    """Refined initialization: draw `n_init` z for each known half and rate them by KL divergence.
+    """Refined initialization: draw `n_init` z for each known half and rank them by KL divergence.
 
-    `known`: (n, 64, 64, 3), uint8 or float in [-1, 1]. With an encoder, the first z is what it gives, and the others
-    are `spread` times a random z away from it. Returns z (n, n_init, 100) in the order drawn, and the divergences
-    (n, n_init); see `chosen` for where searches start.
+    `known`: (n, 64, 64, 3), uint8 or float in [-1, 1]. With an encoder, the first z is its output, and the others
+    differ from it by `spread` times a random z. Returns z (n, n_init, 100) in the order drawn, and the divergences
+    (n, n_init); `chosen` selects the starts of the searches.
     """
     known = checked(known)
     z = draw_candidates(known, n_init, seed)
@@ -44,16 +44,16 @@ def initialize(
     divergences = np.empty(z.shape[:2], np.float32)
     rate = _compiled_rating(generator, direction, kl, epsilon)
     owner = np.repeat(np.arange(len(known)), n_init)
-    for rows in groups(len(owner), 4 * batch_size):  # more fit than in the search: no gradients are kept
+    for rows in groups(len(owner), 4 * batch_size):  # larger than in the search, as no gradients are kept
         rated = rate(padded(z.reshape(-1, LATENT)[rows]), padded(known[owner[rows]]))
         divergences.reshape(-1)[rows] = rated[: rows.stop - rows.start]
     return z, divergences
 
 
 def chosen(divergences, samples, encoder=None):
-    """Which of the initializations the searches start from: those of lowest divergence -> (n, samples) indices.
+    """The initializations with the lowest divergence, from which the searches start -> (n, samples) indices.
 
-    With an encoder, what it gives is always the first.
+    With an encoder, its output is always the first.
     """
     divergences = np.array(divergences)
     if encoder is not None:
@@ -64,7 +64,7 @@ def chosen(divergences, samples, encoder=None):
 def draw_candidates(known, n_init, seed):
     """Random z for each known half: (n, 64, 64, 3) float32 -> (n, n_init, 100) float32 from U(-1, 1).
 
-    They are a function of the seed and of the pixels, so that neither the batch nor the order matters.
+    They depend on the seed and the pixels only, not on the batch or the order.
     """
     z = np.empty((len(known), n_init, LATENT), np.float32)
     for i, image in enumerate(known):

@@ -1,4 +1,4 @@
-"""The losses of the search: how far G(z) is from the known half, and from looking real.
+"""The losses of the search: the distance of G(z) from the known half, and from looking real.
 
 The contextual loss of one generated half and one known half, images (64, 64, 3) in [-1, 1], in plain NumPy:
 
@@ -10,7 +10,7 @@ The contextual loss of one generated half and one known half, images (64, 64, 3)
     p, q = distribution(generated), distribution(known)
     loss = (p * np.log(p / q)).sum()                      # KL(generated || known)
 
-Here the same is computed in TensorFlow, in float64, for each row of a batch alone.
+This module computes the same in TensorFlow, in float64, separately for each row of a batch.
 """
 
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from contextual_gan.models.consistency import consistency
 from contextual_gan.models.dcgan import LATENT
 from contextual_gan.models.inference import folded, half_spans
 
-GREY = (0.2989, 0.5870, 0.1140)  # sum 0.9999: black becomes 5e-5, not 0, which keeps the logarithm finite
+GREY = (0.2989, 0.5870, 0.1140)  # sum 0.9999: black becomes 5e-5, not 0, so the logarithm stays finite
 
 
 def grey_pixels(images, epsilon=1e-8):
@@ -33,7 +33,7 @@ def grey_pixels(images, epsilon=1e-8):
 
 
 def normalised(grey):
-    """Rows as probabilities, of sum 1."""
+    """Rows normalised to probabilities."""
     return grey / tf.reduce_sum(grey, axis=-1, keepdims=True)
 
 
@@ -53,12 +53,12 @@ def directed_kl(direction, known, generated):
 
 
 def perceptual_loss(logits, kind="non-saturating"):
-    """The generator's adversarial loss of each logit of D: -log D, or log(1 - D) if `kind` is "saturating"."""
+    """The generator's adversarial loss for each logit of D: -log D, or log(1 - D) if `kind` is "saturating"."""
     return tf.nn.softplus(-logits) if kind == "non-saturating" else -tf.nn.softplus(logits)
 
 
 class Target(NamedTuple):
-    """What n searches descend to."""
+    """The target of n searches."""
 
     grey: tf.Tensor  # (n, 4096) float64: `grey_pixels` of the known halves
     centre: tf.Tensor  # (n, 100) float32, of the prior
@@ -68,22 +68,22 @@ class Target(NamedTuple):
 def target(known, settings, centre=None, prior=None):
     """The `Target` of known halves (n, 64, 64, 3) in [-1, 1].
 
-    centre: of the prior, (n, 100), by default 0; prior: its weights (n,), by default that of the settings.
+    centre: centre of the prior (n, 100), default 0; prior: its weights (n,), default from the settings.
     """
     centre = np.zeros((len(known), LATENT)) if centre is None else centre
     prior = np.full(len(known), settings.prior) if prior is None else prior
     return Target(grey_pixels(known, settings.epsilon), tf.cast(centre, tf.float32), tf.cast(prior, tf.float64))
 
 
-TARGET = Target(  # what `target` returns, for a graph
+TARGET = Target(  # the types of the fields, for a graph
     tf.TensorSpec((None, SIZE * SIZE), tf.float64), tf.TensorSpec((None, LATENT)), tf.TensorSpec((None,), tf.float64)
 )
 
 
 def objective(generator, discriminator, direction, settings):
-    """make_losses() -> losses(z, `Target`), for `compiled`: what is descended, contextual, total.
+    """make_losses() -> losses(z, `Target`), for `compiled`: objective, contextual and total loss.
 
-    Without lambda and edges, only the half of G(z) that is compared is computed.
+    Without lambda and edges, only the compared half of G(z) is computed.
     """
     name = DIRECTIONS[direction]
     needs_both = settings.lambda_ or settings.edges
@@ -99,7 +99,7 @@ def objective(generator, discriminator, direction, settings):
         g, d = folded(generator), folded(discriminator) if settings.lambda_ else None
 
         def losses(z, target):
-            joint = g(z, spans)  # without spans, or the half
+            joint = g(z, spans)  # the whole joint without spans, else the half
             generated = half(joint, name) if needs_both else joint
             grey = grey_pixels(generated, settings.epsilon)
             p, q = normalised(grey), normalised(target.grey)

@@ -1,7 +1,7 @@
-"""The record of a run folder: results.json, z.npz and initial_z.npz, and which of its files are the run's own.
+"""The record of a run folder: results.json, z.npz and initial_z.npz, and the files that the run owns.
 
-All three are replaced after every batch and agree at any moment. The record may have been edited, or come from somebody
-else: it is checked when it is read.
+All three are replaced after every batch and are always consistent. The record may have been edited or come from
+somebody else, so it is checked when it is read.
 """
 
 import io
@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from contextual_gan.files import manifest
+from contextual_gan.files.archives import Member
 from contextual_gan.files.images import ImageError, read_bytes, remove_parts, replace_file
 from contextual_gan.files.lock import check_folder, was_interrupted
 from contextual_gan.files.manifest import LARGEST_RECORD, is_number, is_safe, parse_json
-from contextual_gan.files.sources import Member
+from contextual_gan.files.sources import is_there
 
 ROWS_PER_PAGE = 12  # of the grid
 
@@ -24,21 +25,21 @@ ROWS_PER_PAGE = 12  # of the grid
 class Run:
     """The files of a run folder: results, failures and z of everything completed there so far.
 
-    results.json says at any moment which files are the run's own: nothing else is replaced or deleted.
+    results.json always lists the run's own files; no other file is replaced or deleted.
     """
 
     def __init__(self, out, task, overwrite=False):
-        """Read what is there, write nothing. Raises ValueError for other settings and for a damaged record."""
+        """Read the folder, write nothing. Raises ValueError for other settings and for a damaged record."""
         check_folder(out)
         self.out, self.settings, self.samples, self.overwrite = Path(out), task.settings(), task.samples, overwrite
         self.results, self.failed, self.z, self.initial_z = {}, {}, {}, {}
         self.outdated = []  # results to be replaced: removed before the first new ones are made
-        self.planned = {}  # {stem: (input, names of its pictures)} of what is to be made
-        self.initial_joints = {}  # {stem: G of the initial z}, of what was completed just now
-        self.notes = []  # (input, what to tell the user about it)
-        self.taken = set()  # stems of inputs, which no further face of a drawing may have
+        self.planned = {}  # {stem: (input, names of its pictures)} of the remaining work
+        self.initial_joints = {}  # {stem: G of the initial z}, of this command's results
+        self.notes = []  # (input, note for the user)
+        self.taken = set()  # stems of inputs, not available to further faces
         self.figures = []  # names of figures by other commands
-        self.own, self.own_pages = set(), []  # files that are the run's own
+        self.own, self.own_pages = set(), []  # files that the run owns
         self.is_begun = False
         record = self.out / "results.json"
         if not os.path.lexists(record):
@@ -47,14 +48,14 @@ class Run:
         results = {entry["stem"]: entry for entry in old["results"]}
         differences = manifest.differences(*(_deciding(which) for which in (old["settings"], self.settings)))
         if differences and not overwrite:
-            raise ValueError(f"{self.out} holds results of other settings ({differences}); --overwrite starts anew")
+            raise ValueError(f"{self.out} holds results of other settings ({differences}); --overwrite replaces them")
         self.figures, self.own_pages = old.get("figures", []), page_names(len(results))
         self.own = {output for entry in results.values() for output in entry["outputs"]}
         self.own |= {"z.npz", "initial_z.npz", *old.get("writing", ()), *self.figures, *self.own_pages}
         if differences:
             self.outdated = list(results.values())
             return
-        self.failed = {e["input"]: e["reason"] for e in old["failed"] if os.path.lexists(e["input"])}
+        self.failed = {e["input"]: e["reason"] for e in old["failed"] if is_there(e["input"])}
         z, initial_z = (_read_npz(self.out / name, self.samples) for name in ("z.npz", "initial_z.npz"))
         for stem, entry in results.items():
             complete = all((self.out / output).is_file() for output in entry["outputs"])
@@ -70,10 +71,10 @@ class Run:
         return not all((self.out / name).is_file() for name in page_names(len(self.results)))
 
     def announce(self, todo, task, initializations=False, figure=None):
-        """Say which files are going to be written, all at most, so that the record can call them its own beforehand.
+        """Announce the files that may be written, so that the record lists them as its own beforehand.
 
         todo: from `plan`; figure: (stem, rows per page) of a figure by another command.
-        Raises ValueError if one of them is there, but not the run's own, unless `overwrite`.
+        Raises ValueError if one of them exists and is not the run's own, unless `overwrite`.
         """
         made = ends(task, initializations)
         self.planned = {stem: (source.name, [stem + end for end in made]) for stem, source in todo}
@@ -87,12 +88,12 @@ class Run:
         for name in (*names, *pages, *figures):
             if not self.overwrite and name not in self.own and os.path.lexists(self.out / name):
                 raise ValueError(
-                    f"{self.out / name} is there, but this run has not made it; give another --out, or --overwrite"
+                    f"{self.out / name} already exists and was not made by this run; give another --out, or --overwrite"
                 )
         self.figures = sorted({*self.figures, *figures})
 
     def holds_foreign(self, stem):
-        """Whether a file is there that is called like a result of this stem, but is not the run's own."""
+        """Whether a file exists that has the name of a result of this stem but is not the run's own."""
         path = self.out / f"{stem}_input.png"
         return os.path.lexists(path) and path.name not in self.own
 
@@ -106,7 +107,7 @@ class Run:
                 path.unlink(missing_ok=True)
 
     def save(self):
-        """Replace z.npz, initial_z.npz and results.json, in this order: a result that is listed has its z."""
+        """Replace z.npz, initial_z.npz and results.json, in this order: a listed result always has its z."""
         if not self.is_begun:
             self._begin()
         replace_file(self.out / "z.npz", _npz(self.z))
@@ -114,7 +115,7 @@ class Run:
         self._save_record([self.results[stem] for stem in sorted(self.results)])
 
     def _begin(self):
-        """Remove what a kill has left of writing; where there is no record yet, it is the first file."""
+        """Remove temporary files left by a kill; if there is no record yet, write an empty one first."""
         self.is_begun = True
         is_new = not os.path.lexists(self.out / "results.json")
         if not is_new or was_interrupted(self.out):
@@ -142,25 +143,25 @@ class Run:
         replace_file(self.out / "results.json", (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
 
     def path_of(self, source):
-        """Where an input lies, seen from the run folder: what tells inputs of one relative name apart."""
+        """The path of an input relative to the run folder; it distinguishes inputs with the same relative name."""
         path = os.path.join(os.path.realpath(source.path.parent), source.path.name)
         return Path(os.path.relpath(path, self.out.resolve())).as_posix()
 
 
 def ends(task, initializations=False):
-    """How the names of the pictures of an input may end, after its stem."""
+    """The possible suffixes of an input's pictures, after its stem."""
     samples = (f"_{task.direction}_{k}.png" for k in range(2, task.samples + 1))
     found = ["_input.png", f"_{task.direction}.png", "_joint.png", *samples]
     return found + ["_truth.png"] * (task.joint != "never") + ["_initializations.png"] * initializations
 
 
 def page_names(number, stem="grid", per_page=ROWS_PER_PAGE):
-    """The names of the pages of a figure of so many rows: STEM.png, STEM_2.png, ..."""
+    """The names of the pages of a figure with `number` rows: STEM.png, STEM_2.png, ..."""
     return [f"{stem}{f'_{page}' if page > 1 else ''}.png" for page in range(1, -(-number // per_page) + 1)]
 
 
 def _read_record(path):
-    """The content of results.json, checked; it may have been edited, or come from somebody else. Raises ValueError."""
+    """The content of results.json, checked; it may have been edited or come from somebody else. Raises ValueError."""
     try:
         record = parse_json(read_bytes(path, LARGEST_RECORD))
         whole = (
@@ -180,11 +181,11 @@ def _read_record(path):
 
 
 def _is_entry(entry):
-    """Whether this is a result as `complete_folder` lists it."""
+    """Whether this is a valid result as written by `complete_folder`."""
     losses = [entry[name][when] for name in ("contextual", "total") for when in ("initial", "best", "final")]
     return (
         all(isinstance(entry[key], str) for key in ("input", "stem", "sha256"))
-        and all(isinstance(entry.get(key, ""), str) for key in ("path", "of"))
+        and all(isinstance(entry.get(key, ""), str) for key in ("path", "of", "alignment"))
         and all(is_number(entry.get(key)) for key in ("face", "faces"))
         and isinstance(entry["outputs"], list)
         and all(name.startswith(f"{entry['stem']}_") and is_safe(name) for name in entry["outputs"])
@@ -194,13 +195,14 @@ def _is_entry(entry):
 
 
 def _deciding(settings):
-    """The settings that decide the results: names of weights and presets do not, their content does."""
-    settings = {"faces": "largest", "faithful": None, "centre": "0"} | settings  # results of before there was a choice
+    """The settings that determine the results: not the names of weights and presets, but their content."""
+    older = {"faces": "largest", "faithful": None, "centre": "0", "align": "off", "predictor": None}
+    settings = older | settings  # older results lack these
     return {key: value for key, value in settings.items() if key not in ("weights", "preset")}
 
 
 def _npz(arrays):
-    """The bytes of an .npz file; np.savez would take keys as keywords, and stumble over an input called "file"."""
+    """The bytes of an .npz file; np.savez takes keys as keywords, and would fail for an input named "file"."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, array in sorted(arrays.items()):
@@ -211,9 +213,9 @@ def _npz(arrays):
 
 
 def _read_npz(path, samples):
-    """{stem: (samples, n) float32} of a file of `_npz`; what cannot be read is left out, so that it is done again.
+    """{stem: (samples, n) float32} of a file of `_npz`; without unreadable entries, whose inputs are done again.
 
-    np.load would take x.npy.npy, which is the z of x.npy, for another name of x.npy, which is that of x.
+    np.load would confuse x.npy.npy, the z of x.npy, with another name of x.npy, the z of x.
     """
     arrays = {}
     try:
@@ -223,6 +225,6 @@ def _read_npz(path, samples):
                 array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
                 if array.dtype == np.float32 and array.ndim == 2 and len(array) == samples and np.isfinite(array).all():
                     arrays[info.filename.removesuffix(".npy")] = array
-    except Exception:  # missing or damaged: what has no z counts as not done
+    except Exception:  # missing or damaged: inputs without z count as not done
         return arrays
     return arrays

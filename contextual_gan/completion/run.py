@@ -1,4 +1,4 @@
-"""Complete image files and folders into a run folder, and say what became of them."""
+"""Complete image files and folders into a run folder, and print a summary."""
 
 import statistics
 import sys
@@ -8,7 +8,7 @@ from contextual_gan.completion import folder, record
 from contextual_gan.files import sources
 from contextual_gan.files.progress import progress
 from contextual_gan.models.weights import load_encoder, load_networks
-from contextual_gan.terminal import import_tensorflow, mistakes, printable, report_failed, report_notes
+from contextual_gan.terminal import import_tensorflow, mistakes, report_failed, report_notes
 
 
 def complete_inputs(
@@ -16,22 +16,22 @@ def complete_inputs(
 ):
     """Complete files and folders with a `folder.CompletionTask` -> exit status: 0, or 1 if some inputs failed.
 
-    weights: `locations.Pinned`, those of the task. show_initializations: draw the candidates of each input. figure:
-    (stem, rows per page) of a figure of the results that the caller is going to draw.
-    Raises `terminal.UserError` for what the user has to mend, before anything is written.
+    weights: the `locations.Pinned` weights of the task. show_initializations: draw the candidates of each input.
+    figure: (stem, rows per page) of a figure of the results that the caller will draw.
+    Raises `terminal.UserError` for a mistake of the user, before anything is written.
     """
     with mistakes():
-        found, ignored = sources.find_images(inputs, excluded=out)
+        found, refused, passed = sources.find_images(inputs, excluded=out)
         run = record.Run(out, task, overwrite)
         stems = sources.output_stems(found)
         todo = folder.plan(run, stems)
         batches = folder.batches_to_complete(stems, todo, max(1, batch_size // task.samples))
-        if not found:
-            raise ValueError(f"no images in {', '.join(inputs)}")
+        if not found and not refused:
+            raise sources.no_images(", ".join(inputs), passed)
+        run.failed |= dict(refused)
         run.announce(todo, task, show_initializations, figure)
-    if ignored:
-        names = ", ".join(map(printable, ignored[:5]))
-        print(f"left out, no images: {names}{' ...' * (len(ignored) > 5)}", file=sys.stderr)
+    for line in sources.passed_over(passed):
+        print(line, file=sys.stderr)
     if todo or run.outdated or run.lacks_pages() or show_initializations:
         import_tensorflow()
         from contextual_gan.completion import figures
@@ -49,15 +49,17 @@ def complete_inputs(
             figures.draw_initializations(run, task, networks[0], encoder)
     else:
         run.save()
-        print("nothing to do: all inputs that can be completed are done")
+        print("nothing to do: all usable inputs are done")
     report_notes(run.notes)
-    failed = sorted(run.failed.keys() & {source.name for source in found})
+    failed = sorted(run.failed.keys() & {*(source.name for source in found), *(name for name, _ in refused)})
     report_failed([(name, run.failed[name]) for name in failed])
     begun = {stem for stem, *_ in todo}
     new = [stem for stem, entry in run.results.items() if entry.get("of", stem) in begun]
     print(f"{len(new)} completed, {len(run.results) - len(new)} were done before, {len(failed)} failed")
     if isinstance(task.faithful, dict) and run.results:
         print(_faithful(run.results.values()))
+    if alignments := Counter(entry["alignment"] for entry in run.results.values() if "alignment" in entry):
+        print(f"photos: {', '.join(f'{count} {done}' for done, count in alignments.most_common())}")
     losses = [entry["contextual"] for entry in run.results.values() if entry["contextual"]["best"] is not None]
     if losses:
         initial, best = (statistics.median(loss[name] for loss in losses) for name in ("initial", "best"))

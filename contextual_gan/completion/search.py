@@ -1,9 +1,9 @@
-"""Completion: the z whose G(z) has the known half, by refined initialization and descent with the networks held fixed.
+"""Completion: find the z whose G(z) matches the known half, by refined initialization and descent with fixed networks.
 
     z* = argmin_z  KL(half of G(z) || known half) + lambda * -log D(G(z))
                    + edges * (1 - consistency of sketch and photo) + prior * mean((z - centre)^2)
 
-Of one sketch, as in the paper (Lu et al. 2018, section 3):
+For one sketch, as in the paper (Lu et al. 2018, section 3):
 
     candidates = 30 random z                                              # refined initialization: initialization.py
     z = the candidate whose G(z) has the sketch nearest to the given one by KL divergence
@@ -14,10 +14,10 @@ Of one sketch, as in the paper (Lu et al. 2018, section 3):
         z = clip(z + v, -1, 1)
     the answer is the photo half of G(z) for the z of the lowest loss
 
-A photo is completed in the same way, with the halves exchanged. Edges, prior and the start from an encoder are ours,
-and off in the presets of others. The centre of the prior is where an encoder lets the search start, otherwise 0: with a
-large weight, the result stays near the plausible face that the encoder gives for a bad sketch; with a small one, it
-follows every stroke.
+A photo is completed in the same way, with the halves exchanged. Edges, prior and the start from an encoder are our
+additions, off in the presets of others. The centre of the prior is the encoder's z if the search starts there,
+otherwise 0: with a large weight, the result stays near the plausible face that the encoder finds for a poor sketch;
+with a small one, it follows every stroke.
 """
 
 from dataclasses import dataclass, replace
@@ -39,14 +39,14 @@ from contextual_gan.models.inference import encode, generate, groups, padded
 
 @dataclass(frozen=True)
 class Completion:
-    """What `complete` found for n known halves with K samples each; losses have one entry more than iterations."""
+    """The result of `complete` for n known halves with K samples each; losses have one more entry than iterations."""
 
     joints: np.ndarray  # (n, K, 64, 128, 3) float32 in [-1, 1]: G of the best z; the sample of lowest total loss first,
-    # or where nothing was searched, the encoder's
+    # or without a search, that of the encoder
     initial_joints: np.ndarray  # the same of the initial z
     z: np.ndarray  # (n, K, 100) float32 in [-1, 1], the iterate of lowest total loss
     initial_z: np.ndarray  # (n, K, 100)
-    contextual: np.ndarray  # (n, K, iterations + 1): KL(generated || known) from the start on; NaN once stopped
+    contextual: np.ndarray  # (n, K, iterations + 1): KL(generated || known) including the start; NaN once stopped
     total: np.ndarray  # (n, K, iterations + 1): contextual + all other terms
 
 
@@ -67,13 +67,13 @@ def complete(
 ):
     """Complete known halves: sketches to joints with photos, or with `direction="sketch"` the other way.
 
-    known: (n, 64, 64, 3) uint8, or float32 in [-1, 1]: the half that `direction` does not ask for.
-    encoder: of `weights.load_encoder`, for settings that start from it, as those of "fast" and "edges" do.
+    known: (n, 64, 64, 3) uint8, or float32 in [-1, 1]: the half other than `direction`.
+    encoder: from `weights.load_encoder`, for settings that start from it, such as "fast" and "edges".
     preset: "readme", "coauthor", "fast" or "edges"; `numbers` override its fields, those of `config.SearchSettings`.
-    faithful: how closely to follow the known half, from 0 to 1, one number or (n,): 0 takes what the encoder gives,
-    without a search; above, the prior has the weight `faithful.prior_weight`. None: that of the settings.
+    faithful: how closely to follow the known half, from 0 to 1, one number or (n,): 0 returns the encoder's result
+    without a search; above 0, the prior has the weight `faithful.prior_weight`. None: that of the settings.
     samples: K results for each, from the K best of the n_init initializations; the encoder's is always one of them.
-    batch_size: rows searched at once, rounded down to a power of two. Results do not depend on it, on the order or on
+    batch_size: rows searched at once, rounded down to a power of two. Results do not depend on batch size, order or
     the other inputs.
     progress: see `descend`.
     Returns a `Completion`. Raises ValueError for shapes and numbers out of range.
@@ -85,12 +85,12 @@ def complete(
     if settings.start == "random":
         encoder = None
     elif encoder is None:
-        raise ValueError("the search is to start from an encoder, but none is given")
+        raise ValueError("the search starts from an encoder, but none is given")
     if not 1 <= samples <= settings.n_init:
-        raise ValueError(f"{samples} samples need as many initializations, n_init is {settings.n_init}")
+        raise ValueError(f"{samples} samples need as many initializations, but n_init is {settings.n_init}")
     n = len(known)
-    prior, is_searched = (np.repeat(x, samples) for x in _anchored(faithful, n, settings, encoder))
-    initial = _starts(generator, known, direction, settings, samples, seed, batch_size, encoder).reshape(-1, LATENT)
+    prior, is_searched = (np.repeat(x, samples) for x in anchored(faithful, n, settings, encoder))
+    initial = starts(generator, known, direction, settings, samples, seed, batch_size, encoder).reshape(-1, LATENT)
     best, (contextual, total) = initial.copy(), np.full((2, len(initial), settings.iterations + 1), np.nan, np.float32)
     options = {"direction": direction, "settings": settings}
     for searched in (False, True):
@@ -109,27 +109,27 @@ def complete(
     return Completion(generate(generator, best), generate(generator, initial), best, initial, contextual, total)
 
 
-def _anchored(faithful, n, settings, encoder):
-    """The weights of the prior, and which inputs are searched at all: (n,) each. Raises ValueError."""
+def anchored(faithful, n, settings, encoder):
+    """The weights of the prior, and whether each input is searched: (n,) each. Raises ValueError."""
     if faithful is None:
         return np.full(n, settings.prior), np.full(n, True)
     faithful = np.asarray(faithful, np.float64)
     if encoder is None:
         raise ValueError("faithful is for searches that start from an encoder")
     if faithful.shape not in ((), (n,)) or not np.all((faithful >= 0) & (faithful <= 1)):
-        raise ValueError(f"faithful is {faithful}, it must be from 0 to 1, one number or one for each of {n} inputs")
+        raise ValueError(f"faithful is {faithful}; it must be from 0 to 1, one number or one for each of {n} inputs")
     return np.broadcast_to(prior_weight(faithful), n), np.broadcast_to(faithful > 0, n)
 
 
 def _best_first(best, initial, contextual, total, is_searched):
-    """The samples (n, K, ...) of each input in the order of their lowest total loss; what was not searched stays."""
+    """The samples (n, K, ...) of each input sorted by their lowest total loss; unsearched inputs keep their order."""
     lowest = np.where(is_searched, np.fmin.reduce(total, axis=2), 0)
     rank = np.argsort(lowest, axis=1, kind="stable")[..., None]
     return [np.take_along_axis(x, rank, axis=1) for x in (best, initial, contextual, total)]
 
 
-def _starts(generator, known, direction, settings, samples, seed, batch_size, encoder):
-    """Where the searches start: (n, samples, 100)."""
+def starts(generator, known, direction, settings, samples, seed, batch_size, encoder):
+    """The starts of the searches: (n, samples, 100)."""
     if encoder is not None and samples == 1:  # there is nothing to choose
         return encode(encoder.network, known, batch_size)[:, None]
     z, divergences = initialize(
@@ -163,17 +163,25 @@ def search(
     encoder=None,
     progress=None,
 ):
-    """Descend from `z` (n, 100) to the loss of n known halves (n, 64, 64, 3) in [-1, 1]: as `descend`.
+    """Minimise the loss of n known halves (n, 64, 64, 3) in [-1, 1] from `z` (n, 100), like `descend`.
 
-    centre, prior: as of `losses.target`.
+    centre, prior: as in `losses.target`.
     """
     advance = _compiled_search(generator, discriminator, direction, replace(settings, prior=0.0), encoder)
     return descend(advance, target(known, settings, centre, prior), z, settings, progress)
 
 
+def search_in_steps(
+    generator, discriminator, known, z, *, direction, settings, centre=None, prior=None, encoder=None, chunk=5
+):
+    """Like `search`, for at most one batch, as a generator like `descend_in_steps`."""
+    advance = _compiled_search(generator, discriminator, direction, replace(settings, prior=0.0), encoder)
+    return descend_in_steps(advance, target(known, settings, centre, prior), z, settings, chunk)
+
+
 @lru_cache(maxsize=8)
 def _compiled_search(generator, discriminator, direction, settings, encoder=None):
-    """The prior is part of the target, so one graph serves all weights of it."""
+    """The prior is part of the target, so one graph serves all its weights."""
     make_losses = objective(generator, discriminator, direction, settings)
     return compiled(make_losses, TARGET, settings, encoder and encoder.curvature)
 
@@ -186,39 +194,49 @@ def losses_of(generator, discriminator, known, z, *, direction, settings):
 
 
 def descend(advance, known, z, settings, progress=None):
-    """Descend from `z` (n, 100) in one batch, `padded`, with `advance` of `compiled`; known: what its losses are given.
+    """Descend from `z` (n, 100) in one batch, `padded`, with `advance` of `compiled`; known: the input of its losses.
 
     Returns the best z (n, 100), reported and total losses (n, iterations + 1). A row whose loss or gradient becomes
-    non-finite stops there, its later losses are NaN. `progress(evaluations, reported)` is called after each chunk of
-    iterations with the evaluations done in it and the median loss; there are n * (iterations + 1) in all.
+    non-finite stops there, and its later losses are NaN. `progress(evaluations, reported)` is called after each chunk
+    of iterations with its number of evaluations and the median loss; in total there are n * (iterations + 1)
+    evaluations.
     """
-    n, z, known = len(z), padded(z), tf.nest.map_structure(padded, known)
-    chunk = max(1, 128 // len(z))  # about as long for every batch size: a second or two on two cores
-    state = begin(z, settings)
-    history = []
-    for first in range(0, settings.iterations + 1, chunk):  # the last evaluation rates the last z
-        steps = min(chunk, settings.iterations + 1 - first)
-        state, losses = advance(state, known, tf.constant(steps))
-        history.append(losses.numpy())
+    n, history = len(z), []
+    chunk = max(1, 128 // len(padded(z)))  # similar times for every batch size: a second or two on two cores
+    for state, losses in descend_in_steps(advance, known, z, settings, chunk):  # noqa: B007  the last state
+        history.append(losses)
         if progress:
-            latest = history[-1][-1, :n, 0]
-            progress(n * steps, float(np.median(latest[np.isfinite(latest)] if np.isfinite(latest).any() else latest)))
-    reported, total = np.concatenate(history)[:, :n].transpose(2, 1, 0)
+            latest = losses[-1, :, 0]
+            latest = latest[np.isfinite(latest)] if np.isfinite(latest).any() else latest
+            progress(n * len(losses), float(np.median(latest)))
+    reported, total = np.concatenate(history).transpose(2, 1, 0)
     return state.best_z.numpy()[:n], reported, total
 
 
+def descend_in_steps(advance, known, z, settings, chunk):
+    """Like `descend`, as a generator: after each `chunk` evaluations, the `State` of the padded batch and the losses
+    (chunk, n, 2), reported and total, of the rows of z. The result does not depend on `chunk`.
+    """
+    n, z, known = len(z), padded(z), tf.nest.map_structure(padded, known)
+    state = begin(z, settings)
+    for first in range(0, settings.iterations + 1, chunk):  # the last evaluation is that of the last z
+        steps = min(chunk, settings.iterations + 1 - first)
+        state, losses = advance(state, known, tf.constant(steps))
+        yield state, losses.numpy()[:, :n]
+
+
 class State(NamedTuple):
-    """Where the searches of a batch are between two iterations."""
+    """The state of the searches of a batch between two iterations."""
 
     z: tf.Tensor  # (n, 100) float32
     memory: NamedTuple  # of the rule, see descent.py
     best_z: tf.Tensor  # (n, 100), the z of the lowest total loss so far
     best_total: tf.Tensor  # (n,) float64, that loss
-    alive: tf.Tensor  # (n,) bool, false once a loss or gradient was not finite
+    alive: tf.Tensor  # (n,) bool, false after a non-finite loss or gradient
 
 
 def begin(z, settings):
-    """The `State` of searches from z (n, 100)."""
+    """The `State` of searches that start at z (n, 100)."""
     z = tf.constant(z)
     return State(z, descent.rule(settings)[0](z), z, tf.fill([len(z)], np.float64(np.inf)), tf.fill([len(z)], True))
 
@@ -226,17 +244,17 @@ def begin(z, settings):
 def compiled(make_losses, known, settings, curvature=None):
     """The loop over iterations as one TensorFlow graph: (`State`, known, steps) -> (`State`, losses (steps, n, 2)).
 
-    make_losses() -> losses: called once before the loop, for what all iterations share.
-    losses(z, known): three (n,) float64, of each row alone: what is descended, what is reported beside the total, and
-    the total, by which the best z is kept.
-    known: the tf.TensorSpec of what losses are given of the known halves, (None, ...), or a structure of them.
+    make_losses() -> losses: called once before the loop, for the work shared by all iterations.
+    losses(z, known): three (n,) float64, separate for each row: the objective, the reported loss, and the total loss,
+    by which the best z is kept.
+    known: the tf.TensorSpec, (None, ...), of the losses' input from the known halves, or a structure of them.
     curvature: see `descent.rule`.
     """
     _, step = descent.rule(settings, curvature)
     state = begin(np.zeros((1, LATENT), np.float32), settings)
     state = tf.nest.map_structure(lambda tensor: tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype), state)
 
-    # traced once for all batch sizes; AutoGraph would take longer to translate it than a search takes
+    # traced once for all batch sizes; AutoGraph would need more time than a search
     @tf.function(input_signature=[state, known, tf.TensorSpec((), tf.int32)], autograph=False)
     def advance(state, known, steps):
         losses = make_losses()
@@ -245,7 +263,7 @@ def compiled(make_losses, known, settings, curvature=None):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(state.z)
                 descended, reported, total = losses(state.z, known)
-            gradient = tape.gradient(descended, state.z)  # of the sum over the batch: each z sees its own loss only
+            gradient = tape.gradient(descended, state.z)  # of the sum over the batch: each z affects only its own loss
             alive = state.alive & tf.math.is_finite(total) & tf.reduce_all(tf.math.is_finite(gradient), axis=1)
             better = alive & (total < state.best_total)
             values = tf.where(alive[:, None], tf.stack([reported, total], axis=1), tf.constant(np.nan, tf.float64))

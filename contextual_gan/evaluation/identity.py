@@ -1,7 +1,7 @@
 """Whether photos show a face, and two the same person: by dlib (`pip install -e ".[align]"`).
 
-The 128 numbers of dlib_face_recognition_resnet_model_v1 are made so that those of one person lie within a Euclidean
-distance of 0.6. They were learned from whole heads of 150 pixels; of generated faces of 64 pixels they tell less.
+In dlib_face_recognition_resnet_model_v1, two embeddings (128 numbers) of one person lie within a Euclidean distance of
+0.6. The network was trained on whole heads of 150 pixels, so it says less about generated faces of 64 pixels.
 """
 
 from functools import lru_cache
@@ -12,14 +12,14 @@ import numpy as np
 from contextual_gan.preparation.alignment import detect_faces, model_file
 
 ENLARGED = 256  # pixels; the landmark model was trained on larger faces than 64
-BORDER = 128  # pixels of the edge repeated around the face, which fills its image
-CHIP, PADDING = 150, 0.25  # what the embedding was trained on
+BORDER = 128  # pixels of repeated edge around the face, which fills its image
+CHIP, PADDING = 150, 0.25  # as the embedding was trained
 
 
 def embeddings(photos, progress=lambda n: None):
     """Aligned photos (n, H, W, 3) uint8, faces from brow to chin -> (n, 128) float64.
 
-    Raises FileNotFoundError if the models are not installed. progress(n): after each n photos.
+    Raises FileNotFoundError if the models are not installed. progress(n) is called after each n photos.
     """
     predictor, network = _models()
     found = np.empty((len(photos), 128))
@@ -42,10 +42,10 @@ def distances(a, b):
 def verification(made, true, seed=0):
     """How well a threshold tells pairs of one person from pairs of two: embeddings (n, 128) twice, rows paired -> dict.
 
-    Half of the rows, drawn at random (the same for every order of the rows), choose the threshold of their distance;
-    the other half tell its accuracy, on each row's true pair and on one shuffled within that half.
-    {"threshold", "correct"}: it, and for each row of the other half which part of the two decisions is right.
-    Raises ValueError for less than 4 rows.
+    A random half of the rows (the same for every order of the rows) sets the distance threshold. The other half gives
+    the accuracy: each row is tested on its true pair and on a pair shuffled within that half.
+    Returns {"threshold", "correct"}; "correct" holds, for each row of the other half, the share of correct decisions.
+    Raises ValueError for fewer than 4 rows.
     """
     if len(made) < 4:
         raise ValueError(f"verification needs at least 4 images, got {len(made)}")
@@ -72,7 +72,7 @@ def _models():
 
 
 def _chip(photo, predictor):
-    """The face as the embedding wants it; no detector is needed, as it is known where the face is."""
+    """The face as input of the embedding; its place is known, so no detector is needed."""
     import dlib
 
     large, box = _enlarged(photo), dlib.rectangle(BORDER, BORDER, BORDER + ENLARGED, BORDER + ENLARGED)

@@ -1,8 +1,8 @@
 """The methods that evaluation compares: ways to predict one half of a joint image from the other.
 
-In the end each is a plain function: predict(known, progress) of (n, 64, 64, 3) uint8 halves returns the other halves,
-of the same kind, and a dict of notes for each. progress(n, note="") is called after each n steps. What it predicts of
-one image does not depend on the others.
+In the end each is a plain function: predict(known, progress) takes halves (n, 64, 64, 3) uint8 and returns the other
+halves in the same format, and a dict of notes for each. progress(n, note="") is called after each n steps. The
+prediction for an image does not depend on the others.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from contextual_gan.completion.faithful import of_kinds
-from contextual_gan.completion.folder import undefined
+from contextual_gan.completion.folder import check_samples, undefined
 from contextual_gan.config import SearchSettings, resolved
 from contextual_gan.evaluation.metrics import diversity
 from contextual_gan.evaluation.predictions import decode_joint, joint_sources
@@ -28,7 +28,7 @@ from contextual_gan.preparation.known import kinds_of
 
 @dataclass(frozen=True)
 class PredictionTask:
-    """What the methods are given: the part of the command line that decides the predictions."""
+    """Input of the methods: the part of the command line that determines the predictions."""
 
     direction: str
     seed: int
@@ -36,28 +36,28 @@ class PredictionTask:
     search: SearchSettings
     faithful: float | dict | None = None  # as of `faithful.of_kinds`
     train_data: str | None = None
-    excluded: str | None = None  # a folder that is not part of train_data
+    excluded: str | None = None  # a subfolder that does not belong to train_data
     pix2pix: str = "celeba"  # weights
     dropout: bool = True  # of pix2pix, as in training
-    samples: int = 1  # of methods that can make several; the first is scored, all for diversity
+    samples: int = 1  # per image, where the method can draw several; the first is scored, diversity uses all
 
 
 @dataclass(frozen=True)
 class Method:
     """A way to predict the other half."""
 
-    parameters: dict  # all that decides the predictions; JSON values
+    parameters: dict  # everything that determines the predictions; JSON values
     steps: int  # units of progress for each image
     predictor: Callable  # (batch_size) -> predict(known, progress); reads weights or images, and may raise ValueError
 
 
 def contextual(task):
-    """`contextual`: the completion of the known half, of several samples the one of lowest loss."""
+    """`contextual`: complete the known half; of several samples, keep the one with the lowest loss."""
     return _search(task, task.search, resolved(task.search), task.faithful)
 
 
 def initialization(task):
-    """`initialization`: the refined initialization alone, that is where the search of `contextual` starts."""
+    """`initialization`: the refined initialization alone, the start of the search of `contextual`."""
     search = replace(task.search, iterations=0, lambda_=0.0, edges=0.0)
     keys = "n_init", "init_kl", "epsilon", "start", "spread"
     numbers = {key: getattr(search, key) for key in keys}
@@ -71,8 +71,7 @@ def _search(task, search, numbers, faithful):
         numbers = numbers | {"faithful": faithful, "centre": search.centre}
     parameters = {"direction": task.direction, "seed": task.seed, "weights_sha256": weights.sha256}
     parameters |= {"encoder_sha256": encoder, "samples": task.samples, **numbers}
-    if not 1 <= task.samples <= search.n_init:
-        raise ValueError(f"{task.samples} samples need as many initializations, n_init is {search.n_init}")
+    check_samples(task.samples, search)
 
     def predictor(batch_size):
         options = {"direction": task.direction, "seed": task.seed, "batch_size": batch_size, "samples": task.samples}
@@ -98,7 +97,7 @@ def _completed(known, progress, *, networks, search, faithful=None, **options):
     found = complete(*networks, known, faithful=faithful, progress=advance, **options, **asdict(search))
     if failed := int(undefined(found).sum()):
         raise FloatingPointError(
-            f"no loss of the search for {failed} of {len(known)} images was finite: the weights are damaged"
+            f"the search for {failed} of {len(known)} images found no finite loss: the weights are damaged"
         )
     losses = zip(found.contextual[:, 0], found.total[:, 0], strict=True)
     notes = [{"contextual": _kept_loss(contextual, total)} for contextual, total in losses]
@@ -107,7 +106,7 @@ def _completed(known, progress, *, networks, search, faithful=None, **options):
 
 
 def _diversity(made):
-    """What is noted of each K images that were made of one, (n, K, 64, 64, 3) uint8."""
+    """Notes for each image from its K samples, (n, K, 64, 64, 3) uint8."""
     return [{"diversity": float(x)} for x in diversity(made)] if made.shape[1] > 1 else [{}] * len(made)
 
 
@@ -139,20 +138,20 @@ def pix2pix(task):
 
 
 def _training_set(task, method):
-    """The joint images of --train-data, and parameters that tell them from others."""
+    """The joint images of --train-data, and parameters that identify them."""
     if not task.train_data:
         raise ValueError(f"the method {method} needs --train-data, the folder of joint images of the training set")
     if Path(task.train_data).exists() and not Path(task.train_data).is_dir():
         raise ValueError(f"{task.train_data} is not a folder of joint images")
     sources, _ = joint_sources(task.train_data, task.excluded)
     names = "".join(f"{source.name!a} {source.path.stat().st_size}\n" for source in sources)
-    sha256 = hashlib.sha256(names.encode()).hexdigest()  # all their content would take as long as the method itself
+    sha256 = hashlib.sha256(names.encode()).hexdigest()  # hashing their content would take as long as the method itself
     parameters = {"direction": task.direction, "train_images": len(sources), "train_names_and_sizes_sha256": sha256}
     return sources, parameters
 
 
 def mean_face(task):
-    """`mean-face`: the mean of that half over the training set, the same for all."""
+    """`mean-face`: the mean of the wanted half over the training set, the same for every image."""
     sources, parameters = _training_set(task, "mean-face")
 
     def predictor(batch_size):
@@ -168,7 +167,7 @@ def mean_face(task):
 
 
 def nearest(task):
-    """`nearest-sketch`: the wanted half of the training image whose known half is nearest in L2."""
+    """`nearest-sketch`: the wanted half of the training image with the nearest known half in L2."""
     sources, parameters = _training_set(task, "nearest-sketch")
 
     def predictor(batch_size):
@@ -187,16 +186,16 @@ def nearest(task):
 
 def nearest_rows(halves, known, chunk=1000):
     """The row of `halves` (m, 64, 64, 3) uint8 that is nearest in L2 to each of `known` (n, 64, 64, 3) -> (n,) int."""
-    known = known.reshape(len(known), -1).astype(np.float64)  # exact: float32 rounds such sums of squares to 64
+    known = known.reshape(len(known), -1).astype(np.float64)  # exact: float32 would round these sums
     distances = np.empty((len(known), len(halves)))
     for start in range(0, len(halves), chunk):
         part = halves[start : start + chunk].reshape(-1, known.shape[1]).astype(np.float64)
         distances[:, start : start + chunk] = np.square(part).sum(axis=1) - 2 * (known @ part.T)
-    return distances.argmin(axis=1)  # but for the square of each known half, which is the same for all rows
+    return distances.argmin(axis=1)  # without the square of the known half, which is the same for all rows
 
 
 def mean_half(sources, direction):
-    """The mean of the wanted half of joint images -> (64, 64, 3) uint8. Raises as `_read`."""
+    """The mean of the wanted half of joint images -> (64, 64, 3) uint8. Raises the errors of `_read`."""
     total = np.zeros((SIZE, SIZE, 3), np.int64)
     for joint in _read(sources, "mean of the training set"):
         total += half(joint, direction)
@@ -204,7 +203,7 @@ def mean_half(sources, direction):
 
 
 def _read(sources, label):
-    """Yields joint images. Raises ValueError with the first name of an image that is not a joint."""
+    """Yield joint images. Raises ValueError naming the first image that is not a joint."""
     with progress(len(sources), label, "images") as advance:
         for source in sources:
             try:

@@ -1,4 +1,4 @@
-"""An experiment, not a method: a search for z that also sees the true photo, to tell what limits the others.
+"""An experiment, not a method: a search for z that also sees the true photo, to show what limits the methods.
 
 z* = argmin_z  weight of the sketch * KL(sketch of G(z) || sketch) + weight of the photo * mean squared error
 """
@@ -19,8 +19,8 @@ from contextual_gan.models import inference
 def searcher(generator, encoder, balance, iterations):
     """The search of the preset `fast` with another loss, and without a prior.
 
-    balance: weights of sketch and photo, None for random z. Returns find(joints, progress): joint images
-    (n, 64, 128, 3) uint8 -> those of the z of lowest loss.
+    balance: weights of sketch and photo, None for random z. Returns a function find(joints, progress) from joint images
+    (n, 64, 128, 3) uint8 to the generated joints of lowest loss.
     """
     settings = replace(PRESETS["fast"], iterations=iterations)
 

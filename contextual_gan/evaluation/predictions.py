@@ -1,7 +1,7 @@
 """Predict one half of the joint images of a folder from the other; scores.py scores the predictions.
 
-OUT/METHOD/NAME.png are the predictions, kept with a manifest of what they were made with, so that an evaluation can be
-interrupted, continued and extended; what is scored are these files.
+The predictions are OUT/METHOD/NAME.png, with a manifest of their settings, so an evaluation can be interrupted,
+continued and extended. The scores are computed from these files.
 """
 
 import contextlib
@@ -25,10 +25,10 @@ LONGEST_METHOD = "nearest-sketch"
 
 @dataclass(frozen=True)
 class Joint:
-    """A joint image to predict a half of."""
+    """A joint image, one half of which is to be predicted."""
 
-    name: str  # below the folder of joints, posix
-    output: str  # of its predictions, below the folder of the method
+    name: str  # path below the folder of joints, posix
+    output: str  # path of its prediction below the folder of the method
     sha256: str  # of the file
     pixels: np.ndarray  # (64, 128, 3) uint8
 
@@ -39,8 +39,8 @@ class Joint:
 def load_joints(location, *, excluded=None, limit=None):
     """Read the joint images of a folder (or zip archive), the first `limit` of them by name -> ([`Joint`], failed).
 
-    failed: [(name, reason)] of those that cannot be used, which count among the first.
-    Raises FileNotFoundError, and ValueError as `joint_sources`.
+    failed: [(name, reason)] of unusable images, which count towards the limit.
+    Raises FileNotFoundError, and ValueError like `joint_sources`.
     """
     joints, failed = [], []
     found, refused = joint_sources(location, excluded)
@@ -63,23 +63,23 @@ def load_joints(location, *, excluded=None, limit=None):
 
 
 def usable_joints(location, **options):
-    """As `load_joints`. Raises ValueError if no image can be used."""
+    """Like `load_joints`, but also raises ValueError if no image can be used."""
     joints, failed = load_joints(location, **options)
     if not joints:
         name, reason = failed[0]
-        raise ValueError(f"none of the {len(failed)} images of {location} can be used ({name}: {reason})")
+        raise ValueError(f"none of the {len(failed)} images in {location} can be used ({name}: {reason})")
     return joints, failed
 
 
 def joint_sources(location, excluded=None):
-    """`sources.images_in` of one set of joint images. Raises ValueError also for the folder above train/ or test/."""
+    """`sources.images_in` for one set of joint images. Also raises ValueError for the folder above train/ or test/."""
     if any((Path(location) / part).is_dir() for part in ("train", "test")):
-        raise ValueError(f"{location} is not one set of joint images but the folder above: give its train/ or test/")
+        raise ValueError(f"{location} contains several sets of joint images: give its train/ or test/")
     return images_in(location, excluded)
 
 
 def decode_joint(data):
-    """Bytes of an image file -> a joint image, (64, 128, 3) uint8. Raises `ImageError`, also for another size."""
+    """Bytes of an image file -> a joint image, (64, 128, 3) uint8. Raises `ImageError`, also for the wrong size."""
     image = on_background(decode_rgba(data))
     if image.shape[:2] != (SIZE, 2 * SIZE):
         raise ImageError(f"{image.shape[1]} x {image.shape[0]} pixels; a joint image has {2 * SIZE} x {SIZE}")
@@ -90,11 +90,11 @@ def decode_joint(data):
 
 
 def plan(out, parameters, joints, overwrite=False):
-    """Read what is in `out`, the folder of a method, write nothing -> (its `Manifest`, the joints left to predict).
+    """Read `out`, the folder of a method, without writing -> (its `Manifest`, the joints still to predict).
 
-    parameters: JSON dict of all that decides the predictions.
-    Raises ValueError if the predictions there were made with other parameters, unless `overwrite`. What was made with
-    these stays even then, so that the same command continues after an interruption.
+    parameters: JSON dict of everything that determines the predictions.
+    Raises ValueError if the predictions there were made with other parameters, unless `overwrite`. Predictions with
+    these parameters are kept even then, so that the same command continues after an interruption.
     """
     if overwrite:
         with contextlib.suppress(ValueError):  # of other parameters
@@ -106,10 +106,10 @@ def plan(out, parameters, joints, overwrite=False):
 
 
 def begin(out, plans, joints, overwrite=False):
-    """Make the folder `out` ready for what `plans`, of `plan`, leave to do; `joints` are all that are evaluated.
+    """Prepare the folder `out` for the remaining work of `plans`, as `plan` returned it; `joints` are all images.
 
-    The results of predictions that are to be replaced are removed. Raises ValueError if files of another origin are in
-    the way, unless `overwrite`.
+    Removes the results of predictions that will be replaced. Raises ValueError if foreign files are in the way, unless
+    `overwrite`.
     """
     for manifest, left in plans:
         if left:
@@ -120,13 +120,13 @@ def begin(out, plans, joints, overwrite=False):
 
 
 def batches_to_predict(joints, left, size):
-    """Batches of all joints, as of `apply.unfinished`; left: those whose prediction is missing."""
+    """The batches of `apply.unfinished` over all joints; left: those without a prediction."""
     names = {joint.name for joint in left}
     return unfinished(joints, size, lambda joint: joint.name in names)
 
 
 def close(out, plans):
-    """Finish what a kill has left in `out` after the last prediction: journals become manifests, parts are removed."""
+    """Finish `out` if the process was killed after the last prediction: merge journals, remove temporary files."""
     if was_interrupted(out) or any(not manifest.is_unknown for manifest, _ in plans):
         remove_parts(Path(out) / name for name in RESULTS)
     for manifest, left in plans:
@@ -136,21 +136,21 @@ def close(out, plans):
 
 
 def refuse_foreign(out, record, plans=()):
-    """Raise ValueError if files in `out` have the names of the results but are not those of an evaluation.
+    """Raise ValueError if files in `out` have the names of results but do not come from an evaluation.
 
-    record: what metrics.json there says, {} if it is none of ours. A folder with predictions is one of ours, too.
+    record: the content of metrics.json there, {} if it is not ours. A folder with predictions also counts as ours.
     """
     if record or any(not manifest.is_unknown for manifest, _ in plans):
         return
     for name in RESULTS:
         if os.path.lexists(Path(out) / name):
             raise ValueError(
-                f"{Path(out) / name} is there, but not of an evaluation; give another --out, or --overwrite"
+                f"{Path(out) / name} already exists and is not from an evaluation; give another --out, or --overwrite"
             )
 
 
 def predict(manifest, left, batches, predictor, *, direction, rough=0.0, seed=0, progress=lambda n, note="": None):
-    """Predict the batches of joints, and write the predictions of those that are left.
+    """Predict the batches of joints, and write the missing predictions.
 
     predictor, progress: see methods.py. rough: how rough sketches are made before, see `preparation.rough`.
     """
@@ -176,7 +176,7 @@ def _made_rough(sketches, rough, seed):
 def predictions(folder, joints, width=SIZE):
     """The predictions of joints in the folder of a method -> (n, 64, width, 3) uint8.
 
-    Raises ValueError naming the first file that is missing or of another size.
+    Raises ValueError naming the first file that is missing or has the wrong size.
     """
     found = np.empty((len(joints), SIZE, width, 3), np.uint8)
     for i, joint in enumerate(joints):
@@ -184,7 +184,7 @@ def predictions(folder, joints, width=SIZE):
         try:
             image = read_image(path)
             if image.shape != found.shape[1:]:
-                raise ImageError(f"{image.shape[1]} x {image.shape[0]} pixels, a prediction has {width} x {SIZE}")
+                raise ImageError(f"{image.shape[1]} x {image.shape[0]} pixels; a prediction has {width} x {SIZE}")
         except ImageError as error:
             raise ValueError(f"{path}: {error}; remove it and make it again with the same command") from error
         found[i] = image

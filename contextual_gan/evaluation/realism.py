@@ -1,9 +1,9 @@
-"""How far a set of images is from a set of real ones.
+"""Distance of a set of images from a set of real ones.
 
 The unbiased kernel distance is that of KID (Binkowski et al. 2018, arXiv 1801.01401): the squared maximum mean
-discrepancy with the kernel (x . y / d + 1)^3. KID takes features of Inception, whose weights the user must bring; here,
-without them, they are histograms of oriented gradients, which see edges and know nothing of colours: the numbers
-compare with each other, not with those of papers.
+discrepancy with the kernel (x . y / d + 1)^3. KID uses Inception features, whose weights the user must supply; without
+them, the features here are histograms of oriented gradients, which see edges but no colours. Compare these numbers
+with each other only, not with published ones.
 """
 
 from pathlib import Path
@@ -11,23 +11,23 @@ from pathlib import Path
 import numpy as np
 from skimage.feature import hog
 
-CELL = 8  # pixels of a histogram
+CELL = 8  # pixels, the width of a histogram's cell
 
 
 def hog_features(images):
     """Images (n, H, W, 3) uint8 -> (n, d) float64: histograms of 9 orientations in cells of 8 pixels, blocks of 2 x 2.
 
-    They are scaled so that x . y / d is the mean, over the blocks, of their cosine similarity.
+    They are scaled so that x . y / d is the mean cosine similarity of the blocks.
     """
     options = {"orientations": 9, "pixels_per_cell": (CELL, CELL), "cells_per_block": (2, 2), "channel_axis": -1}
     return np.sqrt(9 * 4) * np.stack([hog(image, **options) for image in images])
 
 
 def inception_features(weights):
-    """A function: images (n, H, W, 3) uint8 -> (n, 2048), the pooled features of Keras's InceptionV3.
+    """A function from images (n, H, W, 3) uint8 to the pooled features (n, 2048) of Keras's InceptionV3.
 
-    weights: a file of that network's weights without its top. Raises ValueError for another file. The KID of papers is
-    made with an older Inception, whose features are alike but not the same: compare its values with each other only.
+    weights: weights file of that network without its top. Raises ValueError for any other file. Published KIDs use an
+    older Inception with similar but different features: compare these values with each other only.
     """
     import tensorflow as tf
     from keras.applications import InceptionV3
@@ -35,14 +35,14 @@ def inception_features(weights):
     from contextual_gan.models import common  # noqa: F401
 
     if not Path(weights).is_file():
-        raise ValueError(f"{weights} does not hold the weights of Keras's InceptionV3 without top: no such file")
+        raise ValueError(f"{weights} does not hold the weights of Keras's InceptionV3 without its top: no such file")
     try:
         network = InceptionV3(
             include_top=False, weights=str(Path(weights).absolute()), pooling="avg", input_shape=(299, 299, 3)
         )
-    except Exception as error:  # of many kinds, according to what is in the file
+    except Exception as error:  # of many types, depending on the content of the file
         raise ValueError(
-            f"{weights} does not hold the weights of Keras's InceptionV3 without top: {str(error)[:200]}"
+            f"{weights} does not hold the weights of Keras's InceptionV3 without its top: {str(error)[:200]}"
         ) from error
 
     def features(images):
@@ -54,11 +54,11 @@ def inception_features(weights):
 
 
 def kernel_summary(made, true):
-    """{"mean", "low", "high"}: the kernel distance of features (n, d) and (n, d) whose rows are pairs, n at least 3.
+    """{"mean", "low", "high"}: the kernel distance of paired features, (n, d) twice with n at least 3.
 
-    "mean" is the unbiased squared maximum mean discrepancy, near 0 for samples of one kind. The 95% interval is that of
-    the normal distribution with the error of the jackknife, which leaves out one pair at a time. The order of the pairs
-    does not matter. Raises ValueError for less than 3.
+    "mean" is the unbiased squared maximum mean discrepancy, near 0 for samples of one distribution. The 95% interval is
+    normal, with the standard error of the jackknife over pairs. The order of the pairs does not matter.
+    Raises ValueError for fewer than 3.
     """
     n = len(made)
     if len(true) != n or n < 3:
@@ -69,7 +69,7 @@ def kernel_summary(made, true):
     centre = sum(kernel.sum() for kernel in within) / (n * (n - 1)) - 2 * between.mean()
     rest = sum(kernel.sum() - 2 * kernel.sum(axis=1) for kernel in within) / ((n - 1) * (n - 2))
     others = between.sum() - between.sum(axis=0) - between.sum(axis=1) + np.diag(between)
-    left_out = rest - 2 * others / (n - 1) ** 2  # the estimate from the other pairs
+    left_out = rest - 2 * others / (n - 1) ** 2  # the estimates without one pair
     error = np.sqrt((n - 1) / n * np.square(left_out - left_out.mean()).sum())
     return {"mean": float(centre), "low": float(centre - 1.96 * error), "high": float(centre + 1.96 * error)}
 
@@ -79,5 +79,5 @@ def _kernel(a, b):
 
 
 def _without_diagonal(kernel):
-    """The kernel of all pairs, without that of a row with itself."""
+    """The kernel of all pairs of different rows."""
     return kernel - np.diag(np.diag(kernel))

@@ -1,4 +1,4 @@
-"""A whole evaluation: plan it, predict what is missing, score everything, print the table, write the results."""
+"""A whole evaluation: plan it, predict what is missing, score everything, write the results, print the table."""
 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -15,14 +15,14 @@ from contextual_gan.terminal import import_tensorflow, mistakes, printable, repo
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be evaluated, and how: see `scripts/evaluate.py --help`."""
+    """The request of one evaluation: see `scripts/evaluate.py --help`."""
 
     data: str  # folder of joint images
     out: str  # folder for the results
     methods: tuple[str, ...]  # names in methods.METHODS
     search: SearchSettings
-    preset: str  # that the search settings come from; only noted
-    faithful: float | dict | None = None  # as of `faithful.of_kinds`
+    preset: str  # source of the search settings; only recorded
+    faithful: float | dict | None = None  # see `faithful.of_kinds`
     weights: str = "celeba"
     direction: str = "photo"
     seed: int = 0
@@ -30,8 +30,8 @@ class Request:
     batch_size: int = 64
     limit: int | None = None  # only the first images by name
     train_data: str | None = None  # folder of the joint images of the training set
-    identity: bool = False  # whether dlib is asked if two photos show the same person
-    inception: str | None = None  # weights of that network, for KID
+    identity: bool = False  # whether dlib compares the faces of photos
+    inception: str | None = None  # its weights file, for KID
     pix2pix: str = "celeba"  # weights
     dropout: bool = True  # of pix2pix
     rough: float = 0.0  # how rough the sketches are made, see preparation/rough.py; the truth stays
@@ -41,12 +41,12 @@ class Request:
 def evaluate(request):
     """Evaluate a `Request` and print the table -> exit status: 0, or 1 if some images could not be used.
 
-    Raises `terminal.UserError` for what the user has to mend, before anything is written.
+    Raises `terminal.UserError` for a mistake of the user, before anything is written.
     """
     out = Path(request.out)
     with mistakes():
         if request.identity and request.direction == "sketch":
-            raise ValueError("--identity is for photos: dlib knows no faces in sketches")
+            raise ValueError("--identity is for photos: dlib does not recognise faces in sketches")
         record = scores.read_json(out, of_folders=False)
         task = methods.PredictionTask(
             direction=request.direction,
@@ -80,7 +80,7 @@ def evaluate(request):
         return 1
     found = None
     if not any(left for _, left in plans.values()):
-        print("nothing to do: all predictions are there")
+        print("nothing to do: all predictions exist")
         predictions.close(out, plans.values())
         with mistakes():
             found = scores.read_scores(out, plans, settings, failed, joints)
@@ -93,10 +93,10 @@ def evaluate(request):
 
 
 def _settings(request, chosen, joints):
-    """All that decides the numbers, for metrics.json."""
+    """Everything that determines the numbers, for metrics.json."""
     settings = {"data": request.data, "limit": request.limit, "images": len(joints), "train_data": request.train_data}
     settings |= {"weights": request.weights, "preset": request.preset, "identity": request.identity}
-    is_there = request.inception and Path(request.inception).is_file()  # or else it is refused later
+    is_there = request.inception and Path(request.inception).is_file()  # a missing file is reported later
     settings["inception_sha256"] = file_sha256(request.inception) if is_there else None
     for method in chosen.values():
         settings |= method.parameters
@@ -104,11 +104,11 @@ def _settings(request, chosen, joints):
 
 
 def _score(request, chosen, plans, joints, failed, settings):
-    """Predict what is left, score all, write the results -> scores."""
+    """Make the missing predictions, score all, write the results -> scores."""
     out, found = Path(request.out), {}
     if request.inception:
         import_tensorflow()
-    with mistakes(), _recognising(request, len(joints)) as advance:  # before the search, which takes long
+    with mistakes(), _recognising(request, len(joints)) as advance:  # before the search, which takes longer
         truth = scores.truth(joints, request.direction, request.inception, request.identity, advance)
     if any(left for _, left in plans.values()):
         _predict(request, chosen, plans, joints)
@@ -123,14 +123,14 @@ def _score(request, chosen, plans, joints, failed, settings):
 
 
 def _recognising(request, n):
-    """The progress of dlib over n photos, if it is asked for."""
+    """Progress display for dlib over n photos, if requested."""
     return progress(n, "recognising faces", "faces") if request.identity else nullcontext(lambda n: None)
 
 
 def _predict(request, chosen, plans, joints):
-    """Make the predictions that are left."""
+    """Make the missing predictions."""
     todo = {name: plan for name, plan in plans.items() if plan[1]}
-    if todo.keys() - {"mean-face", "nearest-sketch"}:  # which need no networks
+    if todo.keys() - {"mean-face", "nearest-sketch"}:  # these two need no networks
         import_tensorflow()
     with mistakes():
         predictors = {name: chosen[name].predictor(request.batch_size) for name in todo}
@@ -161,6 +161,6 @@ def score_folders(predicted, truths, *, direction="photo", limit=None, out=None,
         print(f"not used: {', '.join(map(printable, unused[:10]))}{' ...' * (len(unused) > 10)}")
     if out:
         settings = {"folder": [predicted, truths], "direction": direction, "limit": limit}
-        scores.write_json(out, {"predictions": found}, settings, failed, unused=unused)  # first: what made both
+        scores.write_json(out, {"predictions": found}, settings, failed, unused=unused)  # early: its versions
         replace_file(Path(out) / "table.md", table.encode())
     return 1 if failed else 0

@@ -1,4 +1,4 @@
-"""Score predictions against the true halves, and write what metrics.json, table.md and grid.png hold of them."""
+"""Score predictions against the true halves, and write metrics.json, table.md and grid.png."""
 
 import contextlib
 import hashlib
@@ -38,19 +38,19 @@ COLUMNS = {  # of the table: metric -> (title, digits)
 
 @dataclass(frozen=True)
 class Truth:
-    """The true halves, and what is computed of them once for all methods."""
+    """The true halves, and the values derived from them once for all methods."""
 
     joints: list
     direction: str
     known: np.ndarray  # (n, 64, 64, 3) uint8
     wanted: np.ndarray  # the same
-    features: dict  # {metric: function of images -> (n, d)}, of which kernel distances are made
-    real: dict  # {metric: these of `wanted`}
-    faces: np.ndarray | None  # embeddings of `wanted`, None if identity is not asked for
+    features: dict  # {metric: function of images -> (n, d)}, for the kernel distances
+    real: dict  # {metric: features of `wanted`}
+    faces: np.ndarray | None  # embeddings of `wanted`, None without --identity
 
 
 def truth(joints, direction, inception=None, identity=False, progress=lambda n: None):
-    """The `Truth` of joints. inception: weights of that network, for KID; identity: whether to recognise faces.
+    """The `Truth` of joints. inception: weights file of that network, for KID; identity: whether to recognise faces.
 
     Raises ValueError for bad weights, FileNotFoundError if dlib's models are not installed.
     """
@@ -63,12 +63,12 @@ def truth(joints, direction, inception=None, identity=False, progress=lambda n: 
 
 
 def score(predicted, truth, notes=({},), progress=lambda n: None):
-    """Score predictions (n, 64, 64, 3) uint8 of the halves that were wanted -> what metrics.json says of a method.
+    """Score predictions (n, 64, 64, 3) uint8 of the wanted halves -> the entry of a method in metrics.json.
 
-    {metric: {"mean", "low", "high"}} with 95% intervals, of those metrics of COLUMNS that there are, and "images": the
-    values of each image. notes: a dict for each image, with "contextual" and "diversity" of methods that have them (or
-    None in them). Kernel distances and verification are of the whole set, of at least 4 images.
-    PSNR of a prediction identical to the truth is "inf", not in the mean, and counted as "identical".
+    {metric: {"mean", "low", "high"}} with 95% intervals, for the available metrics of COLUMNS, and "images": the values
+    of each image. notes: a dict for each image, with "contextual" and "diversity" from methods that have them (None if
+    missing). Kernel distances and verification describe the whole set, of at least 4 images.
+    The PSNR of a prediction identical to the truth is "inf"; it is counted as "identical" and left out of the mean.
     """
     pair = {DIRECTIONS[truth.direction]: truth.known, truth.direction: predicted}
     values = metrics.likeness(predicted, truth.wanted)
@@ -102,7 +102,7 @@ def _verification(made, true):
 
 
 def table(scores, title="method", shown=COLUMNS):
-    """{row: what `score` returned} -> a Markdown table of some metrics, aligned for reading as it is."""
+    """{row: result of `score`} -> a Markdown table of some metrics, with aligned columns."""
     columns = [metric for metric in shown if any(metric in found for found in scores.values())]
     lines = [[title, *(COLUMNS[metric][0] for metric in columns)]]
     lines += [[method, *(_cell(found, metric) for metric in columns)] for method, found in scores.items()]
@@ -125,9 +125,9 @@ def _cell(found, metric):
 def write(out, scores, settings, failed, joints, predicted):
     """Write grid.png, table.md and metrics.json into the folder `out`.
 
-    scores: {method: what `score` returned}; settings: a dict of JSON values; failed: as of `load_joints`;
-    predicted: {method: predictions of the joints}. Of each method, metrics.json also holds the hash of its numbers and
-    of the predictions' files, by which `read_scores` believes them.
+    scores: {method: result of `score`}; settings: a dict of JSON values; failed: from `load_joints`;
+    predicted: {method: predictions of the joints}. For each method, metrics.json also holds the hash of its numbers and
+    of its prediction files, which `read_scores` checks.
     """
     write_png(Path(out) / "grid.png", _grid(joints, predicted))
     replace_file(Path(out) / "table.md", _text(scores, settings, joints))
@@ -148,14 +148,14 @@ def _text(scores, settings, joints):
     """The content of table.md."""
     notes = (
         f"\nThe {settings['direction']} half of {len(joints)} joint images: means over the images, with their 95% "
-        "bootstrap intervals; kernel distances are of the whole set, with intervals of the jackknife, verification is "
-        "of one half of it. The numbers of each image and all settings are in `metrics.json`.\n"
+        "bootstrap intervals; kernel distances are over the whole set, with jackknife intervals; verification is over "
+        "one half of it. The numbers of each image and all settings are in `metrics.json`.\n"
     )
     return (table(scores) + notes).encode()
 
 
 def _sha256(found, folder, joints):
-    """The hash of the numbers of a method and of the files that they are of."""
+    """The hash of a method's numbers and of the files they were computed from."""
     numbers = {key: value for key, value in found.items() if key != "sha256"}
     sha256 = hashlib.sha256(json.dumps(numbers, sort_keys=True).encode())
     for joint in joints:
@@ -164,7 +164,7 @@ def _sha256(found, folder, joints):
 
 
 def write_json(out, scores, settings, failed, **more):
-    """Write metrics.json into the folder `out`; the arguments are those of `write`, and what else it is to hold."""
+    """Write metrics.json into the folder `out`; the arguments are those of `write`, and further entries."""
     record = {**scores, **_circumstances(settings, failed), **more}
     replace_file(Path(out) / "metrics.json", (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
 
@@ -175,9 +175,9 @@ def _circumstances(settings, failed):
 
 
 def read_json(out, of_folders):
-    """What metrics.json in the folder `out` says; {} if there is none, or nothing that can be read.
+    """The content of metrics.json in the folder `out`; {} if it is missing or unreadable.
 
-    of_folders: whether two folders are scored. Raises ValueError if the file is not of the same kind.
+    of_folders: whether two folders are scored. Raises ValueError if the file is of the other kind.
     """
     path = Path(out) / "metrics.json"
     if not os.path.lexists(path):
@@ -196,10 +196,10 @@ def read_json(out, of_folders):
 
 
 def read_scores(out, plans, settings, failed, joints):
-    """The scores of an evaluation that has been written and still holds, else None.
+    """The scores of a finished evaluation that are still valid, else None.
 
-    plans: {method: (manifest, ...)}, of which nothing is left to be predicted. What counts is the content of all files:
-    the numbers and the predictions must be those that were written, and the table and the grid those of them.
+    plans: {method: (manifest, ...)}, no prediction missing. The content of all files counts: numbers and predictions
+    must be those that were written, and the table and the grid must belong to them.
     """
     record, out = read_json(out, of_folders=False), Path(out)
     scores = {method: record.get(method) for method in plans}

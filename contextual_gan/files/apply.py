@@ -1,9 +1,8 @@
 """Apply a function to every image of a folder or archive: in parallel, resumable after a kill, with a manifest.
 
-The workers get the bytes of the inputs and return those of the outputs; this process alone reads and writes files. An
-output appears under its name only when complete, then a line of the journal says so; at the end the journal becomes
-the manifest. So the folder depends on the inputs and the parameters only, not on how often the work was interrupted
-or how many workers did it.
+Workers get the bytes of the inputs and return the bytes of the outputs; only this process reads and writes files. An
+output gets its final name when it is complete, and the journal lists it beforehand; at the end the journal becomes the
+manifest. So the folder depends on the inputs and the parameters only, not on interruptions or the number of workers.
 """
 
 import errno
@@ -11,26 +10,27 @@ import hashlib
 import os
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import cv2
 
 from contextual_gan.files import pools
-from contextual_gan.files.images import ImageError, decode_rgba, encode_png, on_background
-from contextual_gan.files.manifest import Manifest
+from contextual_gan.files.images import ImageError, decode_rgba, encode_png, holds_several, on_background
+from contextual_gan.files.manifest import Manifest, outputs_of
 from contextual_gan.files.progress import progress
 
-LONGEST_NAME = 255 - len("..part")  # bytes of one name that file systems allow, less what writing adds
+LONGEST_NAME = 255 - len("..part")  # bytes of a file name in most file systems, minus the suffix of temporary files
 LONGEST_PATH = 4095 - len("/..part")  # the same of whole paths
 
 
 class Skip(Exception):
-    """The function makes nothing of this image; the message is the reason, for example "no face found"."""
+    """The function has no result for this image; the message is the reason, for example "no face found"."""
 
 
 @dataclass(slots=True)
 class Item:
-    """One output: what it is made from, and where it goes."""
+    """One output: its inputs and its path."""
 
     source: str  # its name in the manifest and in messages
     output: str  # below the output folder, posix, ending in .png
@@ -40,13 +40,13 @@ class Item:
 
 @dataclass(frozen=True)
 class Report:
-    """What became of the inputs. An entry is a dict as in the manifest, with "output", "skipped" or "failed"."""
+    """The outcome for all inputs. An entry is a dict as in the manifest, with "output", "skipped" or "failed"."""
 
     out: Path
     entries: list  # of all inputs that ever went into the folder, sorted by source
     new: int  # entries that are new or have changed
-    gone: int  # entries whose input is no longer there
-    replaced: list = field(default_factory=list)  # sources whose content has changed: their results were made anew
+    gone: int  # entries whose input no longer exists
+    replaced: list = field(default_factory=list)  # sources whose content has changed and whose results were made again
 
     @property
     def done(self):
@@ -76,14 +76,15 @@ def apply_to_folder(
 ):
     """Write function(*images, **item.arguments) of every `Item` to out/item.output as PNG -> `Report`.
 
-    function: pure and picklable; gets (H, W, 3) uint8 RGB arrays and returns one (or (H, W)), alone or with a dict of
-    notes for the manifest. It raises `Skip` for an image that gives nothing, ValueError for one that is in error.
-    parameters: flat JSON dict of all that decides the outputs. If the folder was made with others, ValueError names
-    the difference, unless `overwrite`, which removes all that the manifest lists and starts anew.
-    refused: (source, reason) of inputs to be listed as failed. refuse(item, sha256): asked for every item in order,
-    returns a reason to skip it, or None. label: what progress is called, None for silence.
-    workers, scheduler: see `pools.connect`. What is done, with the same content and arguments, is not done again; what
-    failed is tried again.
+    function: pure and picklable; gets (H, W, 3) uint8 RGB arrays and returns one (or (H, W)), or a list of them for
+    NAME.png, NAME_2.png and so on; alone or with a dict of notes for the manifest. It raises `Skip` for an image
+    without a result, ValueError for an invalid one.
+    parameters: flat JSON dict of everything that determines the outputs. If the folder was made with others, ValueError
+    names the difference, unless `overwrite`, which removes all listed files and starts again.
+    refused: (source, reason) of inputs to list as failed. refuse(item, sha256): called for every item in order, returns
+    a reason to skip it, or None. label: label of the progress, None for silence.
+    workers, scheduler: see `pools.connect`. Outputs with unchanged content and arguments are kept; failed inputs are
+    retried.
     """
     manifest = Manifest(out, parameters, overwrite)
     before = {source: entry["sha256"] for source, entry in manifest.entries.items() if "output" in entry}
@@ -95,15 +96,16 @@ def apply_to_folder(
         news = [manifest.add({"source": name, "sha256": None, "failed": reason}) for name, reason in failures]
         left = sum(not manifest.has(item.source, item.output) for item in items)
         with progress(left, label, "images") if label and left else nullcontext(lambda n: None) as advance:
+            planned = {item.output for item in items}
 
-            def settle(entry, data=None):
+            def settle(entry, data=()):
                 news.append(_recorded(manifest, entry, data))
                 advance(1)
 
             tasks = _tasks(function, items, manifest, refuse, settle)
             with closing(pools.run(_work, tasks, pool)) as results:
                 for (item, entry), result in results:
-                    settle(*_outcome(entry, result, item.output))
+                    settle(*_outcome(entry, result, item.output, partial(_is_free, manifest, planned, item.source)))
     manifest.finish()
     entries = [manifest.entries[source] for source in sorted(manifest.entries)]
     known = unusable | {item.source for item in items}
@@ -113,7 +115,7 @@ def apply_to_folder(
 
 
 def _tasks(function, items, manifest, refuse, settle):
-    """Yield ((item, entry), arguments of `_work`) of what is to be done; settle(entry) of what can not be."""
+    """Yield ((item, entry), arguments of `_work`) of the remaining work; call settle(entry) for unusable inputs."""
     for item in items:
         entry = {"source": item.source, "sha256": None}
         if item.arguments:
@@ -134,31 +136,46 @@ def _tasks(function, items, manifest, refuse, settle):
 
 
 def _work(function, files, arguments):
-    """In a worker: bytes of the inputs -> the end of a manifest entry, with the PNG's bytes as "output"."""
+    """In a worker: bytes of the inputs -> the end of a manifest entry, with the bytes of PNGs as output and further."""
     cv2.setNumThreads(1)  # there is one worker per core
     try:
         result = function(*(on_background(decode_rgba(data)) for data in files), **arguments)
-        image, notes = result if isinstance(result, tuple) else (result, {})
-        return {"output": encode_png(image)} | notes
+        made, notes = result if isinstance(result, tuple) else (result, {})
+        output, *further = map(encode_png, made if isinstance(made, list) else [made])
+        notes |= {"several": True} if any(map(holds_several, files)) else {}
+        return {"output": output} | ({"further": further} if further else {}) | notes
     except Skip as reason:
         return {"skipped": str(reason)}
     except ValueError as error:  # ImageError is one
         return {"failed": str(error)}
-    except Exception as error:  # whatever it is, it must not cost the other images
+    except Exception as error:  # no error may affect the other images
         return {"failed": f"{type(error).__name__}: {' '.join(str(error).split())}"}
 
 
-def _outcome(entry, result, output):
-    """(whole manifest entry, bytes of the PNG or None) of what `_work` has returned."""
+def _outcome(entry, result, output, is_free):
+    """(complete manifest entry, bytes of its PNGs) from a result of `_work`; is_free(name): whether a name is free."""
     if isinstance(result, pools.WorkerDied):
-        return entry | {"failed": "the process that worked on it died"}, None
-    if "output" in result:
-        return entry | result | {"output": output}, result["output"]
-    return entry | result, None
+        return entry | {"failed": "the process working on it died"}, ()
+    if "output" not in result:
+        return entry | result, ()
+    data, names = [result["output"], *result.get("further", ())], []
+    for number in range(2, len(data) + 1):
+        stem = output.removesuffix(".png")
+        unique = hashlib.sha256(os.fsencode(output)).hexdigest()[:8]
+        names.append(next(filter(is_free, (f"{stem}_{number}.png", f"{stem}_{number}_{unique}.png")), None))
+    if None in names:
+        return entry | {"failed": f"names for its further images, such as {stem}_{unique}.png, are taken"}, ()
+    return entry | result | {"output": output} | ({"further": names} if names else {}), data
+
+
+def _is_free(manifest, planned, source, name):
+    """Whether a further image of a source may have this name: no other image and no foreign file has it."""
+    own = outputs_of(manifest.entries.get(source, {}))
+    return name not in planned and (name in own or not os.path.lexists(manifest.out / name))
 
 
 def _recorded(manifest, entry, data):
-    """`Manifest.add`; a path that this file system finds too long costs its own input alone."""
+    """`Manifest.add`; a path that is too long for this file system fails for its own input alone."""
     try:
         return manifest.add(entry, data)
     except OSError as error:
@@ -168,13 +185,13 @@ def _recorded(manifest, entry, data):
 
 
 def impossible(items, out=""):
-    """[(source, reason)] of the items whose output no file system could hold beside the others, below `out`."""
+    """[(source, reason)] of the items whose output cannot be stored below `out` together with the others."""
     folders = {item.output.rpartition("/")[0] for item in items}
     folders |= {str(parent) for folder in folders for parent in PurePosixPath(folder).parents}
     reasons, longest = [], LONGEST_PATH - len(os.fsencode(out))
     for item in items:
         if item.output in folders:
-            reasons.append((item.source, f"its result {item.output} would have the name of a folder of others"))
+            reasons.append((item.source, f"its result {item.output} would have the name of another result's folder"))
         elif 4 * len(item.output) > min(LONGEST_NAME, longest) and (  # a character has at most 4 bytes
             len(name := os.fsencode(item.output)) > longest or max(map(len, name.split(b"/"))) > LONGEST_NAME
         ):
@@ -183,9 +200,9 @@ def impossible(items, out=""):
 
 
 def unfinished(items, size, is_left):
-    """Cut all items into batches of `size` and keep those with an item that is_left(item).
+    """Split all items into batches of `size` and keep those with an item for which is_left(item) is true.
 
-    Such a batch is always done as a whole, so that work that was interrupted does exactly what it would have done.
+    A batch is always processed as a whole, so interrupted and uninterrupted work do exactly the same.
     """
     cut = [items[start : start + size] for start in range(0, len(items), size)]
     return [batch for batch in cut if any(map(is_left, batch))]

@@ -1,8 +1,8 @@
-"""Checkpoints of a training run: complete or not there, verified when written and read, the newest few kept.
+"""Checkpoints of a training run: written atomically, verified on writing and reading; the newest few are kept.
 
-A checkpoint is a folder `step-000250/` with what tf.train.Checkpoint writes and `sha256.json`, the hashes of these
-files. It is written beside and renamed when complete; a damaged one is noticed by its hashes and passed over. To find
-and check one takes no TensorFlow.
+A checkpoint is a folder `step-000250/` with the files of tf.train.Checkpoint and `sha256.json`, their hashes. It is
+written under another name and renamed when complete; hashes reveal a damaged one, which is skipped. Finding and
+checking one needs no TensorFlow.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ HASHES = "sha256.json"  # in a checkpoint: {file: SHA-256}
 
 
 class WeightsError(ValueError):
-    """Weights that cannot be used. The message is one line: the file, what is wrong with it, what to do."""
+    """Weights that cannot be used. The message is one line: the file, the problem, and the remedy."""
 
 
 def file_sha256(path):
@@ -32,7 +32,7 @@ def file_sha256(path):
 
 
 def read_stats(path):
-    """The lines of a stats.jsonl as dicts, up to one that was cut off or is being written; [] if there is no file."""
+    """The lines of a stats.jsonl as dicts, up to an incomplete line; [] if there is no file."""
     path, lines = Path(path), []
     for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
@@ -43,7 +43,7 @@ def read_stats(path):
 
 
 def found(folder):
-    """The checkpoints of a folder, the newest first, damaged ones included."""
+    """The checkpoints of a folder, newest first, including damaged ones."""
     paths = [path for path in Path(folder).glob("step-*") if CHECKPOINT.fullmatch(path.name)]
     return sorted(paths, key=step_of, reverse=True)
 
@@ -54,14 +54,14 @@ def step_of(checkpoint):
 
 
 def opened(checkpoint):
-    """(SHA-256 of its list of hashes, {name: open file}) of a checkpoint. Raises ValueError with what is damaged."""
+    """(SHA-256 of its list of hashes, {name: open file}) of a checkpoint. Raises ValueError naming the damage."""
     files = {}
     try:
         if not (checkpoint / HASHES).is_file():
             raise ValueError(f"{HASHES} is missing")
         listed = (checkpoint / HASHES).read_bytes()
         for name, sha256 in json.loads(listed).items():
-            if os.path.basename(name) != name or not (checkpoint / name).is_file():  # others may have written the list
+            if os.path.basename(name) != name or not (checkpoint / name).is_file():  # the list is untrusted
                 raise ValueError(f"{name} is missing or damaged")
             files[name] = open(checkpoint / name, "rb")  # noqa: SIM115  read later
             if hashlib.file_digest(files[name], "sha256").hexdigest() != sha256:
@@ -75,7 +75,7 @@ def opened(checkpoint):
 
 
 def damage(checkpoint):
-    """What is wrong with a checkpoint, or None if it is whole."""
+    """The damage of a checkpoint, or None if it is complete."""
     try:
         opened(checkpoint)
     except ValueError as error:
@@ -84,9 +84,9 @@ def damage(checkpoint):
 
 
 def open_newest(folder, warn=lambda line: None):
-    """(path, *`opened`) of the newest whole checkpoint of a folder; warn(line) of each damaged one before.
+    """(path, *`opened`) of the newest complete checkpoint of a folder; warn(line) is called for damaged newer ones.
 
-    The run may still be training: its files stay readable when the checkpoint is removed. Raises `WeightsError`.
+    The run may still be training: the files stay readable if it removes the checkpoint. Raises `WeightsError`.
     """
     for _ in range(100):
         checkpoints = found(folder)
@@ -96,7 +96,7 @@ def open_newest(folder, warn=lambda line: None):
             except ValueError as reason:
                 if not checkpoint.exists():  # the run has just removed it, so there is a newer one
                     break
-                warn(f"{checkpoint} cannot be used ({reason}); taking the one before")
+                warn(f"{checkpoint} cannot be used ({reason}); using the previous one")
         else:
             break
     what = f"none of the {len(checkpoints)} checkpoints can be read" if checkpoints else "there is no checkpoint"
@@ -104,7 +104,7 @@ def open_newest(folder, warn=lambda line: None):
 
 
 def newest(folder):
-    """The newest whole checkpoint of a folder. Raises `WeightsError`."""
+    """The newest complete checkpoint of a folder. Raises `WeightsError`."""
     return open_newest(folder)[0]
 
 
@@ -114,28 +114,28 @@ def newest(folder):
 def save(folder, state, step, keep=3):
     """Write all variables of `state` (a tf.Module) -> the checkpoint's folder.
 
-    Once the new checkpoint has been read back, those older than the newest `keep` whole ones are removed.
-    Raises OSError if there is no room or it cannot be read back; the checkpoints that were there before still are then.
+    Once the new checkpoint is verified, all older than the newest `keep` complete ones are removed.
+    Raises OSError if the disk is full or the verification fails; earlier checkpoints are kept then.
     """
     import tensorflow as tf
 
     folder, name = Path(folder), f"step-{step:06}"
     beside = folder / f".{name}.part"
-    for left in folder.glob(".step-*.part"):  # of a process that was killed while it wrote or removed
+    for left in folder.glob(".step-*.part"):  # left by a process killed while writing or removing
         shutil.rmtree(left)
     beside.mkdir(parents=True)
     try:
         tf.train.Checkpoint(state=state).write(str(beside / "state"))
         hashes = {path.name: file_sha256(path) for path in sorted(beside.iterdir())}
         (beside / HASHES).write_text(json.dumps(hashes, indent=1) + "\n")
-        if (folder / name).exists():  # a damaged one, or it would not be written again
+        if (folder / name).exists():  # damaged, as it is being written again
             _remove(folder / name)
         os.replace(beside, folder / name)
     except (OSError, tf.errors.OpError) as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise OSError(getattr(error, "errno", None) or 28, _reason(error), str(folder / name)) from error
     if reason := _known_damage(folder / name):
-        raise OSError(5, f"what was just written cannot be read back ({reason})", str(folder / name))
+        raise OSError(5, f"the new checkpoint cannot be read back ({reason})", str(folder / name))
     whole = 0
     for checkpoint in found(folder):
         if whole >= keep:
@@ -153,7 +153,7 @@ def _remove(checkpoint):
 
 
 def _known_damage(checkpoint):
-    """`damage` of a checkpoint, whose files are read again only if they have changed since the last time."""
+    """`damage` of a checkpoint; its files are read again only if they have changed since the last call."""
     states = [(path.name, path.stat()) for path in sorted(checkpoint.iterdir())]
     return _damage(checkpoint, tuple((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in states))
 
@@ -164,14 +164,14 @@ def _damage(checkpoint, states):
 
 
 def _reason(error):
-    """TensorFlow's errors are long: what happened comes last, before the name of the operation."""
+    """TensorFlow's errors are long; the reason is at the end, before the name of the operation."""
     return error.strerror if isinstance(error, OSError) else error.message.rpartition("; ")[2].partition(" [Op:")[0]
 
 
 def restore(folder, state, warn):
-    """Set `state` to the newest whole checkpoint -> its number of steps; warn(line) of each damaged one before.
+    """Set `state` to the newest complete checkpoint -> its number of steps; warn(line) reports damaged newer ones.
 
-    Raises `WeightsError` if there is no whole one, or if it is of other networks or holds values that are not finite.
+    Raises `WeightsError` if none is complete, or if it belongs to other networks or holds non-finite values.
     """
     checkpoint, _, files = open_newest(folder, warn)
     read(checkpoint, files, state)
@@ -179,7 +179,7 @@ def restore(folder, state, warn):
 
 
 def read(checkpoint, files, state):
-    """Set `state` to a checkpoint, given its `opened` files. Raises `WeightsError` as `restore`."""
+    """Set `state` to a checkpoint, given its `opened` files. Raises `WeightsError` like `restore`."""
     import tensorflow as tf
 
     with readable(files) as prefix:
@@ -189,19 +189,19 @@ def read(checkpoint, files, state):
             raise of_others(checkpoint) from error
     for variable in state.variables:
         if not np.isfinite(variable.numpy()).all():
-            raise WeightsError(f"{checkpoint}: {variable.name} holds values that are not finite")
+            raise WeightsError(f"{checkpoint}: {variable.name} holds non-finite values")
 
 
 def of_others(checkpoint):
-    """The error of a checkpoint that does not fit the networks."""
-    return WeightsError(f"{checkpoint} is of other networks than the configuration's")
+    """The error for a checkpoint of other networks."""
+    return WeightsError(f"{checkpoint} does not match the networks of the configuration")
 
 
 @contextmanager
 def readable(files):
     """A path for TensorFlow to the open files of a checkpoint.
 
-    It takes [ ] * ? and \\ in a path for a pattern, and the run may have removed the checkpoint.
+    TensorFlow treats [ ] * ? and \\ in a path as a pattern, and the run may have removed the checkpoint.
     """
     with tempfile.TemporaryDirectory() as folder:
         for name, file in files.items():

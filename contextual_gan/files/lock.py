@@ -1,7 +1,7 @@
 """One command at a time in an output folder.
 
-The lock is a `flock` on a hidden file in the folder, so that the lock of a process that has died does not count. The
-file says who holds it and is removed at the end; only a command that was killed leaves it behind.
+The lock is a `flock` on a hidden file in the folder, so a process that has died holds no lock. The file names its
+holder and is removed at the end; only a killed command leaves it behind.
 """
 
 import contextlib
@@ -19,31 +19,31 @@ WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, er
 LONGEST_COMMAND = 200
 MOST_TRIES = 1000
 
-_held = {}  # {real path of a lock file: whether a command that was killed had left it there}
+_held = {}  # {real path of a lock file: whether a killed command had left it}
 
 
 def check_folder(out):
-    """Raise ValueError if `out` cannot become a folder, as it, or what it is to be in, is something else."""
+    """Raise ValueError if `out` cannot become a folder because it, or one of its parents, is something else."""
     for path in (Path(out), *Path(out).parents):
         try:
             os.lstat(path)
             if path.is_dir():
                 continue
-        except (FileNotFoundError, NotADirectoryError):  # which a parent is the reason of
+        except (FileNotFoundError, NotADirectoryError):  # because of a parent
             continue
         except OSError as error:
             raise ValueError(f"{path}: {error.strerror}; give another output folder") from error
-        what = "a file" if path.is_file() else "a link that leads nowhere" if path.is_symlink() else "not a folder"
+        what = "a file" if path.is_file() else "a broken link" if path.is_symlink() else "not a folder"
         raise ValueError(f"{path} is {what}, the output must be a folder")
 
 
 @contextlib.contextmanager
 def lock(folder, name=NAME):
-    """Hold the lock of an output folder, which is made if need be, and removed again if it is still empty at the end.
+    """Hold the lock of an output folder, which is created if needed, and removed again if it is empty at the end.
 
-    name: of the lock file; another one locks a single file of the folder. A process may hold a lock several times.
-    Raises ValueError, in one line, if another process holds it (saying which), and as `check_folder`. Where nothing
-    can be written, or the file system has no locks (said on stderr), there is no lock.
+    name: of the lock file; another name locks a single file of the folder. A process may take the same lock several
+    times. Raises ValueError, in one line, if another process holds it (naming it), and the errors of `check_folder`. If
+    the folder is not writable, or the file system has no locks (a warning on stderr), there is no lock.
     """
     check_folder(folder)
     path = os.path.join(os.path.realpath(folder), name)
@@ -68,7 +68,7 @@ def was_interrupted(folder):
 
 
 def _acquire(folder, path):
-    """(file descriptor with the lock, None where nothing can be written; whether the file was there before)."""
+    """(file descriptor with the lock, None if it is not writable; whether the file existed before)."""
     for _ in range(MOST_TRIES):
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -76,7 +76,7 @@ def _acquire(folder, path):
             raise ValueError(f"{folder}: {error.strerror}; give another output folder") from error
         try:
             file, was_there = _opened(path)
-        except FileNotFoundError:  # its holder has just removed it, maybe with the folder
+        except FileNotFoundError:  # its holder has just removed it, perhaps with the folder
             continue
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -93,12 +93,12 @@ def _acquire(folder, path):
             if isinstance(error, OSError):
                 error.filename = path
             raise
-        os.close(file)  # it is no longer the file of that name: the holder removed it before we got it
-    raise ValueError(f"{folder}: no file can be made there; give another output folder")
+        os.close(file)  # it is no longer the file of that name: its holder removed it before we locked it
+    raise ValueError(f"{folder}: no file can be created there; give another output folder")
 
 
 def _opened(path):
-    """(file descriptor of a lock file, whether it was there before). Raises OSError, also for a link or a pipe."""
+    """(file descriptor of a lock file, whether it existed before). Raises OSError, also for a link or a pipe."""
     with contextlib.suppress(FileExistsError):
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666), False
     file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -113,17 +113,17 @@ def _lock(file, folder):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in WITHOUT_LOCKS:
-            print(f"warning: {folder}: no locks here; run one command at a time", file=sys.stderr)
+            print(f"warning: {folder}: this file system has no locks; run one command at a time", file=sys.stderr)
         elif error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             raise ValueError(
-                f"{folder} is in use by {_holder(file)}: wait until it has ended, or give another output"
+                f"{folder} is in use by {_holder(file)}: wait for it to end, or give another output"
             ) from error
         else:
             raise
 
 
 def _holder(file):
-    """Who holds a lock, as its file says; it is empty for an instant."""
+    """The holder of a lock, from its file, which is empty for an instant."""
     for _ in range(20):
         process, _, command = os.pread(file, 1000, 0).decode("utf-8", "replace").strip().partition(" ")
         if process:
@@ -133,7 +133,7 @@ def _holder(file):
 
 
 def _command():
-    """The command line of this process, as it would be typed."""
+    """The command line of this process, as typed in a shell."""
     text = shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]])
     return text if len(text) <= LONGEST_COMMAND else text[:LONGEST_COMMAND] + " ..."
 
@@ -149,6 +149,6 @@ def _release(file, path):
     if file is None:
         return
     with contextlib.suppress(OSError):
-        if _is_at(file, path):  # first removed, then unlocked: whoever gets it in between looks again
+        if _is_at(file, path):  # removed before unlocking: a process that gets it in between checks again
             os.unlink(path)
     os.close(file)

@@ -1,6 +1,6 @@
-"""Run a function over many tasks, in processes on this machine or on a Dask cluster, and survive workers that die.
+"""Run a function over many tasks, in local processes or on a Dask cluster, and survive the death of workers.
 
-Both are executors in the sense of `concurrent.futures`; all but their opening is the same code.
+Both are executors in the sense of `concurrent.futures`; only opening them differs.
 """
 
 import os
@@ -11,17 +11,17 @@ from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from types import SimpleNamespace
 
-CHUNK_TASKS, CHUNK_BYTES = 16, 10**6  # sent to a worker together: what passes between processes costs time
-CHUNKS_PER_WORKER = 2  # in flight: enough to keep a worker busy, few enough to hold in memory
-SECONDS_WITHOUT_WORKERS = 60  # until a cluster that has lost all of its workers is given up
+CHUNK_TASKS, CHUNK_BYTES = 16, 10**6  # sent to a worker together, as communication takes time
+CHUNKS_PER_WORKER = 2  # in flight: enough to keep a worker busy, few enough for memory
+SECONDS_WITHOUT_WORKERS = 60  # before giving up on a cluster that has lost all workers
 
 
 class WorkerDied:
-    """In place of a result: the task kills the process that works on it, also when it is the only one."""
+    """Replaces a result: the task kills its worker process, even if it runs alone."""
 
 
 def cores():
-    """How many cores this process may use."""
+    """The number of cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -37,8 +37,8 @@ def connect(workers=None, scheduler=None):
 def run(function, tasks, pool):
     """Yield (key, function(*arguments)) for all (key, arguments) of `tasks`, in the order in which they finish.
 
-    `tasks` is read only as far as keeps the workers busy. A result is `WorkerDied()` where the process died; tasks
-    that were in flight with it are repeated one at a time, so that nothing else is lost.
+    `tasks` is read only as fast as the workers need it. A result is `WorkerDied()` if the process died; other tasks
+    that were in flight with it are repeated one at a time, so none is lost.
     Raises ConnectionError if a cluster has lost its scheduler or all of its workers.
     """
     executor, running, suspects, chunks = pool.open(), {}, [], _chunks(tasks)
@@ -68,7 +68,7 @@ def run(function, tasks, pool):
 
 
 def _chunks(tasks):
-    """Lists of tasks, short where the arguments are large."""
+    """Lists of tasks, short if the arguments are large."""
     chunk, size = [], 0
     for task in tasks:
         chunk.append(task)
@@ -98,7 +98,7 @@ def _one_at_a_time(function, tasks, pool):
 
 
 def _finished(futures, pool):
-    """The futures that are done, maybe none after a while of waiting."""
+    """The futures that are done, perhaps none after a short wait."""
     done = wait(futures, timeout=SECONDS_WITHOUT_WORKERS, return_when=FIRST_COMPLETED).done
     if futures and not done:
         pool.check()
@@ -117,7 +117,7 @@ def _result(future, pool):
 
 @contextmanager
 def _processes(workers):
-    """Processes that import afresh: a fork would copy the threads and locks of TensorFlow and OpenCV."""
+    """Spawned processes: a fork would copy the threads and locks of TensorFlow and OpenCV."""
 
     def open_executor(workers=workers):
         return ProcessPoolExecutor(workers, get_context("spawn"), _live_and_die_with_parent)
@@ -127,7 +127,7 @@ def _processes(workers):
 
 
 def _live_and_die_with_parent():
-    """Leave Ctrl-C to the parent, and end when it is killed: a worker would wait for work forever."""
+    """Leave Ctrl-C to the parent, and end when it is killed; otherwise a worker would wait forever."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def follow(parent):

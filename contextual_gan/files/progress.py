@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, otherwise a plain line now and then."""
+"""Progress of long work: a bar on a terminal, otherwise an occasional plain line."""
 
 import sys
 import time
@@ -11,7 +11,7 @@ SECONDS_BETWEEN_LINES = 10
 
 @contextmanager
 def progress(total, label, unit):
-    """Yields `advance(n, note="")`, to be called after each n of `total` units; shows rate and time left on stderr."""
+    """Yield `advance(n, note="")`, to be called after each n of `total` units; show rate and time left on stderr."""
     if sys.stderr.isatty():
         with tqdm(total=total, desc=label, unit=" " + unit, unit_scale=True, dynamic_ncols=True, smoothing=0.1) as bar:
 

@@ -1,207 +1,144 @@
-"""Where images come from: files, folders and zip archives, read in place, and what their results are called."""
+"""Sources of images: files, folders and zip archives, read in place, and the names of their results."""
 
 import errno
 import os
-import struct
+import re
 import zipfile
-from bz2 import BZ2Decompressor
-from collections import Counter
-from copy import copy
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
-from lzma import FILTER_LZMA1, FORMAT_RAW, LZMADecompressor
-from pathlib import Path, PurePosixPath
-from zlib import crc32
+from functools import partial
+from pathlib import Path
 
-from contextual_gan.files.images import MAGIC, MAX_BYTES, ImageError, read_bytes
+from contextual_gan.files.archives import members
+from contextual_gan.files.headers import FOREIGN
+from contextual_gan.files.images import MAGIC, READ, ImageError, read_image_bytes
+from contextual_gan.files.manifest import JOURNAL, MANIFEST, RECORDS
+from contextual_gan.terminal import postpone, printable
 
-# Names that claim to be an image; what cannot be read of them is reported. Other files are looked into.
+# Image extensions; unreadable files with these are reported. Other files are checked for an image header.
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".heic", ".avif"}
-LONGEST_PART = 255 - len("..png.part")  # what file systems allow for one name, less what its result adds
-CHUNK = 2**16  # compressed bytes that are read at once
-LONGEST_PATH = 1024  # whole paths, of which the part in front of the archive is the user's choice
+IMAGE_SUFFIXES |= {".heif", ".avifs", ".heics"}
+START = 512  # bytes of a file that are checked
+RUN_RECORD = re.compile(rb"\s*\{\s*\"settings\"\s*:")  # start of the results.json of a run folder
+RUN, LINK, OTHER = "run folder", "linked folder", "other file"
+OWN, OWN_RUN = "record of our own", "results.json of our own"  # not reported
+ADVICE = {kind: advice for kind, _, advice in FOREIGN} | {LINK: "give a linked folder by its own name"}
+OWN_FILES = {MANIFEST, JOURNAL, *RECORDS, "results.json", "z.npz", "initial_z.npz", "metrics.json", "table.md"}
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An input file: where it is, what it is called in reports, and its place in the mirrored tree."""
+    """An input file: its path, its name in reports, and its place in the mirrored tree."""
 
     path: Path
-    name: str  # as the user gave it
+    name: str  # as given by the user
     relative: Path  # below the output folder, with the extension
 
     def read(self):
         """The bytes of the file. Raises `ImageError`."""
-        return read_bytes(self.path)
+        return read_image_bytes(self.path)
 
-
-@dataclass(slots=True)
-class Member:
-    """The same for a file in a zip archive; the name is the one in the archive."""
-
-    archive: zipfile.ZipFile
-    info: zipfile.ZipInfo
-    name: str
-
-    @property
-    def relative(self):
-        return PurePosixPath(self.name)
-
-    def read(self):
-        """The bytes of the member, at most `MAX_BYTES`. Raises `ImageError`."""
-        if self.info.file_size > MAX_BYTES:
-            raise ImageError(f"{self.info.file_size / 1e6:.1f} MB, the limit is {MAX_BYTES / 1e6:.0f} MB")
-        return self.peek(MAX_BYTES)
-
-    def peek(self, size):
-        """The first bytes of the member, never more than it claims to have. Raises `ImageError`."""
-        if self.info.flag_bits & 0x1:
-            raise ImageError("encrypted in the archive")
-        try:
-            if self.info.compress_type in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
-                return self._decompressed(size)
-            with self.archive.open(self.info) as file:
-                return file.read(min(size, self.info.file_size))
-        except Exception as error:  # BadZipFile, zlib.error, NotImplementedError, EOFError, OSError and more
-            raise ImageError(f"damaged in the archive: {' '.join(str(error).split())}") from error
-
-    def _decompressed(self, size):
-        """`peek` of bzip2 and LZMA, of which zipfile decompresses all that 4 kB make, 11 GB at worst."""
-        claimed, content = self.info.file_size, b""
-        stored = copy(self.info)
-        stored.compress_type, stored.file_size = zipfile.ZIP_STORED, stored.compress_size
-        del stored.CRC  # that of the content
-        with self.archive.open(stored) as raw:
-            decompressor = _lzma(raw, claimed) if self.info.compress_type == zipfile.ZIP_LZMA else BZ2Decompressor()
-            while (missing := min(size, claimed + 1) - len(content)) > 0 and not decompressor.eof:
-                data = raw.read(CHUNK) if decompressor.needs_input else b""
-                if not data and decompressor.needs_input:
-                    break
-                content += decompressor.decompress(data, missing)
-        if len(content) > claimed:
-            raise zipfile.BadZipFile(f"it has more than the {claimed} bytes that it claims")
-        if len(content) < min(size, claimed):
-            raise EOFError("it is cut off")
-        if len(content) == claimed and crc32(content) != self.info.CRC:
-            raise zipfile.BadZipFile("Bad CRC-32")
-        return content
-
-
-def _lzma(raw, claimed):
-    """The decompressor of an LZMA member, which begins with its settings; memory is bounded by the claimed size."""
-    _, length, numbers, dictionary = struct.unpack("<2sHBI", raw.read(9))
-    if length != 5:
-        raise zipfile.BadZipFile("unknown settings of LZMA")
-    rest, lc = divmod(numbers, 9)
-    pb, lp = divmod(rest, 5)
-    settings = {"id": FILTER_LZMA1, "lc": lc, "lp": lp, "pb": pb, "dict_size": min(dictionary, max(claimed, 4096))}
-    return LZMADecompressor(FORMAT_RAW, filters=[settings])
+    def moved(self, relative):
+        """The same with another place in the mirrored tree."""
+        return replace(self, relative=relative)
 
 
 def images_in(location, excluded=None):
-    """The images of a folder (with all below it) or of a zip archive -> ([`Source` or `Member`], refused).
+    """The images of a folder (with subfolders) or a zip archive, or one image -> ([`Source` or `Member`], refused).
 
-    Sources are sorted by name, which is their posix path below the folder or in the archive; refused are (name, reason)
-    of members with unsafe or ambiguous names. What is not called like an image and does not begin like one is left
-    out, so are hidden files and the folder `excluded` (the output).
-    Raises FileNotFoundError, and ValueError for what is neither, holds no image, or lies inside `excluded`.
+    Sources are sorted by name, their posix path below the folder or in the archive; refused are (name, reason) of
+    members with unsafe or ambiguous names. Files with neither an image extension nor an image header and run folders
+    are passed over, which the command reports in one line at its end; hidden files and the folder `excluded` (the
+    output) are left out.
+    Raises FileNotFoundError, and ValueError if it is neither, holds no image, or lies inside `excluded`.
     """
-    location, refused = Path(location), []
+    location = Path(location)
     if not os.path.lexists(location):
         raise FileNotFoundError(f"no such folder or zip archive: {location}")
-    if location.is_dir():
-        found, _ = find_images([location], excluded)
+    kind = None if location.is_dir() or _is_archive(location) else _kind_of(location.name, partial(_peek, location))
+    if kind in ADVICE:
+        raise ValueError(f"{location}: {ADVICE[kind]}")
+    if location.is_dir() or (location.is_file() and not _is_archive(location) and kind is None):
+        found, refused, passed = find_images([location], excluded)
         sources = [replace(source, name=source.relative.as_posix()) for source in found]
     else:
-        sources, refused = _members(location)
+        sources, refused, passed = _members(location)
     if not sources and not refused:
-        raise ValueError(f"no images in {location}")
+        raise no_images(location, passed)
+    for line in passed_over(passed):
+        postpone(line)
     return sorted(sources, key=lambda source: source.name), sorted(refused)
 
 
-def _members(path):
-    try:
-        if not path.is_file():
-            raise zipfile.BadZipFile
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is neither a folder nor a whole zip archive; unpack other archives first") from error
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror or error}") from error
-    members, refused, seen = [], [], {}
-    for number, info in enumerate(archive.infolist(), 1):
-        name = info.filename
-        if "\\" in name or "." in name[:1] or "/." in name:  # rare: an archive may have 200,000 members
-            parts = [part for part in name.replace("\\", "/").split("/") if part != "."]
-            name = "/".join(parts)
-            if any(part.startswith(".") and part != ".." for part in parts):
-                continue
-        if name.endswith("/"):
-            continue
-        member = Member(archive, info, name)
-        if not _called_like_image(name) and not _begins_like_image(member):
-            continue
-        if reason := _unsafe(name):
-            refused.append((info.filename, reason))
-            continue
-        other = seen.setdefault(name.casefold(), member)
-        if other is member:
-            members.append(member)
-        elif other.name == name:
-            refused.append((f"{name} (member {number})", "a name that is twice in the archive"))
-        else:  # some file systems do not tell them apart
-            refused.append((name, f"its name differs only in case from {other.name}"))
-    return members, refused
-
-
-def _unsafe(name):
-    """Why no file may be called like this member, or None."""
-    parts = name.split("/")
-    if parts[0].endswith(":") or ".." in parts or "" in parts:
-        return "unsafe name in the archive"
-    if not name.isprintable():
-        return "its name has characters that cannot be printed"
-    if len(name) > LONGEST_PART // 4 and (  # a character has at most 4 bytes
-        len(os.fsencode(name)) > LONGEST_PATH or max(len(os.fsencode(part)) for part in parts) > LONGEST_PART
-    ):
-        return "its name is too long"
-    return None
-
-
 def find_images(inputs, excluded=None):
-    """Files and folders (searched recursively, hidden files left out) -> ([`Source`], [ignored files]).
+    """Files, zip archives and folders (searched recursively) -> ([`Source` or `Member`], refused, passed over).
 
-    Files given by name are always taken, in folders those which are called like an image or begin like one, except in
-    the folder `excluded` (the output). With several inputs the name of each folder comes in front; where that is not
-    enough to tell all apart, their whole path below the common folder.
-    Raises FileNotFoundError, and ValueError for an input folder inside `excluded`.
+    Files given by name are always taken; in folders and archives, those with an image extension or header, except
+    hidden files, run folders below the input and the folder `excluded` (the output). With several inputs, the name of
+    each folder or archive is prepended; if that is ambiguous, the whole path below their common folder.
+    refused: (name, reason) as in `images_in`; passed over: (path, kind).
+    Raises FileNotFoundError, and ValueError for an input folder inside `excluded` and for a damaged archive.
     """
     inputs = list(dict.fromkeys(Path(i) for i in inputs))
     for path in inputs:
         if not os.path.lexists(path) and not _is_too_long(path):
             raise FileNotFoundError(f"no such file or folder: {path}")
         if os.path.isdir(path) and _inside(path, excluded):
-            raise ValueError(f"{path} lies in the output folder {excluded}, which must be another")
-    prefixes = _prefixes([path for path in inputs if os.path.isdir(path)]) if len(inputs) > 1 else {}
-    found, ignored = {}, []
+            raise ValueError(f"{path} lies in the output folder {excluded}; give another output folder")
+    trees = [path for path in inputs if os.path.isdir(path) or _is_archive(path)]
+    prefixes = _prefixes(trees) if len(inputs) > 1 else {}
+    found, refused, passed = {}, [], []
     for given in inputs:
-        files = _walk(given, excluded) if os.path.isdir(given) else [given]
-        for path in files:
-            resolved = os.path.abspath(path)
-            if resolved in found:
-                continue
-            if os.path.isdir(given):
-                if not _called_like_image(path.name) and not _looks_like_image(path):
-                    ignored.append(path)
-                    continue
-                relative = prefixes.get(given, Path()) / path.relative_to(given)
-            else:
-                relative = Path(path.name)
-            found[resolved] = Source(path, str(path), relative)
-    return _told_apart(list(found.values())), ignored
+        prefix = prefixes.get(given, Path())
+        if os.path.isdir(given):
+            paths, others = _images_below(given, excluded)
+            passed += others
+            taken = [Source(path, str(path), prefix / path.relative_to(given)) for path in paths]
+        elif given in trees:
+            inside, unsafe, others = _members(given)
+            refused += [(f"{given}/{name}", reason) for name, reason in unsafe]
+            passed += [(f"{given}/{name}", kind) for name, kind in others]
+            taken = [replace(m, name=f"{given}/{m.name}", below=(prefix / m.name).as_posix()) for m in inside]
+        else:
+            taken = [Source(given, str(given), Path(given.name))]
+        for source in taken:
+            found.setdefault(os.path.abspath(source.path), source)
+    return _told_apart(list(found.values())), refused, passed
+
+
+def is_there(name):
+    """Whether an input of this name exists, or the archive that it came from."""
+    return os.path.lexists(name) or any(parent.is_file() for parent in Path(name).parents)
+
+
+def passed_over(passed):
+    """[A line that counts what `find_images` passed over], or [] if there is nothing."""
+    described = _described(passed)
+    return [f"passed over: {described}"] if described else []
+
+
+def no_images(where, passed):
+    """The ValueError for inputs without images: what is there instead, advice, and the formats that are read."""
+    described = _described(passed) or "no other files were found"
+    advice = [ADVICE[kind] for kind in dict.fromkeys(kind for _, kind in passed) if kind in ADVICE]
+    return ValueError(f"no images in {where}: {'; '.join([described, *advice])}; {READ} files are read")
+
+
+def _described(passed, most=3):
+    """What was passed over, counted: "2 PDFs (a.pdf, b.pdf), 1 linked folder (faces)"."""
+    kinds = defaultdict(list)
+    for name, kind in passed:
+        kinds[kind].append(printable(name))
+    counted = []
+    for kind, names in kinds.items():
+        if kind not in (OWN, OWN_RUN):
+            listed = ", ".join(names[:most]) + ", ..." * (len(names) > most)
+            counted.append(f"{len(names)} {kind}{'s' * (len(names) > 1)} ({listed})")
+    return ", ".join(counted)
 
 
 def _is_too_long(path):
-    """Whether the system takes no path of this length; reading it says so too."""
+    """Whether this path is too long for the system; reading it reports that too."""
     try:
         os.lstat(path)
     except OSError as error:
@@ -209,8 +146,34 @@ def _is_too_long(path):
     return False
 
 
+def _images_below(folder, excluded):
+    """([path], [(path, kind)]) of the images below a folder and of what is none."""
+    images, passed = [], []
+    for path, kind in _walk(folder, excluded):
+        kind = kind or _kind_of(path.name, partial(_peek, path))
+        if kind is None or (kind == OTHER and _is_too_long(path)):
+            images.append(path)
+        else:
+            passed.append((path, kind))
+    return images, passed
+
+
+def _members(archive):
+    """`archives.members`, those of run folders passed over."""
+    found, refused, passed = members(archive, _kind_of)
+    runs = {name.removesuffix("results.json") for name, kind in passed if kind == OWN_RUN} - {""}
+    if runs:
+        found = [member for member in found if not member.name.startswith(tuple(runs))]
+        passed = [(name, kind) for name, kind in passed if not name.startswith(tuple(runs))]
+        passed += [(run.rstrip("/"), RUN) for run in sorted(runs)]
+    return found, refused, passed
+
+
 def _walk(folder, excluded):
-    """The files below a folder; also folders whose paths are too long to be read, so that they are reported."""
+    """(path, kind or None if unknown) of the files below a folder and of folders that are not searched.
+
+    Folders whose paths are too long to read count as files, so that they are reported.
+    """
     too_long = []
 
     def failed(error):
@@ -222,56 +185,78 @@ def _walk(folder, excluded):
         if _inside(parent, excluded):
             folders.clear()
             continue
+        if parent != os.fspath(folder) and "results.json" in files and _is_run_record(Path(parent, "results.json")):
+            folders.clear()
+            yield Path(parent), RUN
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
-    yield from too_long
+        yield from ((Path(parent, name), LINK) for name in folders if os.path.islink(os.path.join(parent, name)))
+        yield from ((Path(parent, name), None) for name in sorted(files) if not name.startswith("."))
+    yield from ((path, None) for path in too_long)
+
+
+def _kind_of(name, peek):
+    """The kind of a file that is not an image, or None; peek(n): its first n bytes."""
+    if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+        return None
+    try:
+        start = peek(START)
+    except (ImageError, OSError):
+        start = b""
+    if MAGIC.match(start[:12]):
+        return None
+    if (base := name.rpartition("/")[2]) in OWN_FILES:
+        return OWN_RUN if base == "results.json" and RUN_RECORD.match(start) else OWN
+    return next((kind for kind, pattern, _ in FOREIGN if pattern.match(start)), OTHER)
+
+
+def _peek(path, size):
+    """The first bytes of a regular file, otherwise none: opening a pipe would block."""
+    if not path.is_file():
+        return b""
+    with open(path, "rb") as file:
+        return file.read(size)
+
+
+def _is_run_record(path):
+    return RUN_RECORD.match(_peek(path, START)) is not None
+
+
+def _is_archive(path):
+    """Whether a file is a zip archive or named like one; an image with an appended archive is an image."""
+    try:
+        if not path.is_file() or MAGIC.match(_peek(path, 12)):
+            return False
+        return path.suffix.lower() == ".zip" or zipfile.is_zipfile(path)
+    except OSError:
+        return False
 
 
 def _inside(path, folder):
     return folder is not None and Path(path).resolve().is_relative_to(Path(folder).resolve())
 
 
-def _called_like_image(name):
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
-
-
-def _looks_like_image(path):
-    try:
-        if not path.is_file():
-            return False
-        with open(path, "rb") as file:
-            return MAGIC.match(file.read(12)) is not None
-    except OSError:
-        return _is_too_long(path)
-
-
-def _begins_like_image(member):
-    try:
-        return MAGIC.match(member.peek(12)) is not None
-    except ImageError:
-        return False
-
-
 def _prefixes(folders):
-    """The name of each folder, or its path below the common parent where two folders have the same name."""
+    """The name of each folder (or archive), or its path below the common parent if two have the same name."""
     absolute = {folder: Path(os.path.abspath(folder)) for folder in folders}
+    absolute |= {path: place.with_suffix("") for path, place in absolute.items() if not os.path.isdir(path)}
     names = Counter(path.name for path in absolute.values())
     common = os.path.commonpath([path.parent for path in absolute.values()]) if folders else ""
     return {f: Path(p.name) if names[p.name] == 1 else p.relative_to(common) for f, p in absolute.items()}
 
 
 def _told_apart(sources):
-    """The sources; if two of them share their place, all get their path below the common folder instead."""
+    """The sources; if two of them have the same place, all get their path below the common folder."""
     if len({source.relative for source in sources}) == len(sources):
         return sources
     common = os.path.commonpath([os.path.abspath(source.path.parent) for source in sources])
-    return [replace(source, relative=Path(os.path.abspath(source.path)).relative_to(common)) for source in sources]
+    return [source.moved(Path(os.path.abspath(source.path)).relative_to(common)) for source in sources]
 
 
 def output_stems(sources):
-    """{output stem: source}, sorted: `a/b` for a/b.png; `a/b.png` and `a/b.jpg` where they would share the name.
+    """{output stem: source}, sorted: `a/b` for a/b.png; `a/b.png` and `a/b.jpg` if they would have the same name.
 
-    Bytes of a name that are no UTF-8 (old zip files have such names) are spelled out: results must be listed as text.
+    Bytes of a name that are not UTF-8 (from old zip files) are escaped, as results are listed as text.
     """
     names = [(source.relative.as_posix(), source) for source in sources]
     stems = [stem if suffix != "." else name for name, _ in names for stem, suffix in [os.path.splitext(name)]]

@@ -1,6 +1,6 @@
-"""What the networks and their training steps share, and Keras's configuration as they need it.
+"""Shared parts of the networks and their training steps, and the configuration of Keras.
 
-Keras is configured here, whatever ~/.keras/keras.json says, so this is imported before any network is built. The
+Keras is configured here, whatever ~/.keras/keras.json says; import this module before building any network. The
 backend is set in __init__.py of the package, before Keras is imported.
 """
 
@@ -18,7 +18,7 @@ config.set_epsilon(1e-7)
 
 
 class _BatchNormalization(layers.BatchNormalization):
-    """Keras's layer with TensorFlow's fused kernel in training: 2% of a step on a CPU, where Keras's own takes 7%."""
+    """Keras's layer with TensorFlow's fused kernel in training: 2% of a step on a CPU; Keras's own takes 7%."""
 
     def call(self, inputs, training=None, mask=None):
         if not (training and self.trainable):
@@ -40,7 +40,7 @@ def batch_norm(name):
 
 @contextmanager
 def computing_in(precision):
-    """Layers that are made in this block compute with this precision."""
+    """Layers created in this context compute with this precision."""
     before = config.dtype_policy()
     config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
     try:
@@ -50,19 +50,19 @@ def computing_in(precision):
 
 
 def apply_gradients(tape, loss, network, optimizer, lr=None):
-    """One step of the optimizer -> the norm of the gradient, which is that of all devices together.
+    """One step of the optimizer -> the norm of the gradient, summed over all devices.
 
-    lr: learning rate; None: the optimizer's.
+    lr: learning rate; None uses the optimizer's.
     """
     lr = optimizer.learning_rate if lr is None else lr
     gradients = over_devices("SUM", tape.gradient(loss, network.trainable_variables))
     for gradient, variable in zip(gradients, network.trainable_variables, strict=True):
-        optimizer.update_step(gradient, variable, lr)  # apply() would sum them once more
+        optimizer.update_step(gradient, variable, lr)  # apply() would sum the gradients again
     optimizer.iterations.assign_add(1)
     return tf.linalg.global_norm(gradients)
 
 
 def over_devices(operation, values):
-    """The "SUM" or "MEAN" of each of some values over all devices; on one device, the values themselves."""
-    values = tf.nest.map_structure(tf.identity, values)  # a variable itself would be refused with several workers
+    """The "SUM" or "MEAN" of each value over all devices; on one device, the values themselves."""
+    values = tf.nest.map_structure(tf.identity, values)  # several workers do not accept variables
     return tf.distribute.get_replica_context().all_reduce(operation, values) if values else values

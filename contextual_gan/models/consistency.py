@@ -7,14 +7,14 @@ import tensorflow as tf
 from contextual_gan.joint import SIZE
 from contextual_gan.preparation.sketches import INK_SIGMA, parameters_of
 
-GREY = (0.299, 0.587, 0.114)  # of OpenCV, whose grey the filters draw from
-XDOG = parameters_of("xdog")  # of its function, which drew the sketches that the networks were trained with
+GREY = (0.299, 0.587, 0.114)  # OpenCV's weights, as in the filters
+XDOG = parameters_of("xdog")  # of the filter that drew the training sketches
 
 
 def consistency(sketches, photos):
     """Correlation of blurred sketches with the blurred edges of photos: grey, (n, 64, 64) float in [0, 1] -> (n,).
 
-    The edges are those that `sketches.xdog` draws, but not rounded to levels. 0 where one of the two is blank.
+    The edges are those of `sketches.xdog`, not rounded to levels. 0 if either image is blank.
     """
     return correlation(sketches, _xdog(photos))
 
@@ -27,7 +27,7 @@ def correlation(sketches, others):
 
 
 def grey(images):
-    """Images (..., 3) in [-1, 1] -> (...) in [0, 1], weighted as everywhere."""
+    """Images (..., 3) in [-1, 1] -> (...) in [0, 1], with the weights of `GREY`."""
     return tf.tensordot((images + 1) / 2, tf.constant(GREY, images.dtype), 1)
 
 
@@ -42,8 +42,8 @@ def _ink(sketch):
 
 
 def _blur(grey, sigma):
-    """A Gaussian blur with replicated borders is a product with one matrix for the rows, and one for the columns."""
-    reach = round(4 * sigma)  # as OpenCV for floats
+    """The matrix of a Gaussian blur with replicated borders: one product blurs the rows, one the columns."""
+    reach = round(4 * sigma)  # as in OpenCV for floats
     matrix = np.zeros((SIZE, SIZE))
     for shift, weight in zip(range(-reach, reach + 1), cv2.getGaussianKernel(2 * reach + 1, sigma)[:, 0], strict=True):
         matrix[np.arange(SIZE), np.clip(np.arange(SIZE) + shift, 0, SIZE - 1)] += weight

@@ -23,7 +23,7 @@ def _truncated():
 
 
 def _full_precision():
-    """What the last layer computes with: the type of the weights, where the others may compute with less."""
+    """The type of the last layer: that of the weights, even where the other layers compute with less precision."""
     return config.dtype_policy().variable_dtype
 
 
@@ -55,10 +55,10 @@ def discriminator(width=64):
 
 
 def pair_discriminator(width=64):
-    """P: `overlaid` halves (batch, 64, 64, 4) in [-1, 1] -> logits (batch, 1), positive for halves of one face.
+    """P: `overlaid` halves (batch, 64, 64, 4) in [-1, 1] -> logits (batch, 1), positive if both show the same face.
 
-    The layers of D. Corresponding points of the two halves meet in its first convolution; D, where they lie 64 columns
-    apart, never brings them together.
+    It has the layers of D. Its first convolution sees corresponding points of the two halves together; in D they lie 64
+    columns apart and never meet.
     """
     return _judge(Input((SIZE, SIZE, 4), name="overlaid"), width, "pair")
 
@@ -75,7 +75,7 @@ def _judge(images, width, name):
 
 
 def overlaid(sketches, photos):
-    """Lay halves over each other: (n, 64, 64, 3) twice -> (n, 64, 64, 4), the grey sketch before the photo."""
+    """Stack halves as channels: (n, 64, 64, 3) twice -> (n, 64, 64, 4), the grey sketch before the photo."""
     return tf.concat([tf.reduce_mean(sketches, axis=-1, keepdims=True), photos], axis=-1)
 
 
@@ -83,28 +83,28 @@ def overlaid(sketches, photos):
 
 
 def real_loss(logits):
-    """-log D(x) of real images: what D pays for doubting them. Logits of any shape and size, also +-1e4."""
+    """-log D(x) of real images: the loss of D for doubting them. Logits of any shape and magnitude, up to +-1e4."""
     return tf.nn.softplus(-logits)
 
 
 def fake_loss(logits):
-    """-log(1 - D(G(z))): what D pays for believing in generated images."""
+    """-log(1 - D(G(z))): the loss of D for taking generated images for real."""
     return tf.nn.softplus(logits)
 
 
 def generator_loss(logits):
-    """-log D(G(z)): what G pays when D doubts its images; the non-saturating form."""
+    """-log D(G(z)): the loss of G if D doubts its images; the non-saturating form."""
     return tf.nn.softplus(-logits)
 
 
-# --- one training step------------ ------------------------------------------------------------------------------------
+# --- one training step ------------------------------------------------------------------------------------------------
 
 
 class DCGAN(tf.Module):
-    """What is trained: G, its moving average (None without), D, the pair discriminator P, and the optimizer of each.
+    """The trained state: G, its moving average (None without), D, the pair discriminator P, and their optimizers.
 
-    precision: of what G, D and P compute with, "float32" or "bfloat16"; their weights are float32 always.
-    pair_width: feature maps of P's first convolution; None: there is no P.
+    precision: "float32" or "bfloat16", in which G, D and P compute; their weights are always float32.
+    pair_width: feature maps of P's first convolution; None for no P.
     """
 
     def __init__(self, *, width=64, lr=2e-4, beta_1=0.5, ema=True, precision="float32", pair_width=None):
@@ -136,14 +136,14 @@ class DCGAN(tf.Module):
 def train_step(model, real, z, *, g_updates=2, decay=0.999, lr=None, pairs=0.0, others=None, mismatched=0.5, edges=0.0):
     """Update D once, then P once, if there is one, then G `g_updates` times, then the average -> {name: scalar}.
 
-    real: (n, 64, 128, 3) joints in [-1, 1]; z: (n, 100) in [-1, 1]. decay: of the moving average. lr: of all three;
-    None: that of each optimizer. pairs, edges: weights, in G's loss, of what P says and of 1 - the consistency of its
-    own halves. others: (n, 64, 64, 3), for each of `real` the photo of another face; mismatched: the share of these
-    strangers among P's false pairs.
-    The fakes of the updates of D and P serve the first G update too; further ones make their own, from the same z. D
+    real: (n, 64, 128, 3) joints in [-1, 1]; z: (n, 100) in [-1, 1]. decay: of the moving average. lr: of all three
+    networks; None uses that of each optimizer. pairs, edges: weights, in G's loss, of P's verdict and of 1 - the
+    consistency of the generated halves. others: (n, 64, 64, 3), for each of `real` the photo of another face;
+    mismatched: the share of these photos among P's false pairs.
+    The fakes of the updates of D and P serve the first G update too; further updates make their own from the same z. D
     sees real and generated images separately, as their batch statistics differ; so does P.
-    With a tf.distribute strategy, each device calls this with its share of the batch. What is returned, and the
-    gradients, are those of the whole batch; batch normalization sees the share.
+    With a tf.distribute strategy, each device calls this with its share of the batch. The results and the gradients are
+    those of the whole batch; batch normalization sees the share.
     """
     G, D, P = model.generator, model.discriminator, model.pair_discriminator
     size = tf.cast(tf.shape(real)[0] * tf.distribute.get_replica_context().num_replicas_in_sync, tf.float32)
@@ -186,10 +186,9 @@ def train_step(model, real, z, *, g_updates=2, decay=0.999, lr=None, pairs=0.0, 
 
 
 def pair_losses(P, real, fake, others, mismatched, mean):
-    """What P pays and says: {"p_loss": ..., "P(x)", "P(G(z))", "P(mismatched)"}, all as means over the batch.
+    """P's loss and outputs: {"p_loss": ..., "P(x)", "P(G(z))", "P(mismatched)"}, all as means over the batch.
 
-    True pairs are those of `real`; false ones are generated, and, for their share, sketches beside the photos `others`
-    (the matching-aware discriminator of Reed et al. 2016, arXiv 1605.05396).
+    True pairs are those of `real`. False pairs are generated, or, in their share, sketches with the photos `others`
     """
     sketch, photo = half(real, "sketch"), half(real, "photo")
     logits = {"P(x)": (sketch, photo), "P(G(z))": (half(fake, "sketch"), half(fake, "photo"))}
@@ -202,7 +201,7 @@ def pair_losses(P, real, fake, others, mismatched, mean):
 
 
 def generator_losses(model, fake, mean, pairs, edges):
-    """What G pays for its joints -> (the sum that it descends, its parts before they are weighted)."""
+    """The loss of G for its joints -> (the weighted sum, its parts before weighting)."""
     parts = {"g_loss": mean(generator_loss(model.discriminator(fake, training=True)))}
     total, (sketch, photo) = parts["g_loss"], (half(fake, name) for name in ("sketch", "photo"))
     if model.pair_discriminator is not None:
@@ -215,7 +214,7 @@ def generator_losses(model, fake, mean, pairs, edges):
 
 
 def _end(model, decay):
-    """What follows the updates: the statistics of batch normalization and the average of G."""
+    """After the updates: set the statistics of batch normalization and the average of G."""
     networks = [
         network for network in (model.generator, model.discriminator, model.pair_discriminator) if network is not None
     ]

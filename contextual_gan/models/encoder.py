@@ -1,4 +1,4 @@
-"""The encoder from a known half to the z of a joint image that has it: where a short search starts."""
+"""The encoder from a known half to the z of a matching joint image, the start of a short search."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from contextual_gan.models.dcgan import LATENT
 
 @dataclass(frozen=True, eq=False)
 class Encoder:
-    """What a short search knows of a generator and a known half."""
+    """The encoder and the curvature for one generator and one known half."""
 
     network: Model  # of `encoder`
     curvature: np.ndarray  # of `curvature`

@@ -1,4 +1,4 @@
-"""The networks held fixed: forward in inference mode, the same for a row in any batch."""
+"""The networks with fixed weights, in inference mode; the result of a row does not depend on its batch."""
 
 from functools import partial
 
@@ -9,21 +9,21 @@ from keras import layers
 from contextual_gan.joint import HALVES, SIZE
 from contextual_gan.models.dcgan import LATENT
 
-CONVOLUTIONS = (layers.Conv2D, layers.Conv2DTranspose)  # of "same" padding here
+CONVOLUTIONS = (layers.Conv2D, layers.Conv2DTranspose)  # here always with "same" padding
 
 
 def forward(model, x, spans=()):
-    """Run `model`, a chain of layers: as `folded(model)(x, spans)`."""
+    """Run `model`, a chain of layers, like `folded(model)(x, spans)`."""
     return folded(model)(x, spans)
 
 
 def folded(model):
-    """`model`, a chain of layers, as a function of (x, spans): each batch normalization is part of its convolution.
+    """`model`, a chain of layers, as a function of (x, spans), with batch normalization folded into the convolutions.
 
-    spans: columns (first, last) that each transposed convolution gets, and the last one gives; all if there are none.
-    A loop folds its networks once, before it begins.
+    spans: column ranges (first, last) of the input of each transposed convolution and of the last output; empty for
+    all columns. A loop folds its networks once, before it begins.
     """
-    steps, normalised = [], None  # the layer that has been folded
+    steps, normalised = [], None  # the batch normalization just folded
     for layer, following in zip(model.layers, [*model.layers[1:], None], strict=True):
         if isinstance(layer, layers.InputLayer) or layer is normalised:
             continue
@@ -36,7 +36,7 @@ def folded(model):
             steps.append((layer, partial(layer, training=False)))
 
     def run(x, spans=()):
-        first = 0  # the column of the whole map that x begins with
+        first = 0  # the column of the whole map at which x begins
         for layer, function in steps:
             if isinstance(layer, layers.Conv2DTranspose) and spans:
                 (start, stop), *spans = spans
@@ -53,14 +53,14 @@ def _dense(layer):
     """A dense layer in float64.
 
     TensorFlow splits its long sums according to the batch size, and a difference in the last bit grows a thousandfold
-    in 50 iterations of a search. In float64 it is gone before the result is rounded.
+    in 50 iterations of a search. In float64, rounding the result removes it.
     """
     kernel, bias = tf.cast(layer.kernel, tf.float64), tf.cast(layer.bias, tf.float64)
     return lambda x: layer.activation(tf.cast(tf.cast(x, tf.float64) @ kernel + bias, x.dtype))
 
 
 def _convolution(layer, norm):
-    """A convolution and the batch normalization after it as one convolution."""
+    """A convolution and the batch normalization after it, folded into one convolution."""
     scale = norm.gamma * tf.math.rsqrt(norm.moving_variance + norm.epsilon)
     bias = norm.beta - scale * norm.moving_mean
     if layer.use_bias:
@@ -80,15 +80,15 @@ def _convolution(layer, norm):
 
 
 def generate_half(generator, z, name):
-    """One half, "sketch" or "photo", of G(z), without most of the work for the other: z (n, 100) -> (n, 64, 64, 3)."""
+    """One half, "sketch" or "photo", of G(z), skipping most of the other half: z (n, 100) -> (n, 64, 64, 3)."""
     return forward(generator, z, half_spans(generator, name))
 
 
 def half_spans(generator, name):
-    """The spans of `folded` that make one half, "sketch" or "photo", of G(z).
+    """The `spans` argument of `folded` for one half of G(z), "sketch" or "photo".
 
-    A column of a 5x5 transposed convolution of stride 2 is made of two or three of its input, so that half of the last
-    map needs 33 of 64 columns of the one before, and so on. Odd numbers of columns are slow: it takes one more.
+    Each output column of a 5x5 transposed convolution of stride 2 depends on two or three input columns, so half of the
+    last map needs 33 of the 64 columns before it, and so on. Odd numbers of columns are slow, so one more is taken.
     """
     widths = [layer.input.shape[2] for layer in generator.layers if isinstance(layer, layers.Conv2DTranspose)]
     spans = [HALVES[name].indices(2 * SIZE)[:2]]
@@ -109,7 +109,7 @@ def generate(generator, z, batch_size=64):
 
 
 def encode(encoder, known, batch_size=64):
-    """z (n, 100) float32 in [-1, 1] that an encoder gives for known halves (n, 64, 64, 3) in [-1, 1]."""
+    """z (n, 100) float32 in [-1, 1] by an encoder from known halves (n, 64, 64, 3) in [-1, 1]."""
     z = np.empty((len(known), LATENT), np.float32)
     network = folded(encoder)
     for rows in groups(len(known), batch_size):
@@ -119,21 +119,21 @@ def encode(encoder, known, batch_size=64):
 
 # --- batches of powers of two -----------------------------------------------------------------------------------------
 #
-# TensorFlow's CPU kernels are chosen by the shape of a batch, and each adds up in its own order. A row comes out the
-# same from batches of 2, 4, 8, ... rows; batches of 3 and 5 differ in the last bits on processors with AMX, and a batch
-# of 1 on those without AVX-512. So whatever goes through a frozen network goes in `groups`, `padded`.
+# TensorFlow chooses its CPU kernels by the shape of a batch, and each kernel has its own order of summation. A row gets
+# the same result in batches of 2, 4, 8, ... rows; batches of 3 and 5 differ in the last bits on processors with AMX,
+# and a batch of 1 on those without AVX-512. So every input of a frozen network goes through `groups` and `padded`.
 
-OVERHEAD = 2  # what each group of a search costs besides its rows, in rows
+OVERHEAD = 2  # the fixed cost of each group of a search, in rows
 
 
 def groups(n, size):
-    """Slices that cover n rows, each of a power of two up to `size` rows, or to be filled up to one by `padded`."""
+    """Slices that cover n rows, each of a power of two up to `size` rows, or padded to one by `padded`."""
     ends = np.cumsum([0, *_sizes(n, _power_of_two_below(max(size, 2)))]).tolist()
     return [slice(*ends[i : i + 2]) for i in range(len(ends) - 1)]
 
 
 def _sizes(n, size):
-    """Numbers of rows of the groups of n rows: a rest is cut further where that is faster than to pad it."""
+    """Group sizes for n rows: a remainder is split further if that is faster than padding it."""
     if n >= size:
         return [size] * (n // size) + _sizes(n % size, size)
     if n < 2:
@@ -144,16 +144,16 @@ def _sizes(n, size):
 
 
 def padded(rows):
-    """Rows (n, ...), n at least 1, and copies of the last one: 2, 4, 8, ... in all."""
+    """Rows (n, ...), n at least 1, padded with copies of the last one to 2, 4, 8, ... rows."""
     missing = _power_of_two_above(len(rows)) - len(rows)
     return tf.concat([rows, tf.repeat(rows[-1:], missing, axis=0)], axis=0) if missing else rows
 
 
 def _power_of_two_below(n):
-    """The largest power of two that is at most n, for n at least 1."""
+    """The largest power of two not above n, for n at least 1."""
     return 1 << (n.bit_length() - 1)
 
 
 def _power_of_two_above(n):
-    """The smallest power of two that is at least n, and 2."""
+    """The smallest power of two that is at least n and at least 2."""
     return max(2, 1 << (n - 1).bit_length())

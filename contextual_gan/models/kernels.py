@@ -1,15 +1,15 @@
-"""Keras's convolutions and Adam, computed in training by TensorFlow kernels that are faster on processors.
+"""Keras's convolutions and Adam, computed in training by faster TensorFlow kernels for CPUs.
 
-All give what Keras gives, to rounding; outside of training, the convolutions are Keras's own. They are 5x5, of stride 2
-and "same" padding, of maps with even numbers of rows and columns.
+All results equal Keras's up to rounding; outside of training, the convolutions are Keras's own. They are 5x5, with
+stride 2 and "same" padding, for maps with even numbers of rows and columns.
 """
 
 import numpy as np
 import tensorflow as tf
 from keras import Variable, layers, ops, optimizers
 
-SMALL = 32  # places of a map; sums over so few are slow in the kernel of the convolution's weight gradient
-FEW = 4  # channels; fewer than the kernel of the transposed convolution takes at a time
+SMALL = 32  # positions of a map; below this, the kernel of the convolution's weight gradient is slow
+FEW = 4  # channels; fewer than the kernel of the transposed convolution processes at a time
 
 
 class Conv2D(layers.Conv2D):
@@ -53,9 +53,9 @@ def _up(maps, kernel):
 
 
 def _transposed(maps, kernel):
-    """The transposed convolution; of few channels, as a convolution that makes 2x2 places at once.
+    """The transposed convolution; for few channels, a convolution that computes 2x2 positions at once.
 
-    Row 2p + d of the images is the sum over j of row p + j of the maps with row 1 + d - 2j of the kernel.
+    Row 2p + d of the images is the sum over j of row p + j of the maps times row 1 + d - 2j of the kernel.
     """
     (n, h, w, _), (_, _, a, b) = tf.unstack(tf.shape(maps)), kernel.shape
     if a > FEW:
@@ -66,7 +66,7 @@ def _transposed(maps, kernel):
 
 
 def _kernel_gradient(images, kernel, maps):
-    """Gradient of the kernel where maps (n, h, w, b) is that of conv2d(images); of small maps, by a matrix product."""
+    """Gradient of the kernel, given the gradient (n, h, w, b) of conv2d(images); for small maps, a matrix product."""
     if maps.shape[1] * maps.shape[2] > SMALL:
         return tf.raw_ops.Conv2DBackpropFilter(
             input=images, filter_sizes=kernel.shape, out_backprop=maps, strides=[1, 2, 2, 1], padding="SAME"
@@ -78,9 +78,9 @@ def _kernel_gradient(images, kernel, maps):
 
 
 def _patches(images):
-    """What each place of conv2d sees: (n, 2 h, 2 w, c) -> (n, 25 h w, c).
+    """The input patch of each position of conv2d: (n, 2 h, 2 w, c) -> (n, 25 h w, c).
 
-    tf.image.extract_patches gives the same in one thread, and takes six times as long.
+    tf.image.extract_patches computes the same in one thread and takes six times as long.
     """
     _, rows, columns, channels = images.shape
     (y, x), (i, j) = np.ogrid[1:rows:2, 1:columns:2], np.ogrid[-1:4, -1:4]
@@ -90,7 +90,7 @@ def _patches(images):
 
 
 class Adam(optimizers.Adam):
-    """Adam with the kernel that does in one pass, and in all threads, what is a dozen operations otherwise."""
+    """Adam with one multithreaded kernel instead of a dozen operations."""
 
     def update_step(self, gradient, variable, learning_rate):
         index, step = self._get_variable_index(variable), tf.cast(self.iterations + 1, tf.float32)

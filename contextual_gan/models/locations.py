@@ -1,7 +1,7 @@
-"""Where weights are: published ones by name, files, run folders; and their encoders and pix2pix networks.
+"""Find weights: published ones by name, files, run folders, and their encoders and pix2pix networks.
 
-Weights are read once: what is loaded is what was hashed, also while a training run writes to the same place. Nothing
-here needs TensorFlow.
+Weights are read once, so the loaded bytes are the hashed ones even while a training run writes to the same place.
+Nothing here needs TensorFlow.
 """
 
 import hashlib
@@ -10,21 +10,22 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from contextual_gan import config
 from contextual_gan.files.checkpoints import HASHES, WeightsError, file_sha256, newest, open_newest
 
-WEIGHTS, STATE = "weights.safetensors", "state.safetensors"  # of a folder: average of G and D; G itself and P
+WEIGHTS, STATE = "weights.safetensors", "state.safetensors"  # in a folder: average of G, and D; G itself, and P
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 
 
 @dataclass(frozen=True, eq=False)
 class Pinned:
-    """Weights as they were when `pin` looked them up, whatever has been written to their place since."""
+    """Weights as they were when `pin` looked them up, even if they have been overwritten since."""
 
     name: str  # as the user gave it
-    path: Path  # of a file, or of a checkpoint of a run
-    sha256: str  # of the file, or of the checkpoint's list of hashes: what tells these weights from others
-    data: bytes | None = None  # of a file
-    files: dict | None = None  # of a checkpoint: {name: open file}, readable even after the run has removed it
+    path: Path  # path of a file, or of a checkpoint of a run
+    sha256: str  # identifies these weights: hash of the file, or of the checkpoint's list of hashes
+    data: bytes | None = None  # content of a file
+    files: dict | None = None  # {name: open file} of a checkpoint, readable even after the run has removed it
 
 
 def published():
@@ -33,9 +34,9 @@ def published():
 
 
 def weights_file(weights):
-    """The file whose content tells weights apart from others: published ones by name ("celeba"), or of a path.
+    """The file that identifies weights by its content: published ones by name ("celeba"), or a path.
 
-    Of a run folder, it is the list of hashes of the newest whole checkpoint. Raises `WeightsError`.
+    For a run folder, it is the list of hashes of the newest complete checkpoint. Raises `WeightsError`.
     """
     if str(weights) in published():
         return PRETRAINED / f"{weights}.safetensors"
@@ -51,9 +52,10 @@ def weights_file(weights):
 
 
 def pin(weights):
-    """`Pinned` weights: published ones by name, of a file or of a run's newest whole checkpoint; pinned ones stay.
+    """The `Pinned` weights of a published name, a file, or the newest complete checkpoint of a run.
 
-    A file is read now and compared with the card beside it, if there is one. Raises `WeightsError`.
+    Pinned weights are returned as they are. A file is read and compared with its card, if it has one. Raises
+    `WeightsError`.
     """
     if isinstance(weights, Pinned):
         return weights
@@ -80,10 +82,10 @@ def pin_file(name, path):
 
 
 def _sha256_of_card(path):
-    """What the card of a weights file says of it; None if there is no card."""
+    """The card of a weights file; None if it has none."""
     try:
         card = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except (OSError, ValueError):  # some other file of this name
+    except (OSError, ValueError):  # an unrelated file of this name
         return None
     return card.get("sha256") if isinstance(card, dict) else None
 
@@ -93,17 +95,31 @@ def _print_warning(line):
 
 
 def is_single(weights):
-    """Whether a name or path is of one file of weights, not of a folder."""
+    """Whether a name or path denotes one weights file, not a folder."""
     return str(weights) in published() or str(weights).endswith(".safetensors")
 
 
 def is_run(weights):
-    """Whether a path is of a run folder, or should be: of a folder without `WEIGHTS`."""
+    """Whether a path denotes a run folder, that is, a folder without `WEIGHTS`."""
     return Path(weights).is_dir() and not (Path(weights) / WEIGHTS).is_file()
 
 
+def refuse_pix2pix(weights):
+    """Raise `WeightsError` for a run folder or file of pix2pix, where weights of a contextual GAN are needed."""
+    path, is_pix2pix = Path(weights), False
+    if is_run(weights) and (path / "config.yaml").is_file():
+        is_pix2pix = config.trained_section(path / "config.yaml") == "pix2pix"
+    elif path.suffix == ".safetensors" and path.is_file():
+        with open(path, "rb") as file:
+            is_pix2pix = b'"generator/down0.' in file.read(10**5)  # the header, which names the tensors
+    if is_pix2pix:
+        raise WeightsError(
+            f"{weights} holds pix2pix, not a contextual GAN: compare.py --pix2pix {weights} draws with it"
+        )
+
+
 def encoder_file(weights, direction):
-    """Where the encoder of some weights is, or would be: beside their file, or in the run. Raises `WeightsError`."""
+    """The path for the encoder of some weights: beside their file, or in the run. Raises `WeightsError`."""
     if isinstance(weights, Pinned):
         path, is_run = weights.path, weights.data is None
     else:
@@ -120,16 +136,16 @@ def encoder_sha256(weights, direction, search):
 
 
 def pix2pix_file(weights, direction):
-    """As `weights_file`, of pix2pix: published ones by name, which are one file for each direction."""
+    """Like `weights_file`, for pix2pix, whose published weights are one file for each direction."""
     if str(weights) not in published():
         return weights_file(weights)
     path = PRETRAINED / f"{weights}_pix2pix_{direction}.safetensors"
     if not path.is_file():
-        raise WeightsError(f"there are no pix2pix weights {path}: train.py --config configs/pix2pix.yaml makes some")
+        raise WeightsError(f"there are no pix2pix weights {path}: run train.py with configs/pix2pix.yaml")
     return path
 
 
 def pin_pix2pix(weights, direction):
-    """As `pin`, of pix2pix."""
+    """Like `pin`, for pix2pix."""
     is_published = not isinstance(weights, Pinned) and str(weights) in published()
     return pin_file(weights, pix2pix_file(weights, direction)) if is_published else pin(weights)

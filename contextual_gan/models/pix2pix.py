@@ -1,6 +1,6 @@
 """pix2pix, the baseline: a U-Net that draws one half of a joint image from the other, and a PatchGAN that judges pairs.
 
-Layers, losses and numbers are those of pix2pix (Isola et al., CVPR 2017, arXiv 1611.07004), for images of 64 pixels.
+Layers, losses and constants follow pix2pix (Isola et al., CVPR 2017, arXiv 1611.07004), adapted to images of 64 pixels.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from contextual_gan.models.common import apply_gradients, computing_in, over_dev
 from contextual_gan.models.dcgan import fake_loss, generator_loss, real_loss
 
 DOWNS = (1, 2, 4, 8, 8, 8)  # channels after each convolution of the U-Net, times ngf
-DROPPED = ((2, 8), (4, 8))  # rows, and channels by ngf, of the maps that dropout works on: the inner decoder
-JITTER = 72  # rows and columns to which images are enlarged before 64 of them are cut out
+DROPPED = ((2, 8), (4, 8))  # (rows, channels / ngf) of the maps with dropout: the inner decoder
+JITTER = 72  # rows and columns after enlarging, before 64 x 64 are cropped
 
 
 def _kernel():
@@ -31,9 +31,9 @@ def _batch_norm(name):
 def unet(ngf=64):
     """The generator: known halves (n, 64, 64, 3) in [-1, 1] and the `masks` of dropout -> the other halves.
 
-    Six 4x4 convolutions of stride 2 down to one pixel, LeakyReLU 0.2 before all but the first; six transposed ones
-    back, ReLU before each, with skips between maps of equal size; batch normalization but for the first, the innermost
-    and the last; tanh. 29.2 million parameters at the original's `ngf` of 64.
+    Six 4x4 convolutions of stride 2 down to one pixel, with LeakyReLU 0.2 before all but the first; six transposed ones
+    back, with ReLU before each and skips between maps of equal size; batch normalization except for the first, the
+    innermost and the last; tanh. 29.2 million parameters at the original's `ngf` of 64.
     """
     known = Input((SIZE, SIZE, 3), name="known")
     dropout = [Input((rows, rows, times * ngf), name=f"mask{i}") for i, (rows, times) in enumerate(DROPPED)]
@@ -74,12 +74,12 @@ def patchgan(ndf=64):
 
 
 def noise_shapes(generator):
-    """Shapes of the dropout noise of one image: what `unet` takes beside the known half."""
+    """Shapes of the dropout noise of one image: the inputs of `unet` after the known half."""
     return [tuple(given.shape[1:]) for given in generator.inputs[1:]]
 
 
 def masks(noise):
-    """Uniform noise in [0, 1) -> what dropout of one half multiplies by: 0 or 2."""
+    """Uniform noise in [0, 1) -> factors of dropout with rate one half: 0 or 2."""
     return [2 * tf.cast(part >= 0.5, tf.float32) for part in noise]
 
 
@@ -87,7 +87,7 @@ def masks(noise):
 
 
 class Pix2Pix(tf.Module):
-    """What is trained: the U-Net, the PatchGAN, and the optimizer of each."""
+    """The trained state: the U-Net, the PatchGAN, and the optimizer of each."""
 
     def __init__(self, *, ngf=64, lr=2e-4, beta_1=0.5, precision="float32"):
         super().__init__()
@@ -104,7 +104,7 @@ class Pix2Pix(tf.Module):
 
 
 def jittered(joints, seed):
-    """Joints (n, 64, 128, 3) as if enlarged to 72 rows, of which 64 are cut out, the same of both halves."""
+    """Jitter joints (n, 64, 128, 3): enlarge to 72 rows and crop 64 of them, the same crop for both halves."""
     n = tf.shape(joints)[0]
     both = tf.concat([half(joints, "sketch"), half(joints, "photo")], axis=-1)
     corner = tf.cast(tf.random.stateless_uniform((n, 2), seed, 0, JITTER - SIZE + 1, tf.int32), tf.float32)
@@ -116,9 +116,9 @@ def jittered(joints, seed):
 def train_step(model, joints, noise, *, direction, l1=100.0, plain=None):
     """Update D once, then G once -> {name: scalar}.
 
-    joints: (n, 64, 128, 3) in [-1, 1]; noise: uniform, of `noise_shapes`; plain: if the joints are jittered, the joints
-    without that. The loss of D is halved; that of G is what D says of its images and `l1` times their mean absolute
-    error. With a tf.distribute strategy as `dcgan.train_step`.
+    joints: (n, 64, 128, 3) in [-1, 1]; noise: uniform, with the shapes of `noise_shapes`; plain: the joints before
+    jitter, if they are jittered. The loss of D is halved; that of G is the adversarial loss plus `l1` times the mean
+    absolute error. With a tf.distribute strategy, see `dcgan.train_step`.
     """
     G, D = model.generator, model.discriminator
     known, truth = half(joints, DIRECTIONS[direction]), half(joints, direction)
@@ -126,7 +126,7 @@ def train_step(model, joints, noise, *, direction, l1=100.0, plain=None):
     devices = tf.distribute.get_replica_context().num_replicas_in_sync
 
     def mean(values):
-        return tf.reduce_mean(values) / devices  # the shares of the batch are equal; devices are summed over
+        return tf.reduce_mean(values) / devices  # shares of the batch are equal, and gradients are summed over devices
 
     before = [tf.identity(statistic) for statistic in G.non_trainable_variables]
     with tf.GradientTape() as g_tape:
@@ -142,7 +142,7 @@ def train_step(model, joints, noise, *, direction, l1=100.0, plain=None):
     if plain is not None:
         _take_statistics(G, [half(plain, DIRECTIONS[direction]), *dropout], before)
     g_norm = apply_gradients(g_tape, loss, G, model.g_optimizer)
-    statistics = G.non_trainable_variables + D.non_trainable_variables  # of batch normalization
+    statistics = G.non_trainable_variables + D.non_trainable_variables  # those of batch normalization
     for statistic, average in zip(statistics, over_devices("MEAN", statistics), strict=True):
         statistic.assign(average)
     parts = {
@@ -158,26 +158,26 @@ def train_step(model, joints, noise, *, direction, l1=100.0, plain=None):
 
 
 def _take_statistics(generator, given, before):
-    """Move the statistics of batch normalization from `before` to those of images that are drawn from later.
+    """Move the statistics of batch normalization from `before` to those of images without jitter.
 
-    Jitter blurs: strokes that are enlarged have half the local contrast. With the statistics of such images, G would
-    draw sharp sketches far too bright.
+    Jitter blurs: enlarged strokes have half the local contrast. With the statistics of jittered images, G would draw
+    sharp sketches far too bright.
     """
     for statistic, old in zip(generator.non_trainable_variables, before, strict=True):
         statistic.assign(old)
     generator(given, training=True)
 
 
-# --- drawing with what was trained ------------------------------------------------------------------------------------
+# --- drawing with trained networks ------------------------------------------------------------------------------------
 
 BATCH = 16  # images drawn at once
 
 
 def draw_half(generator, known, *, dropout=True, seed=0, progress=lambda n: None):
-    """The other halves of known ones, (n, 64, 64, 3) uint8 both, with dropout as in training (as the original) or none.
+    """Draw the other halves of known ones, each (n, 64, 64, 3) uint8, with dropout, as the original does, or without.
 
-    Dropout is a function of the seed and of the pixels, and all batches have the same size (TensorFlow splits sums
-    according to it), so that neither the order nor the company matters. progress(n): after each n images.
+    Dropout depends on the seed and the pixels only, and all batches have the same size (TensorFlow's order of summation
+    depends on it), so results do not depend on the order or on the other images. progress(n): after each n images.
     """
     found = np.empty_like(known)
     shapes = noise_shapes(generator)
@@ -191,7 +191,7 @@ def draw_half(generator, known, *, dropout=True, seed=0, progress=lambda n: None
             kept = masks([tf.stack(parts) for parts in noise])
         drawn = generator([tf.constant(to_float(padded)), *kept], training=False).numpy()[: len(given)]
         if not np.isfinite(drawn).all():
-            raise FloatingPointError("pix2pix draws values that are not finite: its weights are damaged")
+            raise FloatingPointError("pix2pix produced non-finite values: its weights are damaged")
         found[rows] = to_uint8(drawn)
         progress(len(given))
     return found

@@ -1,6 +1,6 @@
-"""The tensors of networks by name: what a file must hold for networks of some width, and networks made of it.
+"""Networks as named tensors: the tensors expected for a given width, and networks built from them.
 
-Files come from strangers. All names and shapes are compared with what the width implies before a network of that width
+Files are untrusted. All names and shapes are compared with those implied by the width before a network of that width
 is built: a file of 2 kB can claim a width whose networks take gigabytes.
 """
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from contextual_gan.files.checkpoints import WeightsError
 
-USUAL = 64  # a width whose networks take so little that they may be built to see what their tensors are
-NARROW, NARROW_PAIR = 7, 11  # primes that divide no size but those which are multiples of the width, or of P's
+USUAL = 64  # networks up to this width are small enough to be built before the shapes are compared
+NARROW, NARROW_PAIR = 7, 11  # primes that divide no size except multiples of the width, or of P's width
 
 
 def named_variables(*models):
@@ -20,7 +20,7 @@ def named_variables(*models):
 
 
 def widened(shape, width, pair_width=None):
-    """The shape, at some widths, of a tensor that has `shape` at the widths `NARROW` and `NARROW_PAIR`."""
+    """The shape at the given widths of a tensor with shape `shape` at the widths `NARROW` and `NARROW_PAIR`."""
     if pair_width and any(n % NARROW_PAIR == 0 for n in shape):
         return tuple(n // NARROW_PAIR * pair_width if n % NARROW_PAIR == 0 else n for n in shape)
     return tuple(n // NARROW * width if n % NARROW == 0 else n for n in shape)
@@ -37,12 +37,12 @@ def _narrow_shapes(build):
 
 
 def shapes(build, width):
-    """{name: shape} of the tensors of the models build(width), without building any of that width."""
+    """{name: shape} of the tensors of the models build(width), without building them at that width."""
     return {name: widened(shape, width) for name, shape in _narrow_shapes(build).items()}
 
 
 def load(path, found, build, width):
-    """The models build(width), set to {name: array} as it was read of a file.
+    """The models build(width), set to {name: array} from a file.
 
     Raises `WeightsError` naming tensors that are missing, unknown, of another shape, or not finite in float32.
     """
@@ -50,7 +50,7 @@ def load(path, found, build, width):
     expected = shapes_of(*models) if models else shapes(build, width)
     missing, unknown = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
     if missing or unknown:
-        raise WeightsError(f"{path} does not hold these networks: missing {_few(missing)}; unknown {_few(unknown)}")
+        raise WeightsError(f"{path} does not match these networks: missing {_few(missing)}; unknown {_few(unknown)}")
     for name, shape in expected.items():
         if found[name].shape != shape:
             raise WeightsError(f"{path}: {name} has shape {found[name].shape}, the network needs {shape}")
@@ -58,7 +58,7 @@ def load(path, found, build, width):
         values = {name: found[name].astype(np.float32) for name in expected}
     for name, value in values.items():
         if not np.isfinite(value).all():
-            raise WeightsError(f"{path}: {name} holds values that are not finite; the file is damaged")
+            raise WeightsError(f"{path}: {name} holds non-finite values; the file is damaged")
     models = models or build(width)
     for name, variable in named_variables(*models).items():
         variable.assign(values[name])

@@ -1,7 +1,7 @@
 """Weights on disk: safetensors files with both networks, and the published ones inside the package.
 
 A tensor is named NETWORK/LAYER.VARIABLE, for example `generator/up1.kernel`; it may be stored in float16.
-Weights are read once: what is loaded is what was hashed, also while a training run writes to the same place.
+Weights are read once, so the loaded bytes are the hashed ones even while a training run writes to the same place.
 """
 
 import contextlib
@@ -41,11 +41,11 @@ def _tensors(dtype, *models):
 
 
 def load_weights(path, needs_discriminator=True):
-    """Read a file of `save_weights` -> (generator, discriminator) in float32, as wide as they were.
+    """Read a file of `save_weights` -> (generator, discriminator) in float32, with their saved width.
 
-    path: or the `Pinned` file. needs_discriminator: without, D is not built, and None.
-    Raises `WeightsError`, before any network is built, for another file and naming the tensors whose name or shape does
-    not fit the specified networks or that are not finite.
+    path: a path or a `Pinned` file. needs_discriminator: if not, D is not built, and None.
+    Raises `WeightsError`, before any larger network is built, for an unreadable file, and for tensors with an unknown
+    name, a wrong shape or non-finite values, which it names.
     """
     pinned = path if isinstance(path, Pinned) else pin_file(path, Path(path))
     found = _read(pinned)
@@ -58,7 +58,7 @@ def load_weights(path, needs_discriminator=True):
 
 
 def _dcgan(width):
-    from contextual_gan.models import dcgan  # late: what only looks for a file needs no TensorFlow
+    from contextual_gan.models import dcgan  # late: callers that only look for a file need no TensorFlow
 
     return dcgan.generator(width), dcgan.discriminator(width)
 
@@ -67,26 +67,26 @@ def _read(pinned):
     """{name: array} of a `Pinned` file."""
     try:
         return load(pinned.data)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:  # the last two: of a type that NumPy lacks
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:  # the last two: a type unknown to NumPy
         raise WeightsError(f"{pinned.path} is not a readable safetensors file: {error}") from error
 
 
 def _save_described(path, named, about):
-    """Write tensors and a dict about them, with the hash of the tensors, to a safetensors file, atomically."""
+    """Atomically write tensors, their hash and a dict about them to a safetensors file."""
     about = json.dumps({**about, "tensors_sha256": _tensors_sha256(named)}, sort_keys=True)
-    replace_file(path, save(named, {"about": about}))  # of several entries, safetensors would shuffle the order
+    replace_file(path, save(named, {"about": about}))  # safetensors would shuffle several entries
 
 
 def _read_described(pinned):
-    """(tensors, the dict about them) of a file of `_save_described`. Raises `WeightsError`, also for damage."""
+    """(tensors, the dict about them) from a file of `_save_described`. Raises `WeightsError`, also for damage."""
     found, about = _read(pinned), None
     header = json.loads(pinned.data[8 : 8 + int.from_bytes(pinned.data[:8], "little")])  # `_read` has checked it
     with contextlib.suppress(ValueError):
         about = json.loads((header.get("__metadata__") or {}).get("about", "null"))
     if not isinstance(about, dict):
-        raise WeightsError(f"{pinned.path} does not say what it was made for: make it again")
+        raise WeightsError(f"{pinned.path} does not record its purpose: make it again")
     if about.get("tensors_sha256") != _tensors_sha256(found):
-        raise WeightsError(f"{pinned.path} is damaged (its tensors are not those that were written): make it again")
+        raise WeightsError(f"{pinned.path} is damaged (the hash of its tensors differs): make it again")
     return found, about
 
 
@@ -100,15 +100,15 @@ def _tensors_sha256(named):
 def load_pretrained(name="celeba"):
     """Load published weights -> (generator, discriminator).
 
-    Raises `WeightsError` for an unknown name and for a file that is not the one of its card.
+    Raises `WeightsError` for an unknown name and for a file whose hash differs from its card.
     """
     if name not in published():
-        raise WeightsError(f"no published weights are called {name!r}, there are: {', '.join(published())}")
+        raise WeightsError(f"there are no published weights {name!r}; available: {', '.join(published())}")
     return load_weights(pin(name))
 
 
 def load_networks(weights, needs_discriminator=True):
-    """(generator, discriminator) of published weights by name, of a .safetensors file or run folder, or `Pinned`.
+    """(generator, discriminator) from a published name, a .safetensors file, a run folder, or `Pinned` weights.
 
     needs_discriminator: as of `load_weights`.
     """
@@ -117,10 +117,10 @@ def load_networks(weights, needs_discriminator=True):
 
 
 def load_state(weights):
-    """The networks of weights that are no run, with the attributes of `dcgan.DCGAN`, as wide as they were.
+    """The networks of weights outside a run, with the attributes of `dcgan.DCGAN` and their saved width.
 
-    weights: a published name, a file, or a folder with `WEIGHTS`. If `STATE` lies beside that, its G is the `generator`
-    and that of `WEIGHTS` its `average`; otherwise, there is no `average` and no `pair_discriminator`: None.
+    weights: a published name, a file, or a folder with `WEIGHTS`. If `STATE` is beside it, its G is the `generator` and
+    that of `WEIGHTS` its `average`; otherwise `average` and `pair_discriminator` are None.
     Raises `WeightsError`.
     """
     path = Path(weights) / WEIGHTS if Path(weights).is_dir() else Path(weights)
@@ -158,25 +158,25 @@ def save_encoder(path, encoder, about, dtype="float16"):
 
 
 def load_encoder(weights, direction, sha256=None):
-    """The `encoder.Encoder` of some weights, for what is wanted: "photo" or "sketch".
+    """The `encoder.Encoder` of some weights for a direction, "photo" or "sketch".
 
-    sha256: of its file, where that has been recorded. Raises `WeightsError` for no file, a damaged one, one that was
-    made for another generator or direction, and one that has been replaced since `sha256` was taken.
+    sha256: expected hash of its file, if recorded. Raises `WeightsError` if the file is missing, damaged, made for
+    another generator or direction, or no longer has the hash `sha256`.
     """
     weights = pin(weights)
     path = encoder_file(weights, direction)
     pinned = pin_file(path, path)
     if sha256 not in (None, pinned.sha256):
-        raise WeightsError(f"{path} was replaced while this command started: run it again")
+        raise WeightsError(f"{path} was replaced while this command was starting: run it again")
     found, about = _read_described(pinned)
     if (about.get("generator_sha256"), about.get("direction")) != (weights.sha256, direction):
         raise WeightsError(
-            f"{path} was made for other weights than {weights.name}, or another direction than {direction}: remove it, "
+            f"{path} was not made for the weights {weights.name} and the direction {direction}: remove it, "
             "or make another with train_encoder.py"
         )
     curvature, kernel = found.pop("curvature", None), found.get("encoder/conv0.kernel")
     if curvature is None or curvature.ndim != 2 or not np.isfinite(curvature).all():
-        raise WeightsError(f"{path}: its curvature is missing, or not finite; make it again")
+        raise WeightsError(f"{path}: its curvature is missing or not finite; make it again")
     width = kernel.shape[-1] if kernel is not None and kernel.ndim == 4 and kernel.size else 32
     (network,) = tensors.load(path, found, _encoder, width)
     if curvature.shape != 2 * network.output_shape[-1:]:
@@ -196,12 +196,12 @@ def _encoder(width):
 
 
 def save_pix2pix(path, generator, about, dtype="float16"):
-    """Write G, and a dict about it, of which "direction" is what it draws."""
+    """Write G and a dict about it, whose "direction" names the half that G draws."""
     _save_described(path, _tensors(dtype, generator), about)
 
 
 def load_pix2pix(weights, direction):
-    """G of published weights by name, of a file or a run, or `Pinned`.
+    """G from a published name, a file, a run, or `Pinned` weights.
 
     Raises `WeightsError`, also for the other direction, and ValueError for a run of other networks.
     """
@@ -228,16 +228,16 @@ def _unet(ngf):
 
 
 def load_dcgan_run(weights):
-    """(generator, discriminator) of a run: `Pinned`, or the folder; the average of G where there is one.
+    """(generator, discriminator) of a run, a folder or `Pinned`; the average of G if there is one.
 
-    Raises ValueError in one line for a folder that is no run or has no whole checkpoint.
+    Raises ValueError in one line if the folder is not a run or has no complete checkpoint.
     """
     model = load_run(weights)
     return model.average or model.generator, model.discriminator
 
 
 def load_run(weights):
-    """All networks of a run, as `dcgan.DCGAN`. Raises as `load_dcgan_run`."""
+    """All networks of a run, as `dcgan.DCGAN`. Raises the errors of `load_dcgan_run`."""
     from contextual_gan.models import dcgan  # late: needs TensorFlow
 
     pinned = pin(weights)
@@ -250,7 +250,7 @@ def load_run(weights):
 
 
 def load_pix2pix_run(weights):
-    """(G, its direction) of a run: `Pinned`, or the folder. Raises as `load_dcgan_run`."""
+    """(G, its direction) of a run, a folder or `Pinned`. Raises the errors of `load_dcgan_run`."""
     from contextual_gan.models import pix2pix  # late: needs TensorFlow
 
     pinned = pin(weights)
@@ -260,9 +260,9 @@ def load_pix2pix_run(weights):
 
 
 def load_checkpoint(pinned, build, *widths):
-    """build(*widths), a tf.Module, set to a `checkpoints.Pinned` checkpoint. Raises `WeightsError` as `restore`.
+    """build(*widths), a tf.Module, set to a `checkpoints.Pinned` checkpoint. Raises `WeightsError` like `restore`.
 
-    The shapes in the checkpoint are compared with those of that width before anything of that width is built.
+    The shapes in the checkpoint are compared with those of that width before any network of that width is built.
     """
     import tensorflow as tf
 

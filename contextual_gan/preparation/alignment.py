@@ -1,10 +1,10 @@
 """Cut faces out of photos in one framing, brow to chin: OpenFace's alignment.
 
-dlib's HOG detector finds the face, its landmark predictor the points of it, and the affine map that takes three of
-them to fixed places in a square warps the photo. Sets that come with annotated points or boxes need no dlib.
+dlib's HOG detector finds the face and its landmark predictor the points in it; an affine map that takes three of them
+to fixed positions in a square warps the photo. Data sets with annotated points or boxes need no dlib.
 
-The landmark models are those of the package `face_recognition_models` (`pip install -e ".[align]"`). The 68-point
-model was trained on iBUG 300-W, whose licence excludes commercial use: it is for research only.
+The landmark models are in the package `face_recognition_models` (`pip install -e ".[align]"`). The 68-point model was
+trained on iBUG 300-W, whose licence excludes commercial use: it is for research only.
 
 Points and boxes are in pixels, x before y, with the centre of the first pixel at (0, 0) as in dlib and OpenCV.
 """
@@ -22,14 +22,15 @@ import numpy as np
 
 from contextual_gan.files.apply import Skip
 from contextual_gan.files.images import ImageError, centre_square, read_bytes
+from contextual_gan.preparation.faces import find_faces, reduce
 
-# Of each choice of three landmarks: their numbers among dlib's 68 and 5 points, and their places in the unit square
-# (TEMPLATE of OpenFace's align_dlib.py, the mean face, stretched to the square). Then the weights by which the five
-# points of CelebA (eyes, nose, corners of the mouth) give each of them: sums of 1, so that they hold in any affine
-# view. Fitted, least absolute residuals, to dlib's landmarks of 5,171 photos of CelebA, where the five are 36-41,
-# 42-47, 30, 48 and 54; the annotators put the eyes 1.3 pixels (of 178 x 218) higher, the nose 0.9 lower and the mouth
-# 0.6 higher than dlib, which is in the weights. Mean distance from dlib's own, in pixels at 64: 1.2 (eyes 0.5, lip
-# 2.5: the five do not tell how far a mouth is open) and 0.6. A fit of all five to mean places is 1.6 and 2.1 off.
+# For each choice of three landmarks: their numbers among dlib's 68 and 5 points, and their positions in the unit square
+# (TEMPLATE of OpenFace's align_dlib.py, the mean face, stretched to the square). Then the weights that compute each of
+# them from the five points of CelebA (eyes, nose, corners of the mouth); they sum to 1, so they hold under any affine
+# map. They were fitted, by least absolute residuals, to dlib's landmarks of 5,171 photos of CelebA, where the five are
+# 36-41, 42-47, 30, 48 and 54. The annotators put the eyes 1.3 pixels (of 178 x 218) higher, the nose 0.9 lower and the
+# mouth 0.6 higher than dlib; the weights include this. Mean distance from dlib's own, in pixels at 64: 1.2 (eyes 0.5,
+# lip 2.5: the five do not show how far a mouth is open) and 0.6. An affine fit to all five: 1.6 and 2.1.
 LANDMARKS = {
     "inner-eyes-bottom-lip": {
         "of": {68: (39, 42, 57)},
@@ -50,17 +51,17 @@ LANDMARKS = {
         ),
     },
 }
-MODELS = "face_recognition_models"  # a package; importing it fails without setuptools, so that it is only looked up
+MODELS = "face_recognition_models"  # a package; importing it fails without setuptools, so it is only located
 MODEL_FILE = "models/shape_predictor_68_face_landmarks.dat"
 CELEBA_SHAPE = (218, 178)  # of the photos that list_landmarks_align_celeba.txt annotates
 CELEBA_POINTS = ("lefteye", "righteye", "nose", "leftmouth", "rightmouth")
 
-DETECTION_SIDE = 1024  # larger photos are reduced to this before detection: 0.4 s, faces from 4% of the width
-SMALL_SIDE = 128  # smaller photos are doubled at once: the detector sees no face below 70 pixels
-LANDMARK_SIDE = 256  # a smaller face is enlarged first, as dlib rounds landmarks to whole pixels
+LANDMARK_SIDE = 256  # a smaller face is enlarged first, as dlib rounds landmarks to integers
 PLAIN_SIDE = 128  # smaller squares are warped at this side or more, then reduced by area
 CROP_SIDE = 4096  # a larger crop is reduced before its border is repeated
-WARP_SIDE = 1024  # a square that is to be reduced is warped at no larger side; a larger photo is reduced before
+FRAMED = 0.2  # of the edge: landmarks of 1,695 aligned faces are at most 0.2 off, of 100 others at least 0.23
+FRAMED_WIDTH = 0.7  # of the edge: the boxes of 430 aligned faces are at least 0.72 wide
+WARP_SIDE = 1024  # largest side of a warp before reduction; a larger photo is reduced first
 
 
 # --- photo -> face ----------------------------------------------------------------------------------------------------
@@ -69,13 +70,50 @@ WARP_SIDE = 1024  # a square that is to be reduced is warped at no larger side; 
 def align(photo, *, size, landmarks="inner-eyes-bottom-lip", predictor=None, multiple="largest"):
     """Find the face of a photo and warp it to the framing of the training data -> (size, size, 3) uint8.
 
-    photo: (H, W, 3) uint8 RGB. landmarks: a key of LANDMARKS. predictor: file of dlib's 68-point predictor, or of its
-    5-point predictor for outer-eyes-nose; None: the installed 68-point model. multiple: what to do with several
-    faces, take the "largest" or "skip" the photo. Beyond the photo its border pixels are repeated.
-    Raises Skip where there is no face, FileNotFoundError or ValueError if the predictor cannot be used.
+    photo: (H, W, 3) uint8 RGB; one that is sideways or upside down is turned. landmarks: a key of LANDMARKS. predictor:
+    file of dlib's 68-point predictor, or of its 5-point predictor for outer-eyes-nose; None: the installed 68-point
+    model. multiple: "largest" takes the largest of several faces, "skip" skips the photo, "all" returns a list of all,
+    the largest first. Beyond the photo, its border pixels are repeated.
+    Raises Skip if there is no face, FileNotFoundError or ValueError if the predictor cannot be used.
     """
+    photo, _, boxes = upright_faces(photo, landmarks, predictor)
+    if not boxes:
+        raise Skip("no face found")
+    if multiple == "skip" and len(boxes) > 1:
+        raise Skip(f"{len(boxes)} faces found")
+    points = [three_landmarks(photo, box, landmarks, predictor) for box in boxes[: None if multiple == "all" else 1]]
+    faces = [warp(photo, three, size=size, landmarks=landmarks) for three in points]
+    return faces if multiple == "all" else faces[0]
+
+
+def upright_faces(photo, landmarks="inner-eyes-bottom-lip", predictor=None):
+    """Turn a photo by quarters so that its faces are upright -> (the photo, turns counterclockwise, boxes of faces)."""
+    load_predictor(predictor, landmarks)  # raises also where there is no face
+
+    def is_settled(box):
+        return is_framed(photo, box, three_landmarks(photo, box, landmarks, predictor), landmarks)
+
+    turn, boxes = find_faces(photo, is_settled)
+    return np.ascontiguousarray(np.rot90(photo, turn)), turn, boxes
+
+
+def is_framed(photo, box, points, landmarks="inner-eyes-bottom-lip"):
+    """Whether the square about the centre of a photo is the framing already, by a face's box and landmarks."""
+    height, width = photo.shape[:2]
+    edge = min(height, width)
+    corner = np.array(((width - edge) // 2, (height - edge) // 2))
+    away = np.abs((points - corner + 0.5) / edge - 0.5 / PLAIN_SIDE - LANDMARKS[landmarks]["places"]).max()
+    return bool(away <= FRAMED and box[2] >= FRAMED_WIDTH * edge)
+
+
+def three_landmarks(photo, box, landmarks="inner-eyes-bottom-lip", predictor=None):
+    """The landmarks that a face is held by, (3, 2) float64 in pixels of the upright photo; box: of `find_faces`."""
     model, indices = load_predictor(predictor, landmarks)
-    points = _landmarks(photo, _face(photo, multiple), model)[indices]
+    return _landmarks(photo, box, model)[indices]
+
+
+def warp(photo, points, *, size, landmarks="inner-eyes-bottom-lip"):
+    """Warp a photo so that three landmarks, (3, 2), go to their places -> (size, size, 3) uint8; Skip on a line."""
     return _warp(photo, affine(points, LANDMARKS[landmarks]["places"]), size)
 
 
@@ -83,23 +121,23 @@ def load_predictor(path, landmarks):
     """Load dlib's landmark predictor -> (predictor, numbers of the three landmarks among its points).
 
     path: a file, or None for the installed 68-point model. It is read once per process (0.1 GB, 0.5 s).
-    Raises FileNotFoundError if it is not there, ValueError if it is none or lacks these landmarks.
+    Raises FileNotFoundError if it is missing, ValueError if it is not a predictor or lacks these landmarks.
     """
     path = Path(path or default_predictor())
     with _reading:
         model, count = _read_predictor(path)
     if count not in LANDMARKS[landmarks]["of"]:
-        raise ValueError(f"{path}: {landmarks} cannot be told from its {count} points; use outer-eyes-nose")
+        raise ValueError(f"{path}: {landmarks} cannot be derived from its {count} points; use outer-eyes-nose")
     return model, list(LANDMARKS[landmarks]["of"][count])
 
 
 def default_predictor():
-    """Path of the installed 68-point model. Raises FileNotFoundError with what to install."""
+    """Path of the installed 68-point model. Raises FileNotFoundError, with installation advice."""
     return model_file(MODEL_FILE)
 
 
 def model_file(name):
-    """Path of a file of the package with dlib's models. Raises FileNotFoundError with what to install."""
+    """Path of a file of the package with dlib's models. Raises FileNotFoundError, with installation advice."""
     spec = importlib.util.find_spec(MODELS)
     for folder in spec.submodule_search_locations if spec else ():
         if (path := Path(folder, name)).is_file():
@@ -108,7 +146,7 @@ def model_file(name):
 
 
 def predictor_id(path=None):
-    """What a manifest records of a predictor in place of its path: see `file_id`; None for the installed one."""
+    """The id of a predictor in a manifest, instead of its path: see `file_id`; None for the installed one."""
     return file_id(path or default_predictor())
 
 
@@ -118,7 +156,7 @@ def file_id(path):
         return f"{Path(path).name} {hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
-_reading = threading.Lock()  # threads that begin together would each read it; dlib lets them share it
+_reading = threading.Lock()  # otherwise threads that start together would each read it; dlib lets them share it
 
 
 @functools.cache
@@ -134,43 +172,8 @@ def _read_predictor(path):
     except (RuntimeError, MemoryError) as error:
         raise ValueError(f"{path}: not a landmark predictor of dlib") from error
     if count not in (5, 68):
-        raise ValueError(f"{path}: a predictor of {count} points, it must be of 68 or of 5")
+        raise ValueError(f"{path}: a predictor of {count} points; it must have 68 or 5")
     return model, count
-
-
-_thread = threading.local()
-
-
-def _detector():
-    """dlib's face detector, one per thread: unlike a predictor it is changed by its use."""
-    import dlib
-
-    if not hasattr(_thread, "detector"):
-        _thread.detector = dlib.get_frontal_face_detector()
-    return _thread.detector
-
-
-def detect_faces(grey):
-    """The boxes of upright faces of at least 80 pixels in an (h, w) uint8 picture, as dlib's rectangles."""
-    return list(_detector()(grey, 0))
-
-
-def _face(photo, multiple):
-    """The box (left, top, width, height) of the face, in pixels of the photo. Raises Skip."""
-    detector = _detector()
-    reduction = max(1.0, max(photo.shape[:2]) / DETECTION_SIDE)
-    seen = np.ascontiguousarray(photo) if reduction == 1 else _reduce(photo, reduction)
-    doublings = int(min(seen.shape[:2]) < SMALL_SIDE)
-    # Doubling once more finds smaller faces at four times the cost, so only where nothing was found.
-    faces = list(detector(seen, doublings) or detector(seen, doublings + 1))
-    if not faces:
-        raise Skip("no face found")
-    if multiple == "skip" and len(faces) > 1:
-        raise Skip(f"{len(faces)} faces found")
-    # The boxes come in sizes 1.2 apart, give or take a pixel, the surest first: of one size that one is taken.
-    largest = max(box.area() for box in faces)
-    face = next(box for box in faces if box.area() > 0.9 * largest)
-    return np.array((face.left(), face.top(), face.width(), face.height())) * reduction
 
 
 def _landmarks(photo, box, model):
@@ -178,7 +181,7 @@ def _landmarks(photo, box, model):
     import dlib
 
     x, y, w, h = np.round(box).astype(int)
-    margin = w // 3  # the predictor looks no farther beyond the box
+    margin = w // 3  # the predictor looks no further beyond the box
     left, top = max(x - margin, 0), max(y - margin, 0)
     part = photo[top : y + h + margin, left : x + w + margin]
     factor = math.ceil(LANDMARK_SIDE / w)
@@ -188,7 +191,7 @@ def _landmarks(photo, box, model):
     return (np.array([(p.x, p.y) for p in points]) + 0.5) / factor - 0.5 + (left, top)
 
 
-# --- points and boxes that are known ----------------------------------------------------------------------------------
+# --- annotated points and boxes ---------------------------------------------------------------------------------------
 
 
 def align_by_points(photo, points, *, size, landmarks="inner-eyes-bottom-lip"):
@@ -196,7 +199,7 @@ def align_by_points(photo, points, *, size, landmarks="inner-eyes-bottom-lip"):
 
     photo: (H, W, 3) uint8 RGB, 178 x 218 pixels or the same reduced or enlarged; points: (5, 2), see
     `read_celeba_landmarks`, in pixels at 178 x 218.
-    Raises ValueError for a photo of other proportions, Skip if the points lie on a line.
+    Raises ValueError for a photo of another aspect ratio, Skip if the points lie on a line.
     """
     height, width = CELEBA_SHAPE
     scale = photo.shape[1] / width
@@ -212,13 +215,13 @@ def align_by_points(photo, points, *, size, landmarks="inner-eyes-bottom-lip"):
 def read_celeba_landmarks(path):
     """Read list_landmarks_align_celeba.txt -> {"000001.jpg": [[x, y], ...]}, ten whole numbers for five points.
 
-    Eyes, nose, corners of the mouth, what is left in the photo before what is right; pixels at 178 x 218.
-    Raises ValueError naming the file and the line that is not as it should be.
+    Eyes, nose, corners of the mouth, left in the photo before right; pixels at 178 x 218.
+    Raises ValueError naming the file and the invalid line.
     """
     try:
         lines = read_bytes(path).decode("ascii").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text of plain ASCII") from error
+        raise ValueError(f"{path}: not plain ASCII text") from error
     except ImageError as error:
         raise ValueError(f"{path}: {error}") from error
     if len(lines) < 2 or not re.fullmatch(r"\s*\d{1,9}\s*", lines[0]):
@@ -232,18 +235,18 @@ def read_celeba_landmarks(path):
         if len(values) != 10 or not all(re.fullmatch(r"-?\d{1,4}", value) for value in values):
             raise ValueError(f"{path}, line {number}: must be a name and ten whole numbers, not {line[:80]!r}")
         if name in points:
-            raise ValueError(f"{path}, line {number}: {name[:80]} for the second time")
+            raise ValueError(f"{path}, line {number}: {name[:80]} is listed twice")
         points[name] = [[int(x), int(y)] for x, y in zip(values[::2], values[1::2], strict=True)]
     if len(points) != int(lines[0]):
-        raise ValueError(f"{path}: {len(points)} photos, line 1 says {int(lines[0])}")
+        raise ValueError(f"{path}: {len(points)} photos, but line 1 says {int(lines[0])}")
     return points
 
 
 def crop_box(photo, box, *, size):
-    """Cut the square around a bounding box out of a photo and resize it -> (size, size, 3) uint8.
+    """Crop the square around a bounding box from a photo and resize it -> (size, size, 3) uint8.
 
-    box: (x, y, w, h) in pixels; what of it lies beyond the photo is ignored. The square has the longer side of the
-    rest and is moved into the photo where it fits; where it does not, border pixels are repeated.
+    box: (x, y, w, h) in pixels; any part beyond the photo is ignored. The square has the longer side of the remaining
+    box and is shifted into the photo if it fits; otherwise border pixels are repeated.
     Raises ValueError if the box lies outside.
     """
     height, width = photo.shape[:2]
@@ -252,9 +255,9 @@ def crop_box(photo, box, *, size):
     if not (left < right and top < bottom):
         raise ValueError(f"the box {x:g},{y:g},{w:g},{h:g} lies outside of the {width} x {height} pixels")
     edge = max(1, round(max(right - left, bottom - top)))
-    if edge > CROP_SIDE:  # what is repeated would be a square of that
-        return crop_box(_reduce(photo, edge / CROP_SIDE), np.array(box) * CROP_SIDE / edge, size=size)
-    # Of two free places the middle one, of a side that is too short all of it.
+    if edge > CROP_SIDE:  # repeated borders would fill a square of this size
+        return crop_box(reduce(photo, edge / CROP_SIDE), np.array(box) * CROP_SIDE / edge, size=size)
+    # Centre the square in its free range; use the whole side if it is too short.
     x, y = (
         min(max(round((low + high - edge) / 2), min(0, length - edge)), max(0, length - edge))
         for low, high, length in ((left, right, width), (top, bottom, height))
@@ -265,13 +268,13 @@ def crop_box(photo, box, *, size):
 
 
 def crop_fixed(photo, *, box, size):
-    """`crop_box` with a box that must lie inside: the same crop of every photo of a set that is aligned already.
+    """`crop_box` with a box that must lie inside: the same crop for every photo of an aligned set.
 
     Raises ValueError if it does not.
     """
     x, y, w, h = box
     if min(x, y) < 0 or x + w > photo.shape[1] or y + h > photo.shape[0]:
-        raise ValueError(f"{photo.shape[1]} x {photo.shape[0]} pixels, the box is {x},{y},{w},{h}")
+        raise ValueError(f"{photo.shape[1]} x {photo.shape[0]} pixels; the box is {x},{y},{w},{h}")
     return crop_box(photo, box, size=size)
 
 
@@ -286,15 +289,15 @@ def parse_box(text):
 
 
 def affine(points, places):
-    """The affine map (2, 3) that takes three points, (3, 2), to their places; of points on a line a singular one."""
+    """The affine map (2, 3) that takes three points, (3, 2), to their positions; singular for points on a line."""
     return cv2.getAffineTransform(np.float32(points), np.float32(places))
 
 
 def _warp(photo, framing, size):
     """Warp a photo by a map (2, 3) from its pixels to the unit square -> (size, size, 3) uint8.
 
-    Bilinear, at a whole multiple of `size` at which nothing shrinks, then reduced by area: a warp that shrinks
-    aliases. With size 128 or more and a face no larger this is OpenFace's own warp; with 64 it is that at 128,
+    Bilinear, at a whole multiple of `size` at which nothing shrinks, then reduced by area, as a warp that shrinks
+    aliases. With size 128 or more and a face no larger, this is OpenFace's own warp; with 64, it is that at 128,
     reduced. The framing does not depend on the multiple.
     """
     coarsest, finest = np.linalg.svd(framing[:, :2], compute_uv=False)
@@ -304,16 +307,10 @@ def _warp(photo, framing, size):
     side = size * max(-(-PLAIN_SIDE // size), min(math.ceil(1 / finest / size), WARP_SIDE // size))
     if (reduction := 1 / finest / side) > 1:
         height, width = photo.shape[:2]
-        photo = _reduce(photo, reduction)
+        photo = reduce(photo, reduction)
         scale = np.array((width / photo.shape[1], height / photo.shape[0]))
         framing = np.column_stack([framing[:, :2] * scale, framing[:, 2] + framing[:, :2] @ (scale / 2 - 0.5)])
     to_pixels = side * framing
     to_pixels[:, 2] += (side / plain - 1) / 2  # the corner of a square is half a pixel before its first pixel
     warped = cv2.warpAffine(photo, to_pixels, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return cv2.resize(warped, (size, size), interpolation=cv2.INTER_AREA)
-
-
-def _reduce(photo, factor):
-    """Shrink by area, each side by this factor as nearly as whole pixels allow."""
-    height, width = (max(1, round(side / factor)) for side in photo.shape[:2])
-    return cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)

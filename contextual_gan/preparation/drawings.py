@@ -1,8 +1,8 @@
-"""Read a sketch from whatever a user has drawn: `read_drawing` (pencil on grey paper, chalk on a board, whole heads).
+"""Read a sketch from any drawing: `read_drawing` (pencil on grey paper, chalk on a board, whole heads).
 
-It becomes a (64, 64, 3) uint8 array with equal channels, dark strokes on white, a face from brow to chin: the left
-half of a joint image. Throughout, `ink` is a float32 map with 0 for paper and 1 for a stroke, so that enlarging,
-cropping and padding need no care for the background. Arrays in, arrays out: files are opened elsewhere.
+The result is a (64, 64, 3) uint8 array with equal channels, dark strokes on white, a face from brow to chin: the left
+half of a joint image. Throughout, `ink` is a float32 map with 0 for paper and 1 for a stroke, so enlarging, cropping
+and padding need no background colour. Arrays in, arrays out: files are opened elsewhere.
 """
 
 from dataclasses import dataclass, replace
@@ -24,20 +24,20 @@ from contextual_gan.preparation.framing import (
 from contextual_gan.preparation.ink import FAINTEST, WORKING_SIDE, read_ink, without_specks
 from contextual_gan.preparation.paper import find_sheet, fitted_surface, flatten_sheet
 
-CANVAS = 512  # strokes are thickened at 8 times the final resolution, where half a pixel can be drawn
+CANVAS = 512  # strokes are thickened at 8 times the final resolution, for widths of half a pixel
 STROKE_RADIUS = 7.0  # on the canvas: strokes of sketches.xdog() are just under 2 pixels wide at 64
-MOST_COVER = 0.5  # of a neighbourhood that thickened strokes may cover; more would make scribbled hair a blob
-FACE_MARGIN = 0.25  # better than the uncut drawing by this much: measured 0.35 to 0.58 on drawn heads, 0.2 on framed
-FRAMED, WIDE_MARGIN = 0.75, 0.35  # a face of this share of the drawing may be all of it, drawn a little off
-BENT_MARGIN = 0.1  # by this much a turned, tilted or stretched face must be better than the uncut drawing
-SECOND_SCORE = 0.55  # a second face is only believed with a good one
-SKETCH_SCORE = 0.2  # below, a sketch that needs no reading is no face: 0.3% of those that xdog() draws of photos
-SOFT = 0.08  # measured: of 500 computed sketches, at least 8.8% are grey; of 9 drawings of 64 pixels, at most 6.9%
-PAPER_MARGIN = 0.85  # ink that spans less than this of the page leaves a margin worth cutting
+MOST_COVER = 0.5  # largest cover of a neighbourhood by thickened strokes; more would turn hair into a blob
+FACE_MARGIN = 0.25  # minimum gain over the uncropped drawing: measured 0.35 to 0.58 on drawn heads, 0.2 on framed
+FRAMED, WIDE_MARGIN = 0.75, 0.35  # a face with this share may be the whole drawing, drawn inaccurately
+BENT_MARGIN = 0.1  # minimum gain of a turned, tilted or stretched face over the uncropped drawing
+SECOND_SCORE = 0.55  # minimum score of a second face
+SKETCH_SCORE = 0.2  # a ready sketch below this is not a face: 0.3% of xdog() sketches of photos
+SOFT = 0.08  # share of grey pixels: at least 8.8% in 500 computed sketches, at most 6.9% in 9 drawings of 64 pixels
+PAPER_MARGIN = 0.85  # ink that spans less of the page than this leaves a margin worth cropping
 
 
 def parse_crop(text):
-    """The value of `crop` in read_drawing() that a command line means: "auto", "none", "ink" or "x,y,w,h" -> a tuple.
+    """Parse the value of `crop` in read_drawing() from a command line: "auto", "none", "ink" or "x,y,w,h" -> a tuple.
 
     Raises ValueError for anything else.
     """
@@ -52,9 +52,9 @@ def parse_crop(text):
 
 @dataclass(frozen=True)
 class Sketch:
-    """What was read of a drawing: `image`, (64, 64, 3) uint8, its likeness to a face, and whether that is enough.
+    """A sketch from a drawing: `image`, (64, 64, 3) uint8, its face score, and whether that counts as a face.
 
-    is_computed: whether it was a sketch that a filter has drawn of a photo.
+    is_computed: whether it was given as a sketch that a filter had drawn of a photo.
     """
 
     image: np.ndarray
@@ -64,22 +64,22 @@ class Sketch:
 
 
 def read_drawing(image, *, crop="auto"):
-    """The first sketch of `read_faces`: the largest face of a drawing, or all of it -> (64, 64, 3) uint8."""
+    """The first sketch of `read_faces`: the largest face of a drawing, or the whole drawing -> (64, 64, 3) uint8."""
     return read_faces(image, crop=crop)[0].image
 
 
 def read_faces(image, *, crop="auto"):
-    """Turn a drawing of a face as people make them into a sketch as the networks know them.
+    """Turn a drawing of a face into a sketch as the networks expect it.
 
     image: (H, W, 3) or (H, W, 4) uint8, RGB or RGBA, of any size: strokes dark on light or light on dark, grey or
     coloured, on unevenly lit or ruled paper, on a sheet on a desk, on a board or a screen, on transparency.
-    Returns [Sketch], one for each face, the largest first, and one at least: (64, 64, 3) uint8 with equal channels,
-    dark strokes about 2 pixels wide or wider on white, and how much it looks like a face (see `framing.face_score`).
-    A drawing that already is such a sketch comes back unchanged.
-    crop: "none" keeps the whole picture, padded to a square; "ink" cuts to the strokes; (x, y, w, h) cuts to that box
-    in pixels of `image`; "auto" finds the sheet and the faces on it (see `find_faces`), upright and cut to the framing
-    of the training data, brow to chin; where there is none, it cuts away a wide margin of empty paper.
-    Raises ValueError if the image is of another kind, has no strokes, or the box does not lie inside it.
+    Returns [Sketch], one for each face, the largest first, and at least one: (64, 64, 3) uint8 with equal channels,
+    dark strokes at least about 2 pixels wide on white, and its likeness to a face (see `framing.face_score`).
+    A drawing that is already a sketch of this kind is returned unchanged.
+    crop: "none" keeps the whole picture, padded to a square; "ink" crops to the strokes; (x, y, w, h) crops to that box
+    in pixels of `image`; "auto" finds the sheet and the faces on it (see `find_faces`), turns them upright and crops
+    them to the framing of the training data, brow to chin; if there is no face, it crops a wide margin of empty paper.
+    Raises ValueError for another shape or type, an image without strokes, or a box outside the image.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (3, 4) or image.size == 0:
         raise ValueError(f"a drawing must be (H, W, 3) or (H, W, 4) uint8, not {image.shape} {image.dtype}")
@@ -98,7 +98,7 @@ def read_faces(image, *, crop="auto"):
         page = (rgb, None) if corners is None else _bounding_box(rgb, corners)
         try:
             sketches = _read_page(_reduce(*page), crop)
-        except ValueError:  # a blank sheet: what is on the desk is shown
+        except ValueError:  # a blank sheet: use the whole picture
             if corners is None and first is None:
                 raise
             continue
@@ -109,7 +109,7 @@ def read_faces(image, *, crop="auto"):
 
 
 def _read_page(grey, crop):
-    """(h, w) uint8 in which strokes are dark -> what `read_faces` returns."""
+    """(h, w) uint8 with dark strokes -> the result of `read_faces`."""
     ink = read_ink(grey)
     if crop == "none":
         sketches = [_draw(_window(ink, *_square(0, 0, *ink.shape[::-1])))]
@@ -136,7 +136,7 @@ def _grey_to_rgb(grey):
 
 
 def _cut(image, box):
-    """The box (x, y, w, h) of an image; ValueError unless all of it lies inside."""
+    """The box (x, y, w, h) of an image; raises ValueError unless all of it lies inside."""
     x, y, w, h = box
     height, width = image.shape[:2]
     if x < 0 or y < 0 or w < 1 or h < 1 or x + w > width or y + h > height:
@@ -145,7 +145,7 @@ def _cut(image, box):
 
 
 def _lay_on_paper(image):
-    """Lay transparency on white, or on black if on white nothing could be seen. Returns RGB."""
+    """Blend transparency over white, or over black if nothing is visible on white. Returns RGB."""
     if image.shape[2] == 3:
         return image.copy()
     rgb = cv2.cvtColor(image, cv2.COLOR_RGBA2RGB)
@@ -158,9 +158,9 @@ def _lay_on_paper(image):
 
 
 def _is_sketch(rgb):
-    """Whether this could be the work of sketches.xdog(): the range is used fully, and no more than half is dark.
+    """Whether sketches.xdog() could have drawn this: it uses the full range, and at most half is dark.
 
-    The darkest of 26,147 training and test sketches is 52.9% dark; the one with least white has 8.9%.
+    The darkest of 26,147 training and test sketches is 52.9% dark; the one with the least white has 8.9%.
     """
     grey = rgb[..., 0]
     if rgb.shape != (SIZE, SIZE, 3) or (rgb != grey[..., None]).any():
@@ -175,9 +175,9 @@ def is_computed(sketch):
 
 
 def _is_light_on_dark(rgb):
-    """Whether strokes are lighter than the page: most of it is on the dark side, and what is narrow is light.
+    """Whether strokes are lighter than the page: most of the page is dark, and narrow structures are light.
 
-    The light's gradient is taken out before. The second condition is for pictures with dark borders.
+    The gradient of the lighting is removed first. The second condition is for pictures with dark borders.
     """
     grey = cv2.cvtColor(resize_longer(rgb, min(128, max(rgb.shape[:2]))), cv2.COLOR_RGB2GRAY).astype(np.float32)
     flat = grey - fitted_surface(grey, scales=[np.inf])
@@ -186,7 +186,7 @@ def _is_light_on_dark(rgb):
         return False
     kernel = np.ones((5, 5), np.uint8)
     light, dark = (cv2.morphologyEx(grey, kind, kernel).mean() for kind in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT))
-    return light > dark  # measured 1.3 to 4 times with light strokes, 0.4 to 0.95 with dark ones in a large shadow
+    return light > dark  # measured ratios: 1.3 to 4 for light strokes, 0.4 to 0.95 for dark ones in a large shadow
 
 
 def _bounding_box(rgb, corners):
@@ -197,9 +197,9 @@ def _bounding_box(rgb, corners):
 
 
 def _reduce(rgb, corners=None):
-    """One channel, at most WORKING_SIDE pixels, strokes dark: the darkest channel, as yellow on white is a stroke too.
+    """One channel, at most WORKING_SIDE pixels, dark strokes: the darkest channel, so yellow on white counts too.
 
-    corners: of the sheet, which is then looked at from straight above.
+    corners: of the sheet, whose perspective is then corrected.
     """
     factor = max(rgb.shape[:2]) / WORKING_SIDE
     few = np.ascontiguousarray(rgb[:: max(1, int(factor)), :: max(1, int(factor))])
@@ -227,7 +227,7 @@ def _square(x, y, w, h):
 
 
 def _ink_box(ink, margin):
-    """The square around all strokes that are no specks, wider by this share on each side."""
+    """The square around all strokes except specks, wider by this share on each side."""
     strokes = without_specks(ink, 0.03)
     x, y, w, h = cv2.boundingRect(((strokes if strokes.any() else ink) > FAINTEST).astype(np.uint8))
     extra = round(margin * max(w, h))
@@ -235,7 +235,7 @@ def _ink_box(ink, margin):
 
 
 def _faces(ink):
-    """The faces that are to be cut out of a drawing, the best first; none if it is one face as it is."""
+    """The faces to crop from a drawing, the best first; none if the whole drawing is one face."""
     x, y, size = _ink_box(ink, margin=0)
     top, left = max(y, 0), max(x, 0)
     inside = ink[top : y + size, left : x + size]
@@ -276,13 +276,13 @@ def _window(ink, x, y, size):
 
 
 def _draw(ink):
-    """Square ink of any size -> (64, 64, 3) uint8, with strokes thick enough to be seen there."""
+    """Square ink of any size -> (64, 64, 3) uint8, with strokes thick enough to be visible."""
     ink = _thicken(resize_longer(ink, CANVAS))
     return _grey_to_rgb((255 - 255 * resize_longer(ink, SIZE)).round().astype(np.uint8))
 
 
 def _thicken(ink):
-    """Widen strokes thinner than 2 STROKE_RADIUS to that, less where they are so dense that they would merge."""
+    """Widen strokes thinner than 2 STROKE_RADIUS to that, less where dense strokes would merge."""
     strokes = (ink > FAINTEST).astype(np.uint8)
     depth = cv2.distanceTransform(strokes, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     spine = (depth > 0) & (depth >= cv2.dilate(depth, np.ones((3, 3)))) & (depth < STROKE_RADIUS)
@@ -290,6 +290,6 @@ def _thicken(ink):
         return ink
     distance = cv2.distanceTransform(1 - spine.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     cover = cv2.GaussianBlur((distance <= STROKE_RADIUS).astype(np.float32), (0, 0), 3 * CANVAS / SIZE)
-    # Lines of total length L strewn over an area cover 1 - exp(-2 radius L / area) of it: solved for the radius.
+    # Randomly placed lines of total length L cover 1 - exp(-2 radius L / area) of an area; solved for the radius.
     radius = STROKE_RADIUS * np.minimum(1, np.log(1 - MOST_COVER) / np.log(1 - cover.clip(0.01, 0.99)))
     return np.maximum(ink, distance <= radius)

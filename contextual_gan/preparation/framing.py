@@ -6,29 +6,29 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-FACE_SIDE = 32  # pixels of the template that find_faces() slides over the drawing
-COARSE_SIDE = 16  # and of the one that it slides over turned and stretched drawings first
-SMALLEST = 0.1  # the face's share of the drawing
-STEP, COARSE_STEP = 1.09, 1.14  # from one size to the next
+FACE_SIDE = 32  # pixels, side of the template of find_faces()
+COARSE_SIDE = 16  # pixels, side of the template for the first pass over turned and stretched drawings
+SMALLEST = 0.1  # a face's smallest share of the drawing
+STEP, COARSE_STEP = 1.09, 1.14  # factor between sizes
 TILTS = (-24, -12, 12, 24)  # degrees
-STRETCHES = (0.55, 0.74, 1.35, 1.82)  # height by width of the drawing, by that of a face
-FACE_SCORE = 0.46  # a correlation below is no face: on measured photos always hopeless, never good
-GOOD_SCORE = 0.7  # of an upright face: no other turns are tried
-TURN_COST, TILT_COST, STRETCH_COST = 0.08, 0.04, 0.06  # of likeness: most people hold their drawings upright
-COVER_GAIN = 0.2  # a face is much of a drawing: an eye may look like a small one
-RATED, CANDIDATES = 60, 10  # of the coarse search that are compared, and looked at closely
+STRETCHES = (0.55, 0.74, 1.35, 1.82)  # aspect ratio relative to that of a face
+FACE_SCORE = 0.46  # a lower correlation is not a face: on measured photos always unusable
+GOOD_SCORE = 0.7  # an upright face with this score stops the search over turns
+TURN_COST, TILT_COST, STRETCH_COST = 0.08, 0.04, 0.06  # subtracted from the score: most drawings are upright
+COVER_GAIN = 0.2  # a face covers much of a drawing, while an eye may look like a small face
+RATED, CANDIDATES = 60, 10  # faces of the coarse search that are rated, and refined
 PARTS = (np.s_[0:9, 3:15], np.s_[0:9, 17:29], np.s_[6:18, 10:22], np.s_[16:27, 7:25])  # eyes, nose, mouth
-LEAST_DARK = 0.12  # of a drawn face: measured 0.13 to 0.35; of a house or a circle 0.1
-BROW_ROOM = 0.04  # of a face, added above it
+LEAST_DARK = 0.12  # measured 0.13 to 0.35 for drawn faces, 0.1 for a house or a circle
+BROW_ROOM = 0.04  # added above a face, as a share of it
 
 
 @dataclass(frozen=True)
 class Face:
-    """A place in a drawing that looks like a face.
+    """A position in a drawing that looks like a face.
 
-    x, y: the middle, in pixels; width: of the square of the training framing, in pixels; stretch: its height by its
-    width; angle: how far the face is turned clockwise, in degrees; score: its likeness to the template, at most 1;
-    cover: the share of the drawing's strokes that it takes.
+    x, y: the centre, in pixels; width: of the square of the training framing, in pixels; stretch: its height / width;
+    angle: clockwise rotation of the face, in degrees; score: its likeness to the template, at most 1; cover: its share
+    of the drawing's strokes.
     """
 
     x: float
@@ -57,7 +57,7 @@ class Face:
         )
 
     def value(self):
-        """Its score, less what its turn, tilt and stretch make unlikely, more where it is most of the drawing."""
+        """Its score minus penalties for turn, tilt and stretch, plus a bonus for its share of the drawing."""
         quarter = round(self.angle / 90)
         tilt = abs(self.angle - 90 * quarter) / 20
         bent = abs(np.log2(self.stretch))
@@ -65,18 +65,18 @@ class Face:
         return self.score + COVER_GAIN * np.sqrt(min(self.cover, 0.5)) - cost
 
     def is_bent(self):
-        """Whether it is turned, tilted or stretched so much that no crop would make it a face of the training data."""
+        """Whether its turn, tilt or stretch is too large for a plain crop to match the training data."""
         return abs(self.angle) > 5 or abs(np.log2(self.stretch)) > 0.25
 
 
 def find_faces(ink):
-    """Find the faces of a drawing: [Face], the best first, no two at the same place.
+    """Find the faces of a drawing: [Face], the best first, no two at the same position.
 
-    ink: (h, w) float32 in [0, 1], 1 for strokes, cut to the strokes. Faces are looked for from 10% to 100% of the
-    longer side, in four quarter turns, tilted by up to 25 degrees and stretched up to 2:1; what is below FACE_SCORE is
-    left out.
+    ink: (h, w) float32 in [0, 1], 1 for strokes, cropped to the strokes. The search covers faces from 10% to 100% of
+    the longer side, in four quarter turns, tilted by up to 25 degrees and stretched up to 2:1; faces below FACE_SCORE
+    are left out.
     The likeness is the normalised correlation with a face drawn at the mean positions of the training data, over
-    blurred maps of stroke directions: it ignores how thick the strokes are and forgives what is drawn badly.
+    blurred maps of stroke directions: it ignores the thickness of strokes and tolerates inaccurate drawing.
     """
     lengths = stroke_lengths(ink)
     found = _distinct(_covering(_scan(ink, FACE_SIDE, STEP, [_face_template()]), lengths))
@@ -89,13 +89,13 @@ def find_faces(ink):
 
 
 def stroke_lengths(ink):
-    """Integral image, (h + 1, w + 1), of the outlines of strokes: how much is drawn, however thick."""
+    """Integral image, (h + 1, w + 1), of the outlines of strokes: the amount drawn, independent of thickness."""
     mask = (ink > 0.15).astype(np.uint8)
     return cv2.integral(cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))
 
 
 def _covering(faces, lengths):
-    """The faces with the share of all strokes in the upright box around each."""
+    """The faces, each with the share of all strokes in its upright bounding box."""
     height, width = np.array(lengths.shape) - 1
     total, found = max(int(lengths[-1, -1]), 1), []
     for face in faces:
@@ -127,7 +127,7 @@ def _search_turned(ink):
         for face in _scan(turned, COARSE_SIDE, COARSE_STEP, templates):
             x, y = (back @ (face.x, face.y, 1) + 0.5) * factor - 0.5
             quarter = round(face.angle / 90)
-            # a face lying on its side is stretched the other way
+            # a face on its side is stretched the other way
             tall = stretch if quarter % 2 == 0 else 1 / stretch
             wide = face.width / (min(1, stretch) if quarter % 2 == 0 else min(1, 1 / stretch)) * factor
             found.append(Face(x, y, wide, tall, face.angle + tilt, face.score))
@@ -135,8 +135,8 @@ def _search_turned(ink):
 
 
 def _scan(ink, side, step, templates):
-    """Slide templates, one for each quarter turn, over the ink at all sizes: [Face] where the likeness is highest."""
-    found, pad = [], side // 6  # the chin may be cut off by the border
+    """Slide templates, one for each quarter turn, over the ink at all sizes: [Face] at the maxima of likeness."""
+    found, pad = [], side // 6  # the border may cut off the chin
     longest = max(ink.shape)
     ink = resize_longer(ink, min(longest, 2 * round(side / SMALLEST)))
     for scale in np.geomspace(1, SMALLEST, round(np.log(1 / SMALLEST) / np.log(step)) + 1):
@@ -148,7 +148,7 @@ def _scan(ink, side, step, templates):
         inside = cv2.boxFilter(reduced, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
         half = side // 2
         inside = inside[half : half + maps.shape[0] - side + 1, half : half + maps.shape[1] - side + 1]
-        blank = inside < 0.1 * inside.max()  # where nothing is drawn, a correlation is rounding noise
+        blank = inside < 0.1 * inside.max()  # without strokes, the correlation is rounding noise
         for quarter, template in enumerate(templates):
             likeness = cv2.matchTemplate(maps, template, cv2.TM_CCOEFF_NORMED)
             likeness[blank] = -1
@@ -162,7 +162,7 @@ def _scan(ink, side, step, templates):
 
 
 def _distinct(faces, turned=False):
-    """The best of the faces, of each place one; with `turned`, of each place one for each quarter turn."""
+    """The best face at each position; with `turned`, one for each position and quarter turn."""
     kept = []
     for face in sorted(faces, key=Face.value, reverse=True):
         size = face.width * np.sqrt(face.stretch)
@@ -180,7 +180,7 @@ def _distinct(faces, turned=False):
 
 
 def _refined(ink, face, lengths):
-    """Climb from a face to a better one nearby: moved, sized, tilted, stretched a little."""
+    """Hill-climb from a face to a better one nearby, with small changes of position, size, tilt and stretch."""
     best = rated(ink, face, lengths)
     for step in (1.0, 0.5, 0.25):
         for _ in range(3):
@@ -205,7 +205,7 @@ def _refined(ink, face, lengths):
 
 
 def rated(ink, face, lengths):
-    """The face with its score, moved to where it is highest nearby."""
+    """The face with its score, moved to the nearby maximum."""
     side, pad = FACE_SIDE, 4
     view = face.view(side)
     view[:, 2] += pad
@@ -218,7 +218,7 @@ def rated(ink, face, lengths):
 
 
 def look_at(ink, view, side):
-    """Warp ink into a (side, side) picture by an affine map, by area where it shrinks."""
+    """Warp ink into a (side, side) picture by an affine map, averaging areas if it shrinks."""
     shrink = 1 / np.sqrt(abs(np.linalg.det(view[:, :2])))
     if shrink > 1.5:
         ink = resize_longer(ink, round(max(ink.shape) / shrink))
@@ -229,9 +229,9 @@ def look_at(ink, view, side):
 
 
 def face_score(sketch):
-    """How much a (64, 64, 3) uint8 sketch as the network sees it looks like a framed face: at most 1.
+    """The likeness of a (64, 64, 3) uint8 sketch, the network's input, to a framed face: at most 1.
 
-    The likeness of `find_faces`, less where hardly anything is drawn, and where most is dark.
+    The likeness of `find_faces`, reduced if hardly anything is drawn or if most is dark.
     """
     ink = 1 - sketch[..., 0].astype(np.float32) / 255
     pad = FACE_SIDE // 6
@@ -242,9 +242,9 @@ def face_score(sketch):
 
 
 def _likeness(maps):
-    """The best correlation of maps of directions with the template -> (likeness, (x, y) of its corner).
+    """The best correlation of direction maps with the template -> (likeness, (x, y) of its corner).
 
-    It counts less where an eye, the nose or the mouth is missing.
+    It is reduced if an eye, the nose or the mouth is missing.
     """
     template = _face_template()
     _, likeness, _, (x, y) = cv2.minMaxLoc(cv2.matchTemplate(maps, template, cv2.TM_CCOEFF_NORMED))
@@ -263,7 +263,7 @@ def resize_longer(image, side):
 
 
 def _directions(ink, blur=1.5):
-    """Blurred maps of how much stroke runs in each of 4 directions, (h, w, 4) float32: a coarse HOG."""
+    """Blurred maps of the stroke amount in each of 4 directions, (h, w, 4) float32: a coarse HOG."""
     ink = cv2.GaussianBlur(ink, (0, 0), 0.8)
     dx, dy = cv2.Sobel(ink, cv2.CV_32F, 1, 0), cv2.Sobel(ink, cv2.CV_32F, 0, 1)
     strength = np.sqrt(np.hypot(dx, dy))  # the root: a faint line counts nearly as much as a bold one
@@ -274,7 +274,7 @@ def _directions(ink, blur=1.5):
 
 @lru_cache
 def _face_template(size=FACE_SIDE):
-    """The directions of a face drawn in the training framing, (size, size, 4)."""
+    """The direction maps of a face drawn in the training framing, (size, size, 4)."""
     side = 8 * FACE_SIDE
     face = np.zeros((side, side), np.uint8)
 
@@ -298,7 +298,7 @@ def _face_template(size=FACE_SIDE):
 
 
 def _turned(maps, quarter):
-    """Maps of directions of the same drawing turned clockwise by quarters."""
+    """The direction maps of the drawing after clockwise quarter turns."""
     if quarter % 2:
         maps = maps[..., [2, 3, 0, 1]]
     return np.rot90(maps, -quarter)

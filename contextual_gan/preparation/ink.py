@@ -1,4 +1,4 @@
-"""Read the strokes off a page in any light: `ink`, a float32 map with 0 for paper and 1 for a stroke."""
+"""Extract the strokes from a page in any light: `ink`, a float32 map with 0 for paper and 1 for a stroke."""
 
 import cv2
 import numpy as np
@@ -7,21 +7,21 @@ from contextual_gan.preparation.framing import resize_longer
 from contextual_gan.preparation.paper import fitted_surface, without_lines
 
 WORKING_SIDE = 1024  # larger drawings are reduced to this before anything else
-FAINTEST = 0.15  # ink that counts as a stroke: light pencil beside black pupils
-LIGHT_SIDE = 160  # the light on the paper is judged in a picture of this size
-WIDEST_STROKE = 0.1  # of the page; what is dark over more than that is an area: a fill, a shadow, a desk
+FAINTEST = 0.15  # least ink of a stroke, such as light pencil next to black pupils
+LIGHT_SIDE = 160  # side of the picture for estimating the light on the paper
+WIDEST_STROKE = 0.1  # of the page; wider dark structures are areas: fills, shadows, desks
 AREA = 0.85  # an area is darker than this share of the paper
-GRAINS = 150  # specks on a page that make it shaded
-GRAIN_SIDE = 512  # lines are told from grains in a page of this size
-LINE_EVIDENCE = 0.14  # darker by this than both sides, on average along a short line
-AREA_TONE = 0.15  # a fill is as dark as strokes, give or take this much
+GRAINS = 150  # a page with more specks is shaded
+GRAIN_SIDE = 512  # side of the page for telling lines from grains
+LINE_EVIDENCE = 0.14  # least mean contrast to both sides along a short line
+AREA_TONE = 0.15  # largest difference in tone between a fill and strokes
 
 
 def read_ink(grey):
-    """(h, w) uint8, dark strokes on unevenly lit paper -> (h, w) float32 ink. ValueError if there is none."""
+    """(h, w) uint8, dark strokes on unevenly lit paper -> (h, w) float32 ink. Raises ValueError if there is none."""
     tone = _even_light(grey.astype(np.float32))
     unruled = _without_grain(without_lines(tone))
-    for page, least in ((unruled, 0.06), (tone, 0.06), (tone, 0.025)):  # the last: hardly seen pencil
+    for page, least in ((unruled, 0.06), (tone, 0.06), (tone, 0.025)):  # the last: very faint pencil
         if (ink := _strokes(page, least)).any():
             return ink
     raise ValueError("no strokes found in the drawing: the page looks blank")
@@ -38,9 +38,9 @@ def _strokes(tone, least):
 
 
 def _without_grain(tone):
-    """Take the grains of pencil shading out of a tone, and leave lines: what is dark along a direction.
+    """Remove the grains of pencil shading from a tone, and keep lines, which are dark along a direction.
 
-    A page without shading comes back unchanged.
+    A page without shading is returned unchanged.
     """
     _, labels, stats, _ = cv2.connectedComponentsWithStats((tone < 0.8).astype(np.uint8), connectivity=8)
     grains = stats[:, cv2.CC_STAT_AREA] < 2e-5 * tone.size + 4
@@ -69,7 +69,7 @@ def _without_grain(tone):
 
 
 def _paper_level(tone):
-    """Median and standard deviation of the paper, judged by what is bright: no stroke is brighter than paper."""
+    """Median and standard deviation of the paper, estimated from bright pixels: no stroke is brighter than paper."""
     bright = tone[::2, ::2]
     bright = bright[bright > 0.8]
     if not bright.size:
@@ -79,7 +79,7 @@ def _paper_level(tone):
 
 
 def without_specks(ink, share):
-    """Erase what is smaller, in width and in height, than this share of the page."""
+    """Erase components whose width and height are below this share of the page."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats((ink > FAINTEST).astype(np.uint8), connectivity=8)
     side = max(ink.shape)
     large = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1) >= max(share * side, min(side / 20, 2))
@@ -91,19 +91,19 @@ def without_specks(ink, share):
 
 
 def _even_light(grey):
-    """(h, w) float32 grey -> tone, 1 where paper is: lamps, shadows and the edges of desks taken out, fills not."""
+    """(h, w) float32 grey -> tone, 1 for paper: without lamps, shadows and edges of desks, but with fills."""
     small = resize_longer(grey, min(LIGHT_SIDE, max(grey.shape)))
     few = cv2.dilate(resize_longer(grey, min(96, max(grey.shape))), np.ones((5, 5)))
-    # Closing in on the paper step by step finds it even where half of the page is black.
+    # Stepwise refinement finds the paper even if half of the page is black.
     surface = cv2.resize(fitted_surface(few, scales=np.geomspace(64, 8, 10)), small.shape[::-1])
     near = _near_paper(small)
     paper = np.where(_fills(small, near, surface), np.maximum(surface, near), near)
     paper = cv2.resize(paper, grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return (grey + 16) / (np.maximum(paper, 0) + 16)  # in the dark, a ratio would be nothing but noise
+    return (grey + 16) / (np.maximum(paper, 0) + 16)  # in the dark, the plain ratio would be mostly noise
 
 
 def _near_paper(grey):
-    """The paper beside and under strokes: what is left when all that is dark and narrow is closed."""
+    """The paper beside and under strokes: a closing that removes dark, narrow structures."""
     reach = max(3, round(WIDEST_STROKE * max(grey.shape)) | 1)
     padded = cv2.copyMakeBorder(grey, *[reach] * 4, cv2.BORDER_REPLICATE)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
@@ -112,7 +112,7 @@ def _near_paper(grey):
 
 
 def _fills(grey, near, surface):
-    """(h, w) bool: dark areas that somebody has filled in, not shadows and desks, which are lighter or not even."""
+    """(h, w) bool: dark areas filled by the drawer; shadows and desks are lighter or uneven."""
     tone, local = (grey + 16) / (np.maximum(surface, 0) + 16), (grey + 16) / (near + 16)
     areas = ((near + 16) / (np.maximum(surface, 0) + 16) < AREA).astype(np.uint8)
     strokes = local < 0.9

@@ -1,4 +1,4 @@
-"""Pairs of images of the same name in two folders, joined side by side as pix2pix's combine_A_and_B does."""
+"""Join images with matching names in two folders side by side, like pix2pix's combine_A_and_B."""
 
 import os
 from collections import defaultdict
@@ -6,36 +6,38 @@ from collections import defaultdict
 import numpy as np
 
 from contextual_gan.files.apply import Item
+from contextual_gan.files.images import centre_square
 from contextual_gan.files.sources import images_in, output_stems
+from contextual_gan.joint import SIZE, join
 
 
 def pair(sketches, photos, out):
-    """Pair the images of two folders (or zip archives) by name -> ([`folders.Item`], refused).
+    """Pair the images of two folders (or zip archives) by name -> ([`apply.Item`], refused).
 
-    An item is called like the sketch and made from both files, the sketch first. The extensions may differ where each
-    side has one image of the name. refused: (name, reason) of unsafe zip members and of images without a partner.
-    Raises FileNotFoundError, and ValueError as `sources.images_in`, also if there is not a single pair.
+    An item has the name of the sketch and is made from both files, the sketch first. The extensions may differ if each
+    side has only one image of the name. refused: (name, reason) of unsafe zip members and of images without a partner.
+    Raises FileNotFoundError and ValueError like `sources.images_in`, and ValueError if there is no pair.
     """
     (lefts, left_refused), (rights, right_refused) = (images_in(folder, excluded=out) for folder in (sketches, photos))
     partners = paired(lefts, rights)
     if not partners:
         raise ValueError(
-            f"no image of {sketches} has a partner of the same name in {photos}: "
-            f"they are called {' and '.join(side[0].name if side else 'nothing' for side in (lefts, rights))}"
+            f"no image of {sketches} has a partner with the same name in {photos}: "
+            f"their names are like {' and '.join(side[0].name if side else 'nothing' for side in (lefts, rights))}"
         )
     left = {source.name: source for source in lefts}
     right = {source.name: source for source in rights}
     stems = output_stems([left[name] for name in partners])
     items = [Item(s.name, f"{stem}.png", (s, right[partners[s.name]])) for stem, s in stems.items()]
     refused = [*left_refused, *right_refused]
-    refused += [(name, f"no single image of this name in {photos}") for name in left if name not in partners]
+    refused += [(name, f"not exactly one image of this name in {photos}") for name in left if name not in partners]
     used = set(partners.values())
-    refused += [(name, f"no single image of this name in {sketches}") for name in right if name not in used]
+    refused += [(name, f"not exactly one image of this name in {sketches}") for name in right if name not in used]
     return items, sorted(refused)
 
 
 def paired(lefts, rights):
-    """{name on the left: name on the right}: the same name, or the only ones that differ in the extension alone."""
+    """{name on the left: name on the right}: the same name, or the only one that differs in the extension alone."""
     names = {source.name for source in rights}
     partners = {source.name: source.name for source in lefts if source.name in names}
     stems = defaultdict(lambda: ([], []))
@@ -52,3 +54,16 @@ def side_by_side(left, right):
         sizes = [f"{image.shape[1]} x {image.shape[0]}" for image in (left, right)]
         raise ValueError(f"the left image has {sizes[0]} pixels, the right one {sizes[1]}")
     return np.concatenate([left, right], axis=1)
+
+
+def joint_of_pair(image, direction="AtoB"):
+    """A ready-made pair of pix2pix, A | B of any size, (H, W, 3) uint8 -> the joint image (64, 128, 3).
+
+    direction: as of pix2pix; of "AtoB", A is the sketch and B the photo. Of each half the square about the centre is
+    taken. Raises ValueError for what cannot be two images side by side.
+    """
+    height, width = image.shape[:2]
+    if width % 2 or width <= height:
+        raise ValueError(f"{width} x {height} pixels cannot be two images side by side")
+    halves = (centre_square(half, SIZE) for half in (image[:, : width // 2], image[:, width // 2 :]))
+    return join(*halves) if direction == "AtoB" else join(*reversed([*halves]))

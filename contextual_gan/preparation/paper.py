@@ -1,31 +1,31 @@
-"""Find the sheet, board or screen that a drawing is on, and take ruling, squares and folds out of it."""
+"""Find the sheet, board or screen of a drawing, and remove ruling, squares and folds."""
 
 import cv2
 import numpy as np
 
 from contextual_gan.preparation.framing import resize_longer
 
-SHEET_SIDE = 320  # the sheet is looked for in a picture of this size
-SHEET_LEVELS = 12  # brightnesses at which the sheet may part from what is around it
-LEAST_SHEET = 0.04  # of the picture
-SHEET_FILL = 0.94  # of its four corners' area that a sheet fills, and the other way round
-SHEET_EDGE = 0.1  # by this share of its own brightness a sheet is brighter than what is beside it
-SHEET_INSET = 0.012  # of its side, cut off with the sheet's own shadow and rounded corners
+SHEET_SIDE = 320  # side of the picture for finding the sheet
+SHEET_LEVELS = 12  # brightness thresholds between the sheet and its surroundings
+LEAST_SHEET = 0.04  # least share of the picture
+SHEET_FILL = 0.94  # least overlap of a sheet and the quadrangle of its corners, both ways
+SHEET_EDGE = 0.1  # least contrast at a sheet's edge, as a share of its brightness
+SHEET_INSET = 0.012  # of its side, cropped with its shadow and rounded corners
 
-LINE_SIDE = 512  # ruling is looked for in a picture of this size
-FOLD_SIDES = (256, 128)  # and folds, which are wide, in pictures of these sizes
-LINE_BLOCK = 8  # pixels along a line that are summed up first
+LINE_SIDE = 512  # side of the picture for finding ruling
+FOLD_SIDES = (256, 128)  # sides of the pictures for finding folds, which are wide
+LINE_BLOCK = 8  # pixels along a line, summed first
 STEEPEST = np.tan(np.deg2rad(15))
-LINE_SUPPORT = 0.8  # of its length, from one border of the page to the other, along which a line is seen
-LINE_WOBBLE = 0.5  # pixels that a line leaves its curve by: ruling is straight, hair is not
+LINE_SUPPORT = 0.8  # least visible share of a line from border to border
+LINE_WOBBLE = 0.5  # pixels, deviation from its curve: ruling is straight, hair is not
 MOST_LINES = 120  # in one direction
 
 
 def find_sheet(image):
-    """The four corners of the sheet, board or screen in a photo or screenshot, where one is seen.
+    """The four corners of the sheet, board or screen in a photo or screenshot, if one is visible.
 
     image: (H, W, 3) uint8 RGB. Returns (4, 2) float32 corners in pixels, clockwise from the top left, or None.
-    A sheet is a quadrangle that is brighter than everything just outside of it, or darker (a board).
+    A sheet is a quadrangle that is brighter than its whole surroundings, or darker (a board).
     """
     step = max(1, max(image.shape[:2]) // (2 * SHEET_SIDE))
     small = resize_longer(np.ascontiguousarray(image[::step, ::step]), min(SHEET_SIDE, max(image.shape[:2])))
@@ -45,14 +45,14 @@ def find_sheet(image):
 
 
 def _evenly_lit(level):
-    """The light of a lamp taken out: page and desk part at one brightness everywhere."""
+    """Remove the light of a lamp, so that one threshold separates page and desk everywhere."""
     few = resize_longer(level, 64).astype(np.float32)
     surface = cv2.resize(fitted_surface(few, scales=np.geomspace(96, 24, 6)), level.shape[::-1])
     return np.clip(200 * (level + 8.0) / (surface.clip(8) + 8), 0, 255).astype(np.uint8)
 
 
 def _quadrangles(mask):
-    """The corners of the connected areas of a mask that are quadrangles: [((4, 2) float, area in pixels)]."""
+    """The corners of the connected components of a mask that are quadrangles: [((4, 2) float, area in pixels)]."""
     mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     found = []
@@ -74,14 +74,14 @@ def _quadrangles(mask):
 
 
 def _clockwise(corners):
-    """Order four corners clockwise, from the one that is nearest to the top left."""
+    """Order four corners clockwise, starting with the one nearest to the top left."""
     centre = corners.mean(axis=0)
     corners = corners[np.argsort(np.arctan2(*(corners - centre).T[::-1]))]
     return np.roll(corners, -int(np.argmin(corners.sum(axis=1))), axis=0)
 
 
 def _stands_out(level, corners):
-    """Whether two sides or more lie inside the picture, and all of those part the sheet from something darker."""
+    """Whether at least two sides lie inside the picture, and the surroundings are darker at all of those."""
     height, width = level.shape
     centre, sides = corners.mean(axis=0), 0
     for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True):
@@ -104,7 +104,7 @@ def _stands_out(level, corners):
 
 
 def flatten_sheet(image, corners):
-    """Look at a sheet from straight above: the part of (H, W) or (H, W, 3) between its corners, as a rectangle."""
+    """Correct the perspective of a sheet: the part of (H, W) or (H, W, 3) between its corners, as a rectangle."""
     centre = corners.mean(axis=0)
     corners = np.float32(centre + (1 - 2 * SHEET_INSET) * (corners - centre))
     top, right, bottom, left = np.hypot(*(corners - np.roll(corners, -1, axis=0)).T)
@@ -115,11 +115,11 @@ def flatten_sheet(image, corners):
 
 
 def fitted_surface(values, scales):
-    """The polynomial of degree 2 in x and y that fits an (h, w) array by least squares, ignoring what is far below.
+    """The polynomial of degree 2 in x and y fitted to an (h, w) array by least squares, ignoring values far below it.
 
-    Refitted once per scale: values that much below the surface before count half, and much lower ones not at all.
-    So few degrees of freedom follow a lamp, not a head of black hair; a slight ridge keeps the surface flat where no
-    paper is seen.
+    Refitted once per scale: values that far below the previous surface count half, and much lower ones not at all.
+    With so few degrees of freedom, it follows a lamp but not black hair; a slight ridge penalty keeps the surface flat
+    where no paper is visible.
     """
     height, width = values.shape
     y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
@@ -137,9 +137,9 @@ def fitted_surface(values, scales):
 
 
 def without_lines(tone):
-    """Take the straight lines that cross the whole page out of an (h, w) float32 tone, where paper is 1.
+    """Remove the straight lines that cross the whole page from an (h, w) float32 tone, where paper is 1.
 
-    Ruling and squares are thin, folds are wide. A line is divided out by its own tone, so that strokes on it stay.
+    Ruling and squares are thin, folds are wide. Each line is divided by its own tone, so strokes across it remain.
     """
     for side in (LINE_SIDE, *FOLD_SIDES):
         if min(tone.shape) * min(1, side / max(tone.shape)) < 8 * LINE_BLOCK:
@@ -154,7 +154,7 @@ def without_lines(tone):
 
 
 def _find_lines(tone, side):
-    """The nearly level lines from the left to the right border: coefficients of y(x), in pixels of `tone`."""
+    """The nearly horizontal lines from the left to the right border: coefficients of y(x), in pixels of `tone`."""
     small = resize_longer(tone, side) if max(tone.shape) > side else tone
     scale = max(tone.shape) / max(small.shape)
     height, width = small.shape
@@ -167,7 +167,7 @@ def _find_lines(tone, side):
     usual, noise = np.median(likely), 1.4826 * np.median(np.abs(likely - np.median(likely))) + 0.002
     peaks = (likely == cv2.dilate(likely, np.ones((5, 7), np.float32))) & (likely > usual + 5 * noise)
     order = np.argsort(-likely[peaks], kind="stable")[: 2 * MOST_LINES]
-    chance = np.percentile(cv2.dilate(ridge, np.ones((5, 1))), 20)  # what is seen where there is no line
+    chance = np.percentile(cv2.dilate(ridge, np.ones((5, 1))), 20)  # the response without a line
     found, taken = {}, np.zeros((height, count), bool)
     for k, offset in np.argwhere(peaks)[order]:
         y = offset + slopes[k] * (x - width / 2)
@@ -175,7 +175,7 @@ def _find_lines(tone, side):
             found[int(offset)] = np.polyfit(x[line[0]], line[1], 2)
     if _is_regular(found):
         return [_scaled(path, scale) for path in _completed(ridge, x, found)]
-    # A fold or a margin is fainter than strokes: hair may be straight.
+    # A fold or a margin is fainter than strokes; straight hair is not.
     strokes = np.clip(1 - tone[::2, ::2], 0, 0.5)
     strongest = np.percentile(strokes[strokes > 0.06], 95) if (strokes > 0.06).any() else 1
     lines = [_scaled(path, scale) for path in found.values()]
@@ -183,7 +183,7 @@ def _find_lines(tone, side):
 
 
 def _scaled(path, scale):
-    """The coefficients of y(x) for a picture that is larger by `scale`."""
+    """The coefficients of y(x) for a picture enlarged by `scale`."""
     a, b, c = path
     shift = 0.5 / scale - 0.5  # x of the small picture is x / scale + shift
     square, linear, constant = a / scale**2, (2 * a * shift + b) / scale, a * shift * shift + b * shift + c
@@ -193,7 +193,7 @@ def _scaled(path, scale):
 def _completed(ridge, x, paths):
     """Ruling from border to border: the lines found, and those between and beyond them that strokes hide.
 
-    paths: {offset: coefficients}. What is no line after all has no tone of its own, and dividing it out does nothing.
+    paths: {offset: coefficients}. A wrongly added line has no tone of its own, so dividing by it has no effect.
     """
     offsets = np.array(sorted(paths))
     pitch = np.median(np.diff(offsets))
@@ -218,7 +218,7 @@ def _completed(ridge, x, paths):
 
 
 def _ridges(blocks):
-    """How much darker each block is than what is above and below it, (h, blocks), the darkest cut off."""
+    """How much darker each block is than those above and below it, (h, blocks), with the darkest clipped."""
     d = 4
     padded = np.pad(blocks, ((d, d), (0, 0)), mode="edge")
     ridge = np.maximum(blocks - np.maximum(padded[: -2 * d], padded[2 * d :]), 0)
@@ -226,7 +226,7 @@ def _ridges(blocks):
 
 
 def _follow(ridge, x, y, taken, chance):
-    """Follow a likely line y(x) -> (bool where it is seen, its rows there), or None if it is none, or taken."""
+    """Trace a candidate line y(x) -> (bool where it is visible, its rows there), or None if it fails or is taken."""
     height, count = ridge.shape
     inside = (y >= 0) & (y <= height - 1)
     if inside.mean() < 0.6:
@@ -250,17 +250,17 @@ def _follow(ridge, x, y, taken, chance):
 
 
 def _is_regular(offsets):
-    """Whether lines at these offsets are ruling: five or more, at multiples of one distance."""
+    """Whether lines at these offsets form ruling: five or more, at multiples of one distance."""
     if len(offsets) < 5:
         return False
     gaps = np.diff(sorted(offsets))
     multiples = gaps / np.median(gaps)
-    near = multiples[multiples < 3.5]  # of greater ones any is near a multiple
+    near = multiples[multiples < 3.5]  # any larger one is near a multiple
     return len(near) >= 4 and np.mean(np.abs(near - np.round(near)) < 0.15 * np.maximum(near, 1)) > 0.75
 
 
 def _darkness(tone, line, reach):
-    """The median along a line of how dark it is in its darkest row, at most `reach` pixels from the middle."""
+    """The median darkness along a line, in its darkest row at most `reach` pixels from the middle."""
     height, width = tone.shape
     x = np.arange(0, width, 4)
     rows = np.round(np.polyval(line, x)).astype(int) + np.arange(-round(reach), round(reach) + 1)[:, None]
@@ -268,20 +268,19 @@ def _darkness(tone, line, reach):
 
 
 def _sums_along(ridge, x, slopes):
-    """The mean of (h, blocks) along each slanted line: (slopes, h), row y for the line through (middle, y)."""
+    """The mean of (h, blocks) along each slanted line: (slopes, h), with row y for the line through (middle, y)."""
     height, count = ridge.shape
     pad = int(np.ceil(np.abs(x).max() * np.abs(slopes).max())) + 2
-    padded = np.pad(ridge, ((pad, pad), (0, 0)))
+    padded = np.ascontiguousarray(np.pad(ridge, ((pad, pad), (0, 0))).T)  # each block's rows side by side: faster
+    windows = np.lib.stride_tricks.sliding_window_view(padded, height, axis=1)
     total = np.zeros((len(slopes), height), np.float32)
     for block in range(count):
-        shift = np.round(slopes * x[block]).astype(int) + pad
-        column = np.lib.stride_tricks.sliding_window_view(padded[:, block], height)
-        total += column[shift]
+        total += windows[block, np.round(slopes * x[block]).astype(int) + pad]
     return total / count
 
 
 def _divide_out(tone, lines, radius):
-    """Divide each line's own tone, its median over a stretch of its length, out of the page (in place)."""
+    """Divide the page by each line's own tone, its running median along the line (in place)."""
     height, width = tone.shape
     x = np.arange(width)
     offsets = np.arange(-radius, radius + 1)

@@ -1,21 +1,21 @@
-"""Tell photographs of people from drawings: a user may give the one where the other is meant."""
+"""Tell photographs of people from drawings, in case a user gives the wrong one."""
 
 import cv2
 import numpy as np
 
-from contextual_gan.preparation.alignment import detect_faces
+from contextual_gan.preparation.faces import detect_faces
 from contextual_gan.preparation.framing import resize_longer
 
 DETECTION_SIDE = 256
-SIDE = 48  # pixels of the face that is judged
-LEVEL = 0.08  # of the range: paper is that even, skin is not
-STEEP = 0.015  # of the range and pixel: paper changes less
+SIDE = 48  # pixels, side of the face under test
+LEVEL = 0.08  # of the range: deviations on paper stay below this, those on skin do not
+STEEP = 0.015  # of the range per pixel: paper changes less
 # Measured: photos 0.3 (5 of 100 above 0.46) and 0.14 (0.27), drawings 0.6 and 0.5, less on ruling and in shadows.
 PHOTO, DRAWING = (0.42, 0.22), (0.5, 0.3)
 
 
 def is_photograph(image):
-    """Whether an (H, W, 3) uint8 picture is a photograph with a face, as far as its even parts tell."""
+    """Whether an (H, W, 3) uint8 picture is a photograph with a face, judging by its even parts."""
     level, gentle, found = _evenness(image)
     return found and level < PHOTO[0] and gentle < PHOTO[1]
 
@@ -27,7 +27,7 @@ def is_drawing(image):
 
 
 def _evenness(image):
-    """Of the largest face, or all of the picture: (share at the tone of a plane of light, share that hardly changes,
+    """For the largest face, or the whole picture: (share near a plane of light, share with hardly any change,
     whether there is a face).
     """
     grey = cv2.cvtColor(resize_longer(image, DETECTION_SIDE), cv2.COLOR_RGB2GRAY)
@@ -43,11 +43,11 @@ def _evenness(image):
 
 
 def _on_a_plane(grey, distance):
-    """The share of an (h, w) array that lies within a distance of the plane through most of it."""
+    """The share of an (h, w) array within a distance of the plane that fits most of it."""
     y, x = np.meshgrid(*(np.linspace(-1, 1, side) for side in grey.shape), indexing="ij")
     terms, target = np.stack([np.ones_like(x), x, y], axis=-1).reshape(-1, 3), grey.ravel()
     weights = np.ones(target.size)
-    for _ in range(12):  # least squares, what is far off counting less each time
+    for _ in range(12):  # reweighted least squares: outliers count less each time
         plane = np.linalg.lstsq(terms * weights[:, None], target * weights, rcond=None)[0]
         away = np.abs(target - terms @ plane)
         weights = np.maximum(away, 0.4 * distance) ** -0.5

@@ -17,6 +17,7 @@ import PIL
 from contextual_gan.config import resolved
 from contextual_gan.files.apply import Item, apply_to_folder
 from contextual_gan.files.images import ImageError, centre_square, read_bytes, replace_file, stretch
+from contextual_gan.files.manifest import outputs_of
 from contextual_gan.files.sources import images_in
 from contextual_gan.joint import SIZE, join
 from contextual_gan.preparation import alignment, sketches, splits
@@ -27,9 +28,10 @@ SUMMARY = "dataset.json"
 def joint_of(photo, *, crop, landmarks, multiple, style, box=None, points=None):
     """A photo, (H, W, 3) uint8 -> (its joint image, (64, 128, 3) uint8, {"ink": density of the sketch}).
 
-    crop, landmarks, multiple: as of `DataSettings`. box: (x, y, w, h) in pixels, for the crop "boxes"; points: the five
-    points that CelebA annotates, in pixels, in place of the detection of a face.
-    Raises `Skip` where there is no face.
+    With multiple "all", it returns a list of the joint images of all faces, and their mean density.
+    crop, landmarks, multiple: as in `DataSettings`. box: (x, y, w, h) in pixels, for the crop "boxes"; points: the five
+    annotated points of CelebA, in pixels, instead of face detection.
+    Raises `Skip` if there is no face.
     """
     if crop == "boxes":
         square = alignment.crop_box(photo, box, size=SIZE)
@@ -41,16 +43,19 @@ def joint_of(photo, *, crop, landmarks, multiple, style, box=None, points=None):
         square = alignment.align_by_points(photo, points, size=SIZE, landmarks=landmarks)
     else:
         square = alignment.align(photo, size=SIZE, landmarks=landmarks, multiple=multiple)
-    sketch = sketches.draw(square, style)
-    return join(sketch, square), {"ink": round(sketches.ink_density(sketch), 4)}
+    squares = square if isinstance(square, list) else [square]
+    drawn = [sketches.draw(square, style) for square in squares]
+    joints = [join(*halves) for halves in zip(drawn, squares, strict=True)]
+    ink = {"ink": round(float(np.mean([sketches.ink_density(sketch) for sketch in drawn])), 4)}
+    return joints if multiple == "all" else joints[0], ink
 
 
 def prepare(location, out, settings, *, split_file=None, celeba_landmarks=None, overwrite=False, **how):
-    """Make a data set: `out`/train and `out`/test of joint images, dataset.json, split.csv -> `folders.Report`.
+    """Make a data set: `out`/train and `out`/test of joint images, dataset.json, split.csv -> `apply.Report`.
 
     location: folder or zip archive of photos; settings: a `config.DataSettings`; split_file: see `splits.read_split`;
     celeba_landmarks: see `alignment.read_celeba_landmarks`; how: workers, scheduler and label of `apply_to_folder`.
-    Raises ValueError and FileNotFoundError for what cannot be used, before anything is written.
+    Raises ValueError and FileNotFoundError for unusable input, before anything is written.
     """
     function, items, refuse, parts, options = _plan(location, out, settings, split_file, celeba_landmarks, overwrite)
     report = apply_to_folder(function, items, out, refuse=refuse, overwrite=overwrite, **options, **how)
@@ -62,7 +67,7 @@ def prepare(location, out, settings, *, split_file=None, celeba_landmarks=None, 
 
 @contextmanager
 def _no_collection():
-    """Many objects are made here that all stay: the garbage collector would walk them again and again (1 s of 5)."""
+    """Many lasting objects are created here, which the garbage collector would scan again and again (1 s of 5)."""
     gc.disable()
     try:
         yield
@@ -73,11 +78,11 @@ def _no_collection():
 
 @_no_collection()
 def _plan(location, out, settings, split_file, celeba_landmarks, overwrite):
-    """What `apply_to_folder` and `splits.finish` need: (function, items, refuse, parts, further options)."""
+    """The arguments of `apply_to_folder` and `splits.finish`: (function, items, refuse, parts, further options)."""
     found, refused = images_in(location, excluded=out)
     function = {"crop": settings.crop, "landmarks": settings.landmarks, "multiple": settings.multiple}
     parameters = {"step": "prepare"} | resolved(settings)
-    parameters["split by"] = "list" if split_file else "name"
+    parameters["split by"] = "list" if split_file else splits.rule(out, "split by", overwrite)
     parameters["sketch"] = {style: sketches.parameters_of(style) for style in settings.styles}
     arguments, lacking = {}, None
     if settings.crop == "boxes":
@@ -92,7 +97,7 @@ def _plan(location, out, settings, split_file, celeba_landmarks, overwrite):
     if len(settings.styles) == 1:
         function["style"] = settings.styles[0]
     items = _items(found, arguments, settings)
-    choice = {"test": settings.test, "seed": settings.seed, "listed": split_file}
+    choice = {"test": settings.test, "seed": settings.seed, "listed": split_file, "by": parameters["split by"]}
     items, refuse, parts, _ = splits.divide(items, out, parameters, overwrite=overwrite, also=[SUMMARY], **choice)
 
     def refuse_or_lacking(item, sha256):
@@ -103,7 +108,7 @@ def _plan(location, out, settings, split_file, celeba_landmarks, overwrite):
 
 
 def _items(found, arguments, settings):
-    """`folders.Item`s without train/ or test/; of several styles, each image gets one by the hash of its name."""
+    """`apply.Item`s without train/ or test/; if there are several styles, the hash of an image's name selects one."""
     items = []
     for name, (flat, source) in flat_names(found).items():
         own = dict(arguments[name]) if name in arguments else {}
@@ -115,9 +120,9 @@ def _items(found, arguments, settings):
 
 
 def flat_names(found):
-    """{name: (name without folders and extension, source)}; where two would be the same, the folders are put in front.
+    """{name: (name without folders and extension, source)}; if two would be equal, the folders are prepended.
 
-    Where that is not enough (a/b.jpg beside a_b.jpg, or a.jpg beside a.png), a hash of the name is put behind.
+    If that is ambiguous too (a/b.jpg and a_b.jpg, or a.jpg and a.png), a hash of the name is appended.
     """
 
     def longer(name):
@@ -141,7 +146,7 @@ def _hash(text):
 def cub_boxes(folder):
     """The bounding boxes of CUB-200-2011 -> {"images/" + path: {"box": [x, y, w, h]}} in pixels.
 
-    folder: as the archive unpacks, with images.txt and bounding_boxes.txt. Raises ValueError with file and line.
+    folder: the unpacked archive, with images.txt and bounding_boxes.txt. Raises ValueError with file and line.
     """
     rows = {}
     for name, columns in (("images.txt", 2), ("bounding_boxes.txt", 5)):
@@ -153,7 +158,7 @@ def cub_boxes(folder):
             raise ValueError(f"{path}: {error}; --images must be the folder CUB_200_2011 of the archive") from error
         for number, line in enumerate(lines, 1):
             if line.strip() and len(line.split()) != columns:
-                raise ValueError(f"{path}, line {number}: {len(line.split())} columns, there must be {columns}")
+                raise ValueError(f"{path}, line {number}: {len(line.split())} columns, but there must be {columns}")
     try:
         boxes = {key: [float(value) for value in box] for key, box in rows["bounding_boxes.txt"].items()}
     except ValueError as error:
@@ -162,15 +167,16 @@ def cub_boxes(folder):
 
 
 def summary(report, parameters):
-    """The content of dataset.json: counts, parameters, what was left out and why, the ink of the sketches, versions."""
+    """The content of dataset.json: counts, parameters, omitted photos with reasons, ink of sketches, versions."""
     ink = [entry["ink"] for entry in report.done]
+    made = [name for entry in report.done for name in outputs_of(entry)]
     versions = {"contextual_gan": version("contextual_gan"), "numpy": np.__version__, "opencv": cv2.__version__}
     if parameters["crop"] == "align":
         import dlib
 
         versions["dlib"] = dlib.__version__
     return {
-        "counts": {part: sum(e["output"].startswith(part) for e in report.done) for part in ("train", "test")}
+        "counts": {part: sum(name.startswith(part) for name in made) for part in ("train", "test")}
         | {"skipped": len(report.skipped), "failed": len(report.failed)},
         "parameters": parameters,
         "ink": {name: float(f(ink)) for name, f in (("min", min), ("median", np.median), ("max", max)) if ink},

@@ -1,19 +1,19 @@
-"""Rough sketches: clean ones made to look as if people had drawn them, more or less well.
+"""Rough sketches: clean sketches made to look as if drawn by people, with more or less skill.
 
-A network that has only seen sketches computed from photos takes every stroke of a drawing for the truth. One that is
-trained on rough sketches, with the clean sketch and the photo to aim at, learns which strokes to believe. What is done
-to the strokes follows published methods:
+A network that has only seen sketches computed from photos treats every stroke of a drawing as correct. A network
+trained on rough sketches, with the clean sketch and the photo as targets, learns which strokes to trust. The changes of
+the strokes follow published methods:
 
 - they are displaced smoothly, as in Deep Plastic Surgery (Yang et al. 2020, arXiv 2001.02890), which roughens sketches
-  for its refinement in this way, and DeepFacePencil (Li et al. 2020, arXiv 2008.13343), which moves the control points
-  of strokes; here by a random field on 8x8 points, of a standard deviation of 2 pixels at roughness 1, and all together
-  by 1 pixel;
-- they are drawn thicker or thinner, as the scribbles of ControlNet (Zhang et al. 2023, arXiv 2302.05543): the darkest
+  this way for its refinement, and DeepFacePencil (Li et al. 2020, arXiv 2008.13343), which moves the control points
+  of strokes; here by a random field on 8x8 points, with a standard deviation of 2 pixels at roughness 1, and all
+  together by 1 pixel;
+- they are drawn thicker or thinner, like the scribbles of ControlNet (Zhang et al. 2023, arXiv 2302.05543): the darkest
   of 3x3 or the lightest of 2x2 pixels, each with a probability of 1/4 at roughness 1;
 - some are missing: where a random field on 8x8 points is in its lowest 22% of the range, at roughness 1;
 - their contrast varies: ink becomes tanh(g ink) / tanh(g), about its middle, with ln g from -0.5 to 1.5.
 
-The numbers were chosen for sketches of 64 pixels. All grow with the roughness, and at 0 a sketch stays as it is.
+The constants were chosen for sketches of 64 pixels. All effects grow with the roughness; at 0, a sketch is unchanged.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ def levels(n, largest, clean, seed):
 
 
 def roughen(sketches, roughness, seed):
-    """Make sketches rougher, in a TensorFlow graph or not.
+    """Make sketches rougher, eagerly or in a TensorFlow graph.
 
     sketches: (n, 64, 64, 3) float in [-1, 1] with equal channels, dark strokes on white; roughness: (n,) from 0, which
     changes nothing, to 1; seed: (2,) integers. Returns the same as `sketches`.
@@ -65,7 +65,7 @@ def _smooth(field):
 
 
 def _moved(images, moves):
-    """Images (n, 64, 64, 1), each point taken from `moves` (n, 64, 64, 2) rows and columns away; beyond, the border."""
+    """Images (n, 64, 64, 1), each pixel taken from an offset of `moves` (n, 64, 64, 2), with replicated borders."""
     grid = tf.stack(tf.meshgrid(tf.range(SIZE), tf.range(SIZE), indexing="ij"), axis=-1)
     where = tf.clip_by_value(tf.cast(grid, tf.float32) + moves, 0, SIZE - 1)
     first = tf.minimum(tf.cast(where, tf.int32), SIZE - 2)
@@ -87,12 +87,12 @@ def _roughen(sketch, roughness, seed):
 def rough(sketches, roughness, seed=0):
     """Rough versions of sketches (n, 64, 64, 3) uint8 with equal channels -> the same.
 
-    roughness: one number or (n,), from 0 to 1. Each result is a function of its sketch, its roughness and the seed; at
-    0, it is the sketch. Raises ValueError for a roughness out of range.
+    roughness: one number or (n,), from 0 to 1. Each result depends on its sketch, its roughness and the seed only;
+    at 0, it is the sketch. Raises ValueError for a roughness out of range.
     """
     roughness = np.broadcast_to(np.asarray(roughness, np.float32), len(sketches))
     if not np.all((roughness >= 0) & (roughness <= 1)):
-        raise ValueError(f"roughness is {roughness}, it must be from 0 to 1")
+        raise ValueError(f"roughness is {roughness}; it must be from 0 to 1")
     found = np.empty_like(sketches)
     for i, sketch in enumerate(sketches):
         content = hashlib.sha256(np.ascontiguousarray(sketch).tobytes()).digest()
@@ -105,13 +105,13 @@ def rough(sketches, roughness, seed=0):
 
 # --- photos, for the other direction ----------------------------------------------------------------------------------
 
-ZOOM, OFF_CENTRE = 0.12, 0.06  # shares of the side: by how much a photo may be cut closer, and off its middle
-LIGHT, GAMMA = 0.25, 0.35  # of [-1, 1], and the logarithm of the exponent: standard deviations
+ZOOM, OFF_CENTRE = 0.12, 0.06  # largest zoom and shift of the crop, as shares of the side
+LIGHT, GAMMA = 0.25, 0.35  # standard deviations: of levels in [-1, 1], and of the exponent's logarithm
 NOISE = 0.1  # of [-1, 1]
 
 
 def disturb(photos, amount, seed):
-    """Photos as other cameras and hands would take them: cropped otherwise, lighter or darker, blurred, with noise.
+    """Photos as taken by other people and cameras: with another crop, lighter or darker, blurred, noisy.
 
     photos: (n, 64, 64, 3) float in [-1, 1]; amount: (n,) from 0, which changes nothing, to 1; seed: (2,) integers.
     """

@@ -1,10 +1,10 @@
-"""Draw a sketch from a photo, in three styles: `xdog`, `fdog` and `photocopy`; `draw` is the one entry to all of them.
+"""Draw a sketch from a photo, in three styles: `xdog`, `fdog` and `photocopy`; `draw` calls any of them.
 
 A sketch is an (H, W, 3) uint8 array with equal channels, dark strokes on white; at 64 x 64 it is the left half of a
-joint image. The numbers of all presets are meant for photos of 64 pixels: widths and radii are in pixels. Every style
-is a pure function of the photo: same photo, same bytes. Borders are replicated everywhere.
+joint image. All presets are made for photos of 64 pixels: widths and radii are in pixels. Every style
+is a pure function of the photo: same photo, same bytes. Borders are replicated.
 
-Sketches that people have drawn are read by drawings.py.
+Drawings by people are read by drawings.py.
 """
 
 import inspect
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 CHOICES = {"form": ("tanh", "textbook")}
-RANGES = {  # of the other parameters, both ends included; one that two styles share means the same in both
+RANGES = {  # of the other parameters, both ends included; a shared name means the same in each style
     "sigma": (0.1, 50),
     "k": (1.01, 50),
     "tau": (0.001, 1),
@@ -30,7 +30,7 @@ RANGES = {  # of the other parameters, both ends included; one that two styles s
     "pct_black": (0, 1),
     "pct_white": (0, 1),
 }
-EVEN = 1e-9  # a gradient below this (of 255 a pixel) is rounding, not an edge
+EVEN = 1e-9  # a gradient below this (levels of 255 per pixel) is rounding, not an edge
 INK_SIGMA = 1.0  # pixels, of the blur before sketches are compared; strokes of xdog() are just under 2 wide
 
 
@@ -43,12 +43,12 @@ def xdog(photo, *, form="tanh", sigma=0.8, k=1.6, tau=0.98, eps=0.0, phi=200.0):
     photo: (H, W, 3) uint8 RGB. Returns (H, W, 3) uint8 with equal channels, dark strokes on white.
     With grey in [0, 1] and D = G(sigma) - tau G(k sigma), blurs of the grey, the sketch is, by `form`,
     tanh: 0.5 + 0.5 tanh(phi (D - eps)). The defaults fit it to sketches made by a co-author of the paper.
-    Even areas are white where the photo is light, up to middle grey where it is black.
+    Even areas are white in light parts of the photo, up to middle grey in black parts.
     textbook: 1 if D >= eps, else 1 + tanh(phi (D - eps)), from Winnemöller, Kyprianidis, Olsen, "XDoG: An eXtended
     difference-of-Gaussians compendium", Computers & Graphics 36 (2012). Their sharpened form, (1 + p) G(sigma) -
     p G(k sigma) with eps' and phi', is the same with tau = p / (1 + p), eps = eps' / (1 + p), phi = (1 + p) phi'.
-    sigma: width of the strokes, pixels. k: ratio of the two blurs. tau: 1 draws noise too, less only clear edges.
-    eps: higher draws more, above 0 also dark areas. phi: softness, low is pencil, high is ink.
+    sigma: width of the strokes, pixels. k: ratio of the two blurs. tau: 1 draws noise too, lower values only clear
+    edges. eps: higher draws more, above 0 also dark areas. phi: softness, low is pencil, high is ink.
     Raises ValueError for a parameter out of `RANGES`.
     """
     _check(photo, form=form, sigma=sigma, k=k, tau=tau, eps=eps, phi=phi)
@@ -69,9 +69,9 @@ def fdog(photo, *, radius=2.0, iterations=3, sigma_c=1.0, sigma_m=2.0, rho=0.997
     Section 3.1 of the paper, with grey in [0, 255] and f(t) = G(sigma_c) - rho G(1.6 sigma_c) in one dimension:
     F(x) = sum of f(t) grey(x + t n), over the straight line across the edge, n being normal to `edge_tangent_flow`;
     H(x) = sum of G(sigma_m)(s) F(x(s)), over the curve x(s) along the flow, in steps of one pixel.
-    The paper draws black where H < 0 and 1 + tanh(H) < tau, that is where H < h = arctanh(tau - 1). Here the sketch is
-    1 if H >= h, else 1 + tanh(phi (H - h)), as in xdog(): the default `phi` is as good as that step, a low one gives
-    soft lines. The repetition of section 3.2 is left out: it is for large photos.
+    The paper draws black where H < 0 and 1 + tanh(H) < tau, that is, where H < h = arctanh(tau - 1). Here the sketch is
+    1 if H >= h, else 1 + tanh(phi (H - h)), as in xdog(): the default `phi` is practically that step, a low one gives
+    soft lines. The repetition of section 3.2, meant for large photos, is left out.
     radius, iterations: of the flow, radius in pixels. sigma_c: width of the strokes, sigma_m: length over which they
     are made coherent, both in pixels. rho: 1 draws noise too, less only clear edges. tau: lower draws less.
     Raises ValueError for a parameter out of `RANGES`.
@@ -89,8 +89,8 @@ def edge_tangent_flow(grey, radius, iterations):
     Kang et al. 2007, section 2.1: at first normal to the Sobel gradient; each iteration replaces t(x) by the normalised
     sum over |y - x| < radius of w(x, y) (t(x) . t(y)) t(y), w = (1 + tanh(g(y) - g(x))) / 2 with g the gradient's
     magnitude divided by its maximum: the directions of strong edges spread, whichever way along the edge they point.
-    The paper leaves open what holds where the gradient is 0. Here it is that of the image blurred by `radius`, so that
-    lines are as wide in drawings, whose areas are quite even, as in photos.
+    The paper does not define the direction where the gradient is 0. Here it is that of the image blurred by `radius`,
+    so lines in drawings, whose areas are quite even, are as wide as in photos.
     """
     gradient = _gradient(grey)
     magnitude = np.hypot(*gradient)
@@ -107,7 +107,7 @@ def edge_tangent_flow(grey, radius, iterations):
 
 
 def _gradient(grey):
-    """(2, H, W): Sobel's derivatives to x and to y."""
+    """(2, H, W): Sobel derivatives in x and y."""
     axes = ((1, 0), (0, 1))
     return np.stack([cv2.Sobel(grey, cv2.CV_64F, *axis, borderType=cv2.BORDER_REPLICATE) for axis in axes])
 
@@ -128,7 +128,7 @@ def _across(flow, grey, sigma_c, rho):
     kernel = _gaussian(sigma_c, reach) - rho * _gaussian(1.6 * sigma_c, reach)
     y, x = np.indices(grey.shape, np.float64)
     sample = _sampler(grey)
-    # One step at a time is faster than all at once: small arrays stay in the cache.
+    # One step at a time is faster than all at once, as small arrays stay in the cache.
     return sum(kernel[reach + t] * sample(x - t * flow[1], y + t * flow[0]) for t in range(-reach, reach + 1))
 
 
@@ -157,7 +157,7 @@ def _gaussian(sigma, reach):
 
 
 def _sampler(image):
-    """sample(x, y): an (H, W) image between its pixels, bilinearly.
+    """sample(x, y): bilinear interpolation of an (H, W) image.
 
     Not cv2.remap: before OpenCV 5 that rounds positions to 1/32 pixel, which shows in differences of grey levels.
     """
@@ -181,7 +181,7 @@ def _sampler(image):
 
 
 def photocopy(photo, *, mask_radius=8.0, sharpness=0.8, threshold=0.9, pct_black=0.5, pct_white=0.8):
-    """Copy a photo as a bad copier does: black where it is darker than its neighbourhood.
+    """Copy a photo like a poor photocopier: black where it is darker than its neighbourhood.
 
     photo: (H, W, 3) uint8 RGB. Returns (H, W, 3) uint8 with equal channels, dark strokes on white.
     The filter "Photocopy" of GIMP (plug-ins/common/photocopy.c, Spencer Kimball 2001), without its rounding of each
@@ -190,8 +190,8 @@ def photocopy(photo, *, mask_radius=8.0, sharpness=0.8, threshold=0.9, pct_black
     B (1 - min(1, (threshold - R) / down)) where R < threshold, black from `down` below the threshold on;
     1 - (1 - B) (1 - min(1, (R - threshold) / up)) elsewhere, white from `up` above it on,
     with `down` such that the share pct_black of the pixels below the threshold becomes black, and `up` such that the
-    share pct_white of the others becomes white. Where all around is black, GIMP's copy is black; here it is white, as
-    every even area.
+    share pct_white of the others becomes white. If the whole neighbourhood is black, GIMP's copy is black; here it is
+    white, like every even area.
     mask_radius: in pixels, large ones fill areas. threshold: higher draws more; fixed to 0.75 in GIMP.
     Raises ValueError for a parameter out of `RANGES`.
     """
@@ -218,22 +218,22 @@ def photocopy(photo, *, mask_radius=8.0, sharpness=0.8, threshold=0.9, pct_black
 # --- all styles -------------------------------------------------------------------------------------------------------
 
 STYLES = {"xdog": xdog, "fdog": fdog, "photocopy": photocopy}
-PRESETS = {  # style -> preset -> what differs from the function's defaults, which are the first preset
+PRESETS = {  # style -> preset -> changes to the function's defaults, which are the first preset
     "xdog": {
-        "celeba": {},  # the co-author's, which the published weights know
+        "celeba": {},  # the co-author's, used to train the published weights
         "textbook": {"form": "textbook"},  # the same edges without the grey haze on dark areas
-        "pencil": {"form": "textbook", "sigma": 1.0, "k": 2.0, "tau": 0.99, "phi": 30.0},  # soft, strength shows
+        "pencil": {"form": "textbook", "sigma": 1.0, "k": 2.0, "tau": 0.99, "phi": 30.0},  # soft, showing edge strength
         "bold": {"form": "textbook", "sigma": 1.0, "k": 2.5, "tau": 0.97, "phi": 100.0},  # a thick felt pen
     },
     "fdog": {
-        "kang": {},  # the numbers of the paper, at 64 pixels
+        "kang": {},  # the settings of the paper, at 64 pixels
         "contour": {"radius": 3.0, "sigma_m": 3.0, "rho": 0.98},  # few long lines
-        "pencil": {"radius": 3.0, "tau": 1.0, "phi": 0.3},  # soft, strength shows
+        "pencil": {"radius": 3.0, "tau": 1.0, "phi": 0.3},  # soft, showing edge strength
     },
     "photocopy": {
         "copy": {},
-        "shaded": {"threshold": 0.88, "pct_white": 0.3},  # keeps greys, as GIMP's own numbers do
-        "filled": {"mask_radius": 30.0, "sharpness": 0.9, "threshold": 0.8, "pct_black": 0.6},  # hair and shadow black
+        "shaded": {"threshold": 0.88, "pct_white": 0.3},  # keeps greys, like GIMP's own settings
+        "filled": {"mask_radius": 30.0, "sharpness": 0.9, "threshold": 0.8, "pct_black": 0.6},  # black hair and shadows
     },
 }
 
@@ -245,14 +245,14 @@ def parameters_of(style="xdog", preset=None, **numbers):
     a value out of `RANGES`.
     """
     if style not in STYLES:
-        raise ValueError(f"style is {style!r}, it must be one of {', '.join(STYLES)}")
+        raise ValueError(f"style is {style!r}; it must be one of {', '.join(STYLES)}")
     defaults = {name: p.default for name, p in inspect.signature(STYLES[style]).parameters.items() if name != "photo"}
     preset = next(iter(PRESETS[style])) if preset is None else preset
     if preset not in PRESETS[style]:
-        raise ValueError(f"preset of {style} is {preset!r}, it must be one of {', '.join(PRESETS[style])}")
+        raise ValueError(f"preset of {style} is {preset!r}; it must be one of {', '.join(PRESETS[style])}")
     for name in numbers:
         if name not in defaults:
-            raise ValueError(f"{style} has no parameter {name}, it has {', '.join(defaults)}")
+            raise ValueError(f"{style} has no parameter {name}; it has {', '.join(defaults)}")
     found = defaults | PRESETS[style][preset] | numbers
     _check(None, **found)
     return found
@@ -262,8 +262,8 @@ def draw(photo, style="xdog", preset=None, **numbers):
     """Draw a photo in a style of `STYLES` with a preset of `PRESETS[style]` (default: the first).
 
     photo: (H, W, 3) uint8 RGB, of 64 pixels for the presets to fit. Returns (H, W, 3) uint8 with equal channels, dark
-    strokes on white. numbers: parameters of the style that win over the preset's.
-    Raises ValueError, in one line, as `parameters_of`, and for another kind of photo.
+    strokes on white. numbers: parameters that override the preset's.
+    Raises ValueError, in one line, like `parameters_of`, and for an invalid photo.
     """
     parameters = parameters_of(style, preset, **numbers)
     return STYLES[style](photo, **parameters)
@@ -275,18 +275,18 @@ def ink_density(sketch):
 
 
 def _check(photo, **parameters):
-    """Raise ValueError, naming what is wrong, unless photo and parameters are such as the styles take."""
+    """Raise ValueError, naming the problem, unless photo and parameters are valid for the styles."""
     if photo is not None and (photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or photo.size == 0):
         raise ValueError(f"a photo must be (H, W, 3) uint8, not {photo.shape} {photo.dtype}")
     for name, value in parameters.items():
         if name in CHOICES:
             if value not in CHOICES[name]:
-                raise ValueError(f"{name} is {value!r}, it must be one of {', '.join(CHOICES[name])}")
+                raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(CHOICES[name])}")
             continue
         low, high = RANGES[name]
         kind, word = (int, "a whole number") if name == "iterations" else ((int, float), "a number")
         if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
-            raise ValueError(f"{name} is {value!r}, it must be {word} from {low:g} to {high:g}")
+            raise ValueError(f"{name} is {value!r}; it must be {word} from {low:g} to {high:g}")
 
 
 def _grey(photo):

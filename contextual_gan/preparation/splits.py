@@ -1,45 +1,52 @@
-"""Which images are for training and which for testing: by the hash of their names, or by a list that exists.
+"""Split images into training and test sets, by the hash of their names or by an existing list.
 
-A part is "train" or "test". Images are called by their names in the manifest: the path below the folder, or the name in
-the zip archive.
+A part is "train" or "test". Images have their names in the manifest: the path below the folder, or the name in the zip
+archive.
 """
 
 import csv
 import hashlib
 import io
+import os
 import re
 from collections import defaultdict
 from pathlib import Path
 
 from contextual_gan.files.apply import Item
 from contextual_gan.files.images import ImageError, read_bytes, replace_file
-from contextual_gan.files.manifest import Manifest
+from contextual_gan.files.manifest import Manifest, parameters_of
+from contextual_gan.files.sources import IMAGE_SUFFIXES
 
 SPLIT = "split.csv"  # in the output folder
-HEADERS = ("image,split", "image_id,partition")  # ours, which is written; that of CelebA's list on Kaggle
+HEADERS = ("image,split", "image_id,partition")  # ours, which we write; CelebA's list on Kaggle
 PARTS = {"train": "train", "test": "test", "0": "train", "1": "train", "2": "test"}  # CelebA's 1 is for validation
-LARGE = 10_000  # images; smaller sets give a tenth of themselves
+QUOTED_LINE = re.compile(r'^[ \t]*"([^"\r\n]*)"[ \t]*,[ \t]*"?(\w+)"?[ \t\r]*$', re.MULTILINE)  # with spaces around
+FEWEST = 500  # training images: with fewer, GANs repeat them
+LARGE = 10_000  # images; of smaller sets, a tenth is for testing
 
 
-def choose(names, *, test=None, seed=0, known=None):
+def choose(names, *, test=None, seed=0, known=None, by="stem"):
     """Choose the test images by the hashes of their names -> {name: "train" or "test"}, sorted.
 
-    The test images are those with the smallest hash of (seed, name), exactly `test` of them. None means 1,000, of
-    fewer than 10,000 images one tenth (rounded, and at least 1 of 2). The order of the names does not matter.
-    known: {name: part} of an earlier run; these images keep their part, and the new ones of smallest hash are added
-    to the test images until there are as many as there should be.
-    Where the number is given (or there are 10,000 images), an image that was for training never becomes a test image
-    when others are added, even without `known`: more images only lower the largest hash of a test image. A tenth
-    grows with the set, so there it is `known` that keeps each image in its part.
-    Raises ValueError for more test images than there are images.
+    The test images are those with the smallest hash of (seed, stem), exactly `test` of them; the stem is the name
+    without the extension, so that a photo and a PNG made from it are in the same part. None means 1,000, or one tenth
+    of fewer than 10,000 images (rounded, and at least 1 of 2). The order of the names does not matter.
+    by: "name" also hashes the extension, as older versions did (see `rule`).
+    known: {name: part} of an earlier run; these images keep their part, and the new ones with the smallest hashes are
+    added to the test images up to their intended number.
+    If the number is given (or there are 10,000 images), a training image never becomes a test image when others are
+    added, even without `known`: more images only lower the largest hash of a test image. A tenth grows with the set, so
+    there `known` keeps each image in its part.
+    Raises ValueError if `test` exceeds the number of images.
     """
     names, known = sorted(set(names)), known or {}
     if test is None:
         test = 1000 if len(names) >= LARGE else max(round(len(names) / 10), int(len(names) >= 2))
     if test > len(names):
-        raise ValueError(f"{test} test images were asked for, but there are only {len(names)} images")
+        raise ValueError(f"{test} test images requested, but there are only {len(names)} images")
     wanted = test - sum(known.get(name) == "test" for name in names)
-    new = sorted((name for name in names if name not in known), key=lambda name: _hash(seed, name))
+    hashed = stem if by == "stem" else str
+    new = sorted((name for name in names if name not in known), key=lambda name: _hash(seed, hashed(name)))
     chosen = set(new[: max(wanted, 0)])
     return {name: known.get(name, "test" if name in chosen else "train") for name in names}
 
@@ -48,37 +55,68 @@ def _hash(seed, name):
     return hashlib.sha256(f"{seed}/{spelled_out(name)}".encode()).digest()
 
 
-def read_split(path, names):
-    """Read which of the images `names` are for what -> ({name: part}, [names without a line], lines without an image).
+def stem(name):
+    """A name without image extensions: a/b for a/b.jpg, and for a/b.jpg.png, which is made from it."""
+    while (parts := os.path.splitext(name))[1].lower() in IMAGE_SUFFIXES:
+        name = parts[0]
+    return name
 
-    path: a CSV with the header `image,split` and the parts train and test, as `divide` writes it, or CelebA's
-    list_eval_partition.txt (`000001.jpg 0`, with 0 train, 1 validation, which counts as train, 2 test). An image may be
-    called by its whole name or by the end of it, such as 000001.jpg for img_align_celeba/000001.jpg; also by a longer
-    one that ends in its name. Of the lines without an image there is only the number.
-    Raises ValueError, in one line with path and line, for anything else: another format, an unknown part, one image in
-    two parts, a short name of two images, a list that is about other images.
+
+def rule(out, key, overwrite=False):
+    """How test images of the folder `out` are chosen: by "stem", or by "name" if an older version started it.
+
+    key: of this choice among the parameters of its manifest. Raises ValueError for a damaged manifest.
+    """
+    there = None if overwrite else parameters_of(out)
+    return "name" if there and there.get(key) == "name" else "stem"
+
+
+def read_split(path, names):
+    """Read the part of each image in `names` -> ({name: part}, [names without a line], lines without an image).
+
+    path: a CSV with the header `image,split` and the parts train and test, as written by `divide`, or CelebA's
+    list_eval_partition.txt (`000001.jpg 0`, with 0 train, 1 validation, which counts as train, 2 test). An entry may be
+    an image's whole name or the end of it, such as 000001.jpg for img_align_celeba/000001.jpg; or a longer name that
+    ends in it. Its extension may differ if no entry has the right one. Lines without an image are only counted.
+    Raises ValueError, in one line with path and line, for anything else: another format, an unknown part, an image in
+    two parts, a short name that fits two images, or a list of other images.
     """
     names, by_base, parts, first, unused = sorted(names), defaultdict(list), {}, {}, 0
     for name in names:
-        by_base[_base(name)].append(name)
+        by_base[_base(stem(name))].append(name)
+    others = []  # entries whose extension differs from that of their image
     for line, entry, part in _entries(path):
-        name = _image(entry, by_base, f"{path}, line {line}")
+        candidates = by_base.get(_base(stem(entry)), ()) or by_base.get(_base(stem(entry.strip())), ())
+        name = _image(entry, candidates, str, f"{path}, line {line}") if candidates else None
+        if name is None:
+            others.append((line, entry, part, candidates))
+        else:
+            _assign(parts, first, name, part, line, path)
+    exact = set(parts)
+    for line, entry, part, candidates in others:
+        candidates = [name for name in candidates if name not in exact]
+        name = _image(entry.strip(), candidates, stem, f"{path}, line {line}")
         if name is None:
             unused += 1
-        elif parts.setdefault(name, part) != part:
-            raise ValueError(f"{path}, line {line}: {name} is in {part}, in line {first[name]} in {parts[name]}")
         else:
-            first.setdefault(name, line)
+            _assign(parts, first, name, part, line, path)
     if names and not parts:
-        raise ValueError(f"{path}: none of its {unused} lines is about one of the images, such as {names[0]}")
+        raise ValueError(f"{path}: none of its {unused} lines names one of the images, such as {names[0]}")
     return {name: parts[name] for name in names if name in parts}, [n for n in names if n not in parts], unused
+
+
+def _assign(parts, first, name, part, line, path):
+    """Enter the part of an image. Raises ValueError if an earlier line has another one."""
+    if parts.setdefault(name, part) != part:
+        raise ValueError(f"{path}, line {line}: {name} is in {part}, but in line {first[name]} in {parts[name]}")
+    first.setdefault(name, line)
 
 
 def _entries(path):
     """Yield (line, image, part) of a list in either format. Raises ValueError in one line."""
-    text = _read(path)
+    text = QUOTED_LINE.sub(r'"\1",\2', _read(path))
     header = text.partition("\n")[0].strip()
-    if header in HEADERS:
+    if ",".join(cell.strip(' "').lower() for cell in header.split(",")) in HEADERS:
         rows = csv.reader(io.StringIO(text, newline=""), strict=True)
         next(rows)
         numbered = ((rows.line_num, row) for row in rows)
@@ -92,10 +130,10 @@ def _entries(path):
             if not row:
                 continue
             if len(row) != 2:
-                raise ValueError(f"{path}, line {line}: there must be an image and its part")
-            entry, part = row[0], row[1].strip()
+                raise ValueError(f"{path}, line {line}: it must hold an image and its part")
+            entry, part = row[0], row[1].strip(' "')
             if part not in PARTS:
-                raise ValueError(f"{path}, line {line}: the part of {entry} is {part!r}, it must be train or test")
+                raise ValueError(f"{path}, line {line}: the part of {entry} is {part!r}; it must be train or test")
             yield line, entry, PARTS[part]
     except csv.Error as error:
         raise ValueError(f"{path}, line {line + 1}: {error}") from error
@@ -111,15 +149,15 @@ def _read(path):
         raise ValueError(f"{path}, line {line}: not UTF-8") from error
 
 
-def _image(entry, by_base, where):
-    """The name of the image that an entry is about, or None."""
-    candidates = by_base.get(_base(entry), ())
+def _image(entry, candidates, spelled, where):
+    """The name of an entry's image, or None; spelled(name): the part of names to compare."""
     if len(candidates) > 1 and entry in candidates:
         return entry
-    ends = [name for name in candidates if f"/{name}".endswith(f"/{entry}")]
-    ends = ends or [name for name in candidates if f"/{entry}".endswith(f"/{name}")]
+    entry = spelled(entry)
+    ends = [name for name in candidates if f"/{spelled(name)}".endswith(f"/{entry}")]
+    ends = ends or [name for name in candidates if f"/{entry}".endswith(f"/{spelled(name)}")]
     if len(ends) > 1:
-        raise ValueError(f"{where}: {entry} may be {ends[0]} or {ends[1]}")
+        raise ValueError(f"{where}: {entry} is ambiguous: {ends[0]} or {ends[1]}")
     return ends[0] if ends else None
 
 
@@ -140,16 +178,16 @@ def _csv(parts):
     return spelled_out("\n".join(lines) + "\n").encode()
 
 
-def divide(items, out, parameters, *, test=None, seed=0, listed=None, overwrite=False, also=()):
-    """Send images to train/ or test/ below the folder `out` -> (items, refuse, {name: part}, lines without an image).
+def divide(items, out, parameters, *, test=None, seed=0, listed=None, by="stem", overwrite=False, also=()):
+    """Assign images to train/ or test/ below the folder `out` -> (items, refuse, {name: part}, lines without an image).
 
-    items: `folders.Item`s without part. Those that come back have it in front of their output, the test images first;
-    hand them and `refuse` on to folders.apply_to_folder, with the same out, parameters (of all that decides the
-    outputs) and overwrite, and its report to `finish`.
+    items: `apply.Item`s without part. The returned ones have it in front of their output, the test images first; pass
+    them and `refuse` to `apply.apply_to_folder`, with the same out, parameters (everything that determines the outputs)
+    and overwrite, and its report to `finish`.
     listed: a file for `read_split`, whose last number is returned too; images that are not in it are skipped.
-    Without it, `choose` decides; what an earlier run put into `out` keeps its part and counts, also where the input is
-    gone. also: names of further files that will be written into `out`.
-    Raises ValueError as the functions above, for other parameters, and for a file of unknown origin in the way.
+    Without it, `choose` decides, `by` the value of `rule`; images of an earlier run in `out` keep their part and count,
+    even if their input no longer exists. also: names of further files that will be written into `out`.
+    Raises ValueError like the functions above, for other parameters, and if a file of unknown origin is in the way.
     """
     out, names = Path(out), {item.source: spelled_out(item.source) for item in items}
     manifest = Manifest(out, parameters, overwrite)
@@ -162,7 +200,7 @@ def divide(items, out, parameters, *, test=None, seed=0, listed=None, overwrite=
         missing = set(missing)
         known = {name: part for name, part in known.items() if name not in missing}
     else:
-        parts = choose({*names.values(), *known}, test=test, seed=seed, known=known)
+        parts = choose({*names.values(), *known}, test=test, seed=seed, known=known, by=by)
     items = [
         Item(item.source, f"{parts.get(names[item.source], 'train')}/{item.output}", item.files, item.arguments)
         for item in items
@@ -173,24 +211,31 @@ def divide(items, out, parameters, *, test=None, seed=0, listed=None, overwrite=
     return items, disjoint(skip, gone), known | parts, unused
 
 
+def few(number):
+    """A warning about a training set of fewer than `FEWEST` images, or None."""
+    if number >= FEWEST:
+        return None
+    return f"only {number} training images: networks memorise so few; use at least {FEWEST}, better thousands"
+
+
 def finish(report, parts):
-    """Check that no content is on both sides, and write OUT/split.csv. Raises RuntimeError if one is."""
+    """Check that no content is in both parts, and write OUT/split.csv. Raises RuntimeError if any is."""
     assert_disjoint(report.entries)
     write_split(report.out / SPLIT, parts)
 
 
 def spelled_out(name):
-    """A name as UTF-8 can write it: bytes that are none spelled out."""
+    """A name as valid UTF-8, with other bytes escaped."""
     return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
 
 
 def disjoint(skip=None, gone=()):
-    """A `refuse` of folders.apply_to_folder that keeps copies of test images out of the training images.
+    """A `refuse` for `apply.apply_to_folder` that keeps copies of test images out of the training images.
 
-    The items of outputs below test/ must come first: training images with the same content as one of them are
-    refused, with the reason. skip: {source: reason} of images to refuse in any case. gone: entries of the manifest
-    whose input is no longer there but whose output is: copies of these test images are refused too, and test images
-    that are copies of these training images, for example because a file was renamed.
+    The items of outputs below test/ must come first: training images with the same content as one of them are refused,
+    with the reason. skip: {source: reason} of images to refuse in any case. gone: entries of the manifest whose output
+    exists but whose input does not: copies of these test images are refused too, and test images that are copies of
+    these training images, for example after a file was renamed.
     """
     skip, contents = skip or {}, {"train": {}, "test": {}}
     for entry in gone:
@@ -204,7 +249,7 @@ def disjoint(skip=None, gone=()):
             test = contents["test"].get(sha256)
             return test and f"same content as the test image {spelled_out(test)}"
         if train := contents["train"].get(sha256):
-            return f"same content as the training image {spelled_out(train)}, whose input is no longer there"
+            return f"same content as the training image {spelled_out(train)}, whose input no longer exists"
         contents["test"].setdefault(sha256, item.source)
         return None
 
@@ -212,7 +257,7 @@ def disjoint(skip=None, gone=()):
 
 
 def assert_disjoint(entries):
-    """Raise RuntimeError if an image of train/ has the content of one of test/; `entries` as in folders.Report."""
+    """Raise RuntimeError if an image of train/ has the content of one of test/; `entries` as in `apply.Report`."""
     contents = {"train": {}, "test": {}}
     for entry in entries:
         if "output" in entry:

@@ -1,4 +1,4 @@
-"""Train a contextual GAN: what loop.py needs to know of the DCGAN."""
+"""Train a contextual GAN: the part of training that is specific to the DCGAN."""
 
 import json
 from pathlib import Path
@@ -19,15 +19,15 @@ from contextual_gan.models.weights import load_run, load_state
 from contextual_gan.training import devices, own_pairs
 from contextual_gan.training.batches import read_joints
 
-JUDGED = 64  # z whose joints are judged and drawn
-TRUE_PAIRS = 24  # joints of the data by which the style of their sketches is known
+JUDGED = 64  # number of fixed z whose joints are judged and drawn
+TRUE_PAIRS = 24  # joints of the data that determine the style of its sketches
 STRIP_ITERATIONS = 40
-LAST = 50  # lines of stats.jsonl over which the losses at the end are taken
+LAST = 50  # lines of stats.jsonl averaged for the final losses
 COLLAPSED = 0.1  # deviation over the fixed z, as a share of that over the training images
 
 
 def noise(seed, step, n):
-    """The z of a step: (n, 100) float32 from U(-1, 1), a function of (seed, step)."""
+    """The z of a step: (n, 100) float32 from U(-1, 1), depending on (seed, step)."""
     return tf.random.stateless_uniform([n, LATENT], tf.stack([tf.cast(seed, tf.int64), step]), -1, 1, alg="philox")
 
 
@@ -39,10 +39,10 @@ def build(settings):
 
 
 def start_from(model, settings):
-    """Give the networks the weights of train.init_from. Raises `WeightsError` in one line.
+    """Initialise the networks from train.init_from. Raises `WeightsError` in one line.
 
-    Of a run, or a folder of weights with their state: G, its average, D, and P if there is one. Where there is but one
-    G: that for both.
+    From a run, or a folder of weights with their state: G, its average, D, and P if there is one. If there is only one
+    G, it serves as both.
     """
     given = settings.init_from
     state = load_run(given) if is_run(given) else load_state(given)
@@ -60,20 +60,20 @@ def start_from(model, settings):
             if network is not None and source is not None:
                 network.set_weights(source.get_weights())
         except ValueError as error:
-            reason = f"are not of train.{width} {getattr(settings, width)}"
+            reason = f"do not have train.{width} {getattr(settings, width)}"
             raise WeightsError(f"the networks of train.init_from {given} {reason}") from error
 
 
 def update_function(model, settings, strategy, steps=None):
-    """update(batch, step) -> {name: scalar tensor} for `loop.train`. strategy: that the model was made with.
+    """update(batch, step) -> {name: scalar tensor} for `loop.train`. strategy: the one that created the model.
 
-    steps: of the whole run, at the end of which `train.lr_decay` reaches 0; None: the learning rate does not fall.
+    steps: of the whole run, at whose end the learning rate reaches 0 with `train.lr_decay`; None keeps it constant.
     """
 
     def on_replica(batch, step):
         t = tf.cast(step, tf.float32)
-        # random weights are to leave the average soon, those of a trained one are not
-        decay = settings.ema if _goes_on(settings) else tf.minimum(settings.ema, (1 + t) / (10 + t))
+        # random initial weights should leave the average soon, trained ones should not
+        decay = settings.ema if _continues(settings) else tf.minimum(settings.ema, (1 + t) / (10 + t))
         real, z = devices.share(batch), devices.share(noise(settings.seed, step, settings.batch_size))
         others = devices.share(tf.roll(half(batch, "photo"), 1, axis=0)) if settings.pairs else None
         numbers = {name: getattr(settings, name) for name in ("g_updates", "pairs", "mismatched", "edges")}
@@ -85,9 +85,9 @@ def update_function(model, settings, strategy, steps=None):
 
 
 def learning_rate(settings, step, steps):
-    """Of a step (a scalar tensor): settings.lr, which falls linearly to 0 over the last share `lr_decay` of the run.
+    """The learning rate of a step (a scalar tensor): settings.lr, falling linearly to 0 over the last share `lr_decay`.
 
-    None, which is the optimizers' own, if it does not fall.
+    None, the optimizers' own rate, if it does not fall.
     """
     if not settings.lr_decay or steps is None:
         return None
@@ -96,17 +96,17 @@ def learning_rate(settings, step, steps):
 
 
 def has_another_schedule(settings, lines, steps):
-    """Whether the learning rate of the last line of stats.jsonl is not that of its step in a run of `steps` steps."""
+    """Whether the learning rate in the last line of stats.jsonl differs from that in a run of `steps` steps."""
     if not lines or "lr" not in lines[-1] or not settings.lr_decay:
         return False
-    last = tf.constant(lines[-1]["step"] - 1, tf.int64)  # lines count the steps done, the first of which is step 0
+    last = tf.constant(lines[-1]["step"] - 1, tf.int64)  # lines count finished steps; the first is step 0
     return abs(lines[-1]["lr"] - float(learning_rate(settings, last, steps))) > 1e-6 * settings.lr
 
 
-def _goes_on(settings):
-    """Whether a run goes on where another stopped, whose average is older than its first step.
+def _continues(settings):
+    """Whether the run continues another one, whose average is older than the first step of this run.
 
-    Said by the name alone: when a run is resumed, what it began with may be gone.
+    Decided by the name alone: when a run is resumed, its initial weights may be gone.
     """
     given = settings.init_from
     return given is not None and (Path(given).name == WEIGHTS or not is_single(given))
@@ -115,14 +115,14 @@ def _goes_on(settings):
 def judge_function(model, settings, files, lines, warn):
     """judge(step) for `loop.train`: own-pair consistency of G, and of its average, at fixed z.
 
-    files: joints that it is trained on; lines: of stats.jsonl so far. warn(line) is called where the halves have not
-    belonged together over an epoch, and at once if `train.edges` asks for other sketches than those of the data.
+    files: training joints; lines: of stats.jsonl so far. warn(line) is called if the halves have not belonged together
+    for an epoch, and at once if `train.edges` assumes another sketch style than that of the data.
     """
     joints = read_joints(files[:: max(len(files) // TRUE_PAIRS, 1)][:TRUE_PAIRS])
     styles = own_pairs.styles_of(joints)
     true = own_pairs.consistencies(joints, ["xdog"]).mean()
     if settings.edges and (styles != ["xdog"] or true < own_pairs.OWN_STYLE):
-        warn(f"train.edges ties XDoG sketches to photos, but those of the data are others (consistency {true:.2f})")
+        warn(f"train.edges assumes XDoG sketches, but those of the data differ (consistency {true:.2f})")
     networks = {"g": model.generator} | ({"average": model.average} if model.average is not None else {})
     epoch = len(files) / settings.batch_size
     return own_pairs.judge_function(networks, _fixed_z(settings), styles, epoch=epoch, lines=lines, warn=warn)
@@ -133,9 +133,9 @@ def _fixed_z(settings):
 
 
 def pictures_function(model, settings, joints, warn):
-    """pictures(step) for `loop.train`: joints of fixed z, by G and by its average, and a strip of completions.
+    """pictures(step) for `loop.train`: joints of fixed z, from G and from its average, and a strip of completions.
 
-    joints: (n, 64, 128, 3) uint8, of which the sketches are completed. warn(line) is called when the images of all z
+    joints: (n, 64, 128, 3) uint8, whose sketches are completed. warn(line) is called if the images of all z
     look the same.
     """
     z = _fixed_z(settings)
@@ -146,7 +146,7 @@ def pictures_function(model, settings, joints, warn):
         if model.average is not None:
             drawn["average"] = model.average(z, training=False).numpy()
         if step and drawn["generator"].std(axis=0).mean() < COLLAPSED * spread:
-            warn(f"step {step}: the images of all z look the same (mode collapse, or the very beginning)")
+            warn(f"step {step}: the images of all z look the same (mode collapse, or the start of training)")
         found = {name: grid(to_uint8(images).reshape(8, 8, *images.shape[1:])) for name, images in drawn.items()}
         best = model.generator if model.average is None else model.average
         known = half(joints, "sketch")
@@ -157,11 +157,11 @@ def pictures_function(model, settings, joints, warn):
     return pictures
 
 
-# --- what has been trained --------------------------------------------------------------------------------------------
+# --- the trained weights ----------------------------------------------------------------------------------------------
 
 
 def card(pinned, path):
-    """What is known of the weights that were exported from a run, as `Pinned`, to a file -> dict."""
+    """The card of weights that were exported from a run, given as `Pinned`, to a file -> dict."""
     folder = Path(pinned.name)
     settings = config.load(folder / "config.yaml", "train", config.TrainSettings)
     step = checkpoints.step_of(pinned.path)

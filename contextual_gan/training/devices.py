@@ -1,7 +1,7 @@
-"""Training on several devices of one machine or of several, with tf.distribute: all of it that is not in the step.
+"""Training on several devices of one or more machines with tf.distribute: everything except the step itself.
 
-Every device holds all variables and works on its share of each batch; gradients are summed over the devices before
-they are used, so that all stay alike. Every machine makes the whole batch, which is a function of (seed, step).
+Every device holds all variables and processes its share of each batch; gradients are summed over the devices before
+they are applied, so all copies stay equal. Every machine makes the whole batch, which depends on (seed, step) only.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ import tensorflow as tf
 EXAMPLE = (
     """TF_CONFIG='{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'"""
 )
-LOST = (  # what TensorFlow raises when another worker has died, stopped, was cut off or started anew
+LOST = (  # TensorFlow's errors when another worker has died, stopped, lost its connection or restarted
     tf.errors.AbortedError,
     tf.errors.CancelledError,
     tf.errors.DeadlineExceededError,
@@ -26,15 +26,15 @@ LOST = (  # what TensorFlow raises when another worker has died, stopped, was cu
 
 
 def create(name):
-    """The tf.distribute.Strategy for one device, for all of this machine (`mirrored`), for all of `multi-worker`s.
+    """The tf.distribute.Strategy for one device, this whole machine (`mirrored`), or several (`multi-worker`).
 
-    The last waits until every worker is there. Raises ValueError if no server can be started for TF_CONFIG.
+    The last one waits for every worker. Raises ValueError if no server can be started for TF_CONFIG.
     """
     if name == "one":
         return tf.distribute.get_strategy()
     if name == "mirrored":
         return tf.distribute.MirroredStrategy()
-    print("waiting until all workers are there", file=sys.stderr, flush=True)
+    print("waiting for all workers", file=sys.stderr, flush=True)
     handler = signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python cannot act on Ctrl-C while TensorFlow waits
     try:
         with lost_workers_named():
@@ -48,7 +48,7 @@ def create(name):
 def is_chief(name):
     """Whether this process writes the run: of several workers, only the first does.
 
-    Raises ValueError with one line if TF_CONFIG does not say which worker of which this one is.
+    Raises ValueError in one line if TF_CONFIG does not list the workers and the index of this one.
     """
     if name != "multi-worker":
         return True
@@ -59,7 +59,7 @@ def is_chief(name):
             return task["index"] == 0
     except (KeyError, TypeError, ValueError):
         pass
-    raise ValueError(f"multi-worker needs TF_CONFIG, the same everywhere but for the index, such as {EXAMPLE}")
+    raise ValueError(f"multi-worker needs TF_CONFIG, the same on all workers except for the index, such as {EXAMPLE}")
 
 
 def update_function(on_replica, strategy):
@@ -67,14 +67,14 @@ def update_function(on_replica, strategy):
 
     @tf.function(autograph=False)
     def update(batch, step):
-        stats = strategy.run(on_replica, (batch, step))  # the same on all
+        stats = strategy.run(on_replica, (batch, step))  # the same on all devices
         return {name: strategy.experimental_local_results(value)[0] for name, value in stats.items()}
 
     return update
 
 
 def share(batch):
-    """The part of a batch (n, ...) that this device works on: the first of equal parts goes to the first device."""
+    """This device's part of a batch (n, ...): the first device gets the first of equal parts."""
     device = tf.distribute.get_replica_context()
     parts = tf.reshape(batch, (device.num_replicas_in_sync, -1, *batch.shape[1:]))
     return parts[device.replica_id_in_sync_group]
@@ -83,14 +83,14 @@ def share(batch):
 def start_as_chief(strategy, variables, start, what):
     """Set the variables on all workers to the chief's values, which may be restored ones -> the chief's `start`.
 
-    what: all that must be the same everywhere, as JSON knows it. Raises ValueError on a worker where it is not.
+    what: JSON values that must be equal on all workers. Raises ValueError on a worker where they differ.
     """
     if strategy.cluster_resolver is None:  # one machine
         return start
     digest = int.from_bytes(hashlib.sha256(json.dumps(what).encode()).digest()[:7])
     (start, of_chief), *values = _from_chief(strategy, [tf.constant([start, digest], tf.int64), *variables])
     if of_chief != digest:
-        raise ValueError("the settings, the number of steps or the names of the images are not the chief's")
+        raise ValueError("the settings, the number of steps or the names of the images differ from the chief's")
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
     return int(start)
@@ -102,7 +102,7 @@ def _from_chief(strategy, values):
     def on_replica():
         device = tf.distribute.get_replica_context()
         is_first = tf.equal(device.replica_id_in_sync_group, 0)
-        # one by one: all_reduce() of a list wants one type, but counters are integers
+        # one by one: all_reduce() of a list needs a single type, but counters are integers
         return [device.all_reduce("SUM", tf.where(is_first, value, tf.zeros_like(value))) for value in values]
 
     return [strategy.experimental_local_results(value)[0] for value in tf.function(strategy.run)(on_replica)]
@@ -110,10 +110,10 @@ def _from_chief(strategy, values):
 
 @contextmanager
 def lost_workers_named():
-    """Raises ConnectionError with one line in place of the page that TensorFlow writes when a worker is gone."""
+    """Raise ConnectionError in one line instead of TensorFlow's page of text when a worker is gone."""
     try:
         yield
     except LOST as error:
         if "TF_CONFIG" not in os.environ:  # no other workers
             raise
-        raise ConnectionError("another worker stopped or is out of reach: start all again with --resume") from error
+        raise ConnectionError("another worker stopped or is unreachable: restart all workers with --resume") from error

@@ -1,8 +1,8 @@
-"""An encoder from a known half to the z of a joint image that has it: where a short search starts.
+"""Train an encoder from a known half to the z of a matching joint image, the start of a short search.
 
-It is trained on true joints and on what the generator draws: take one half, make it rough as in `preparation.rough`,
-guess a z, and compare its joint with the true one, before it was made rough. So it learns a plausible face for a bad
-drawing, where a search copies every stroke.
+It is trained on true and on generated joints: take one half, roughen it as in `preparation.rough`, predict a z, and
+compare the joint of that z with the clean one. So it learns to find a plausible face for a poor drawing; a search would
+copy every stroke.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from contextual_gan.joint import DIRECTIONS, half
 from contextual_gan.models import dcgan
 from contextual_gan.models.common import computing_in
 from contextual_gan.models.consistency import consistency, grey
-from contextual_gan.models.dcgan import LATENT, generator_loss
+from contextual_gan.models.dcgan import LATENT
 from contextual_gan.models.encoder import Encoder, encoder
 from contextual_gan.models.inference import encode, generate, generate_half
 from contextual_gan.models.weights import load_networks
@@ -32,7 +32,7 @@ SHOWN = 12  # halves in samples/
 
 
 class Training(tf.Module):
-    """What is trained: E and its optimizer, whose learning rate falls to 0 over `steps`."""
+    """The trained state: E and its optimizer, whose learning rate falls to 0 over `steps`."""
 
     def __init__(self, settings, steps):
         super().__init__()
@@ -46,14 +46,14 @@ class Training(tf.Module):
 
 
 def given_for(known, direction, settings, seed):
-    """What E is given of known halves (n, 64, 64, 3) in [-1, 1]: most of them rough, photos disturbed."""
+    """Input of E from known halves (n, 64, 64, 3) in [-1, 1]: most sketches are roughened, most photos disturbed."""
     seeds = tf.random.split(seed, 2)
     amount = levels(tf.shape(known)[0], settings.rough, settings.clean, seeds[0])
     return (roughen if direction == "photo" else disturb)(known, amount, seeds[1])
 
 
 def losses(joints, truth, direction):
-    """How far generated joints (n, 64, 128, 3) are from true ones, in [-1, 1] -> {name: scalar}, unweighted.
+    """Unweighted losses {name: scalar} of generated joints (n, 64, 128, 3) against true ones, in [-1, 1].
 
     contextual: KL of the known halves, as in the search; l1: mean absolute error of the wanted ones; edges: 1 - their
     consistency with the true known halves.
@@ -68,10 +68,10 @@ def losses(joints, truth, direction):
     }
 
 
-def update_function(state, generator, discriminator, settings, direction):
+def update_function(state, generator, settings, direction):
     """update(batch, step) -> {name: scalar tensor} for `loop.train`.
 
-    batch: true joints, of which some are replaced by what G draws; or None, if all are to be that.
+    batch: true joints, some of which are replaced by generated ones; None for generated joints only.
     """
     size = settings.batch_size
 
@@ -91,9 +91,6 @@ def update_function(state, generator, discriminator, settings, direction):
             parts["z_error"] = tf.reduce_mean((guess - tf.pad(z, ((0, size - own), (0, 0)))) ** 2)
             loss = parts["contextual"] + settings.pull * parts["z_error"]
             loss += settings.l1 * parts["l1"] + settings.edges * parts["edges"]
-            if settings.adversarial:
-                parts["adversarial"] = tf.reduce_mean(generator_loss(discriminator(joints, training=False)))
-                loss += settings.adversarial * parts["adversarial"]
         gradients = tape.gradient(loss, state.encoder.trainable_variables)
         state.optimizer.apply(gradients)
         return parts | {"gradient": tf.linalg.global_norm(gradients)}
@@ -102,9 +99,9 @@ def update_function(state, generator, discriminator, settings, direction):
 
 
 def curvature(generator, direction, points=64, seed=0):
-    """How KL(G(z') || G(z)) of the known halves bends around z, on average over z: (100, 100) float32.
+    """The curvature of KL(G(z') || G(z)) of the known halves at z' = z, averaged over z: (100, 100) float32.
 
-    That is the Fisher information of the half taken as a distribution, by differences.
+    It is the Fisher information of the half taken as a distribution, computed by finite differences.
     """
     step = np.float32(1e-2)
     moves = np.concatenate([np.zeros((1, LATENT)), step * np.eye(LATENT)]).astype(np.float32)
@@ -122,7 +119,7 @@ def curvature(generator, direction, points=64, seed=0):
 
 
 def pictures_function(state, generator, settings, direction, truth):
-    """pictures(step) for `loop.train`: known halves, rougher ones, and the joints of what the encoder gives for them.
+    """pictures(step) for `loop.train`: known halves, roughened ones, and the joints of their encoded z.
 
     truth: joints (n, 64, 128, 3) in [-1, 1].
     """
@@ -144,19 +141,17 @@ def train_encoder(run, weights, direction, steps, resume=False, files=(), show=l
     """Train an encoder for the generator of some weights -> (step at the start, step at the end, the `Encoder`).
 
     The `Encoder` is None before the last step.
-    run: a `RunFolder` with settings of `config.EncoderSettings`; files: true joints, of `joint_files`; without, all is
-    learned from what the generator draws. show(n): progress of reading n of them. Raises as `loop.train`,
-    `load_networks` and `joint_batches`.
+    run: a `RunFolder` with settings of `config.EncoderSettings`; files: true joints from `joint_files`; without them,
+    it learns from generated joints alone. show(n) is called after n of them are read. Raises the errors of
+    `loop.train`, `load_networks` and `joint_batches`.
     """
     settings = run.settings
     if run.was_about_something_else():
-        raise ValueError(f"the run in {run.path} is another: {run.about} is asked for; give another --out")
-    generator, discriminator = load_networks(weights)
-    width = generator.get_layer("up4").input.shape[-1]
+        raise ValueError(f"the run in {run.path} is a different one, not {run.about}; give another --out")
+    generator, _ = load_networks(weights, needs_discriminator=False)
     with computing_in(settings.precision):
-        fast = dcgan.generator(width), dcgan.discriminator(width)
-    for network, source in zip(fast, (generator, discriminator), strict=True):
-        network.set_weights(source.get_weights())
+        fast = dcgan.generator(generator.get_layer("up4").input.shape[-1])
+    fast.set_weights(generator.get_weights())
     keras.utils.set_random_seed(settings.seed % 2**32)
     state = Training(settings, steps)
     start = run.restore(state) if resume else 0
@@ -168,7 +163,7 @@ def train_encoder(run, weights, direction, steps, resume=False, files=(), show=l
             if files:
                 shown = to_float(read_joints(files[:: max(1, len(files) // SHOWN)][:SHOWN]))
             run.begin(start, pixels)
-            update = update_function(state, *fast, settings, direction)
+            update = update_function(state, fast, settings, direction)
             pictures = pictures_function(state, generator, settings, direction, shown)
             done = loop.train(run, state, update, batches, start=start, steps=steps, pictures=pictures)
     made = Encoder(state.encoder, curvature(generator, direction)) if done >= steps else None
@@ -176,7 +171,7 @@ def train_encoder(run, weights, direction, steps, resume=False, files=(), show=l
 
 
 def _batches(files, settings, start, show):
-    """The true joints of each step, and the SHA-256 of all their pixels; None twice, if there are no files."""
+    """The true joints of each step, and the SHA-256 of all their pixels; (None, None) without files."""
     if not files:
         return repeat(None), None
     pixels = hashlib.sha256()

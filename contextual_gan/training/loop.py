@@ -1,8 +1,8 @@
-"""The loop that trains a network, and the run folder that it fills.
+"""The training loop, and the run folder that it fills.
 
-A run folder explains itself: config.yaml (all settings), log.txt (what was printed), stats.jsonl (losses every few
-steps), TensorBoard events, samples/ (pictures, always of the same z or images), checkpoints/. What step t
-does is a function of the settings, the images and t: a run that is killed and resumed makes the same weights and the
+A run folder is self-contained: config.yaml (all settings), log.txt (the printed lines), stats.jsonl (losses every few
+steps), TensorBoard events, samples/ (pictures, always of the same z or images), checkpoints/. The work of step t
+depends on the settings, the images and t only: a run that is killed and resumed produces the same weights and the
 same lines.
 """
 
@@ -19,21 +19,21 @@ from contextual_gan.files import checkpoints
 from contextual_gan.files.progress import progress
 from contextual_gan.training.run_folder import warn
 
-SATURATED = 0.01  # D(G(z)) and 1 - D(x) below this: D is so sure that G learns nothing
+SATURATED = 0.01  # D(G(z)) and 1 - D(x) below this: D is so certain that G learns nothing
 
 
 class Diverged(FloatingPointError):
-    """A loss or a gradient is no longer finite. The message is one line: between which steps, what to do."""
+    """A loss or a gradient is no longer finite. The message is one line: the range of steps, and the remedy."""
 
 
 def train(run, state, update, batches, *, start, steps, pictures, judge=lambda step: {}):
-    """Train from step `start` to `steps` -> the number of steps done, fewer if SIGINT or SIGTERM asked to stop.
+    """Train from step `start` to `steps` -> the number of steps done, fewer after SIGINT or SIGTERM.
 
-    run: a `RunFolder`, whose settings say what is done how often. state: tf.Module with all that changes, saved every
-    `save_every` steps and at the end. update(batch, step) -> {name: scalar tensor}, the losses before the update; all
-    must stay finite. pictures(step) -> {name: (H, W, 3) uint8 image}, drawn at step 0, every `sample_every` steps and
-    at the end.
-    Raises `Diverged`, and OSError where a disk is full; the checkpoints so far are whole then.
+    run: a `RunFolder`, whose settings say how often to log, draw and save. state: tf.Module with everything that
+    changes, saved every `save_every` steps and at the end. update(batch, step) -> {name: scalar tensor}, the losses
+    before the update, which must all stay finite. pictures(step) -> {name: (H, W, 3) uint8 image}, drawn at step 0,
+    every `sample_every` steps and at the end.
+    Raises `Diverged`, and OSError if a disk is full; the checkpoints written so far are complete then.
     """
     settings, finite, saved = run.settings, start, start
     size = settings.batch_size
@@ -65,7 +65,7 @@ def train(run, state, update, batches, *, start, steps, pictures, judge=lambda s
                 run.save(state, done)
                 saved = done
             if logs or draws or saves:
-                counted, since = done, time.monotonic()  # the rate is that of the steps alone
+                counted, since = done, time.monotonic()  # the rate counts the time of the steps alone
             show(size, note)
             if ends:
                 break
@@ -73,7 +73,7 @@ def train(run, state, update, batches, *, start, steps, pictures, judge=lambda s
 
 
 def _check_finite(run, values, last, done):
-    """Raise `Diverged` if one of some numbers is not finite; all were at step `last`."""
+    """Raise `Diverged` if any value is not finite; the last check, at step `last`, found all finite."""
     if all(math.isfinite(value) for value in values.values()):
         return
     bad = ", ".join([name for name, value in values.items() if not math.isfinite(value)][:8])
@@ -92,19 +92,19 @@ def _status(values):
 
 def _warn_of_saturation(run, values, step):
     if max(1 - values.get("D(x)", 0), values.get("D(G(z))", 1)) < SATURATED:
-        warn(run, f"step {step}: D is sure of every image (saturated), G learns little; try more g_updates")
+        warn(run, f"step {step}: D is certain about every image (saturated), so G learns little; try more g_updates")
 
 
 @contextmanager
 def _stop_requests():
-    """Yields a function that says whether SIGINT or SIGTERM has come; a second one ends the program at once."""
+    """Yield a function that tells whether SIGINT or SIGTERM has arrived; a second one ends the program at once."""
     requests = []
 
     def ask(number, frame):
         if requests:
             os._exit(130)
         requests.append(number)
-        print("stopping after this step; once more: at once, without saving", file=sys.stderr, flush=True)
+        print("stopping after this step; interrupt again to stop at once, without saving", file=sys.stderr, flush=True)
 
     old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

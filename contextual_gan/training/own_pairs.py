@@ -1,4 +1,4 @@
-"""Own-pair consistency: whether the two halves of what G draws belong together, the sign that training goes well."""
+"""Own-pair consistency: whether the two halves of G's joints belong together, the sign that training succeeds."""
 
 import numpy as np
 import tensorflow as tf
@@ -9,14 +9,14 @@ from contextual_gan.models import consistency
 from contextual_gan.preparation import sketches
 
 NAMES = ("own_pairs_g", "own_pairs_average")  # in stats.jsonl
-STRANGERS = 0.5  # halves that fit less well than this do not belong together; faces of two people have 0.19
-OWN_STYLE = 0.9  # a sketch that fits its photo as well as this was drawn by that filter, but for the rounding
+STRANGERS = 0.5  # halves with a lower consistency do not belong together; faces of two people have 0.19
+OWN_STYLE = 0.9  # a sketch with at least this consistency was drawn by that filter, up to rounding
 
 
 def consistencies(joints, styles):
-    """How well the sketch of each joint fits what the filter of each style draws of its photo -> (n, styles) float.
+    """Consistency of each joint's sketch with the drawing of its photo by each style's filter -> (n, styles) float.
 
-    joints: (n, 64, 128, 3) uint8. From -1 to 1, as `metrics.sketch_consistency`.
+    joints: (n, 64, 128, 3) uint8. From -1 to 1, like `metrics.sketch_consistency`.
     """
     drawn, photos = half(joints, "sketch"), half(joints, "photo")
     grey = consistency.grey(tf.constant(drawn, tf.float32) / 127.5 - 1)
@@ -28,9 +28,9 @@ def consistencies(joints, styles):
 
 
 def styles_of(joints):
-    """Which of `sketches.STYLES` drew the sketches of true joints (n, 64, 128, 3) uint8.
+    """The ones of `sketches.STYLES` that drew the sketches of true joints (n, 64, 128, 3) uint8.
 
-    The one that fits best where none did: strokes of people, or of a filter with other parameters.
+    If none did, as for drawings by people or a filter with other parameters, the most consistent one.
     """
     found = consistencies(joints, sketches.STYLES)
     drew = (found.max(axis=1, keepdims=True) > OWN_STYLE) & (found == found.max(axis=1, keepdims=True))
@@ -39,7 +39,7 @@ def styles_of(joints):
 
 
 def summary(joints, styles):
-    """{"": mean consistency of joints, each with the style that fits it best; STYLE: that of those, if several}."""
+    """{"": mean consistency of joints, each with its best style; STYLE: that of the joints of a style, if several}."""
     found = consistencies(joints, styles)
     best, drawn_in = found.max(axis=1), found.argmax(axis=1)
     parts = {style: best[drawn_in == i] for i, style in enumerate(styles) if len(styles) > 1}
@@ -49,9 +49,9 @@ def summary(joints, styles):
 def judge_function(networks, z, styles, *, epoch, lines, warn):
     """judge(step) -> {"own_pairs_NAME": mean consistency of the joints of z, ...} for `loop.train`.
 
-    networks: {name: generator}; z: (n, 100); styles: of `styles_of`. If several, there is "own_pairs_NAME_STYLE" too.
-    warn(line) is called when the best of all networks has been under 0.5 over an epoch of so many steps. lines: of
-    stats.jsonl, what was judged before.
+    networks: {name: generator}; z: (n, 100); styles: from `styles_of`. If several, adds "own_pairs_NAME_STYLE".
+    warn(line) is called if the best of all networks has been below 0.5 for an epoch, given in steps. lines: of
+    stats.jsonl, with earlier results.
     """
     judged = [(line["step"], best) for line in lines if (best := _best(line, networks)) is not None]
 
@@ -66,8 +66,8 @@ def judge_function(networks, z, styles, *, epoch, lines, warn):
             highest = max(best for at, best in judged if at > min(step - epoch, before))
             if highest < STRANGERS:
                 warn(
-                    f"step {step}: the halves of generated joints have not belonged together over an epoch (own-pair "
-                    f"consistency {highest:.2f}, of true joints near 1); train.pairs and train.edges tie them together"
+                    f"step {step}: the halves of generated joints have not belonged together for an epoch (own-pair "
+                    f"consistency {highest:.2f}, near 1 for true joints); train.pairs and train.edges tie them together"
                 )
         return values
 

@@ -1,4 +1,4 @@
-"""What `run.train_on_joints` does with the pix2pix networks, and what comes out of it."""
+"""Train pix2pix: the part of `run.train_on_joints` that is specific to its networks."""
 
 from pathlib import Path
 
@@ -25,19 +25,19 @@ def build(settings):
 
 
 def start_from(model, settings):
-    """Give G the weights of pix2pix.init_from. Raises `WeightsError` in one line."""
+    """Initialise G from pix2pix.init_from. Raises `WeightsError` in one line."""
     generator = load_pix2pix(settings.init_from, settings.direction)
     try:
         model.generator.set_weights(generator.get_weights())
     except ValueError as error:
-        reason = f"the network of pix2pix.init_from {settings.init_from} is not of pix2pix.ngf {settings.ngf}"
+        reason = f"the network of pix2pix.init_from {settings.init_from} does not have pix2pix.ngf {settings.ngf}"
         raise WeightsError(reason) from error
 
 
 def update_function(model, settings, strategy, steps=None):
-    """update(batch, step) -> {name: scalar tensor} for `loop.train`. strategy: that the model was made with.
+    """update(batch, step) -> {name: scalar tensor} for `loop.train`. strategy: the one that created the model.
 
-    steps: of the whole run, on which nothing depends here.
+    steps: of the whole run, not used here.
     """
     shapes = pix2pix.noise_shapes(model.generator)
 
@@ -68,12 +68,12 @@ def _with_rough_sketches(joints, settings, seed):
 
 
 def judge_function(model, settings, files, lines, warn):
-    """judge(step) for `loop.train`: there is nothing to judge beside the losses."""
+    """judge(step) for `loop.train`: there is nothing to judge except the losses."""
     return lambda step: {}
 
 
 def pictures_function(model, settings, joints, warn):
-    """pictures(step) for `loop.train`: known halves, what G makes of them, and the truth."""
+    """pictures(step) for `loop.train`: known halves, G's predictions, and the truth."""
     known, truth = half(joints, DIRECTIONS[settings.direction]), half(joints, settings.direction)
 
     def pictures(step):
@@ -84,7 +84,7 @@ def pictures_function(model, settings, joints, warn):
 
 
 def card(pinned):
-    """What is known of the weights of a run, as `Pinned`: a dict for `save_pix2pix`."""
+    """The description of a run's `Pinned` weights: a dict for `save_pix2pix`."""
     path = Path(pinned.name) / "config.yaml"
     settings = config.load(path, "pix2pix", config.Pix2PixSettings)
     step = checkpoints.step_of(pinned.path)

@@ -1,29 +1,35 @@
-"""Training on joint images: what all networks that learn from them have in common."""
+"""Training on joint images: the part that is common to all networks."""
 
 import hashlib
 import os
 
 from contextual_gan import config
+from contextual_gan.preparation.splits import few
 from contextual_gan.training import dcgan, loop, pix2pix
 from contextual_gan.training.batches import damage_named, joint_batches, read_joints
 from contextual_gan.training.devices import lost_workers_named, start_as_chief
 from contextual_gan.training.run_folder import warn
 
-NETWORKS = {config.TrainSettings: dcgan, config.Pix2PixSettings: pix2pix}  # what settings are of
+NETWORKS = {config.TrainSettings: dcgan, config.Pix2PixSettings: pix2pix}  # settings -> their module
 
 
 def about(folder, files):
-    """A line that tells sets of images apart."""
+    """A line that identifies a set of images."""
     names = "\n".join(os.path.relpath(path, folder) for path in files)
     return f"{len(files)} joint images, SHA-256 of their names {hashlib.sha256(os.fsencode(names)).hexdigest()[:16]}"
 
 
-def train_on_joints(run, files, shown, *, steps, strategy, resume=False, show=lambda n: None):
-    """Train on joint images -> (step at the start, step at the end). Raises as `loop.train` and `batches`.
+def steps_of(epochs, images, batch_size):
+    """Steps of so many passes over the training images: at least 1, but none for 0 epochs."""
+    return max(round(epochs * images / batch_size), int(epochs > 0))
 
-    run: a `RunFolder`, whose settings say which networks are trained; files: of `joint_files`; shown:
-    those that samples/ shows; strategy: of `create`. show(n): progress of reading n joints.
-    Raises ValueError if the devices cannot have equal shares of a batch or the workers differ in what they train on,
+
+def train_on_joints(run, files, shown, *, steps, strategy, resume=False, show=lambda n: None):
+    """Train on joint images -> (step at the start, step at the end). Raises the errors of `loop.train` and `batches`.
+
+    run: a `RunFolder`, whose settings determine the networks; files: from `joint_files`; shown: those drawn in
+    samples/; strategy: from `create`. show(n): progress of reading n joints.
+    Raises ValueError if the devices cannot share a batch equally or the workers train on different data,
     and ConnectionError if a worker is gone.
     """
     settings, networks = run.settings, NETWORKS[type(run.settings)]
@@ -33,7 +39,7 @@ def train_on_joints(run, files, shown, *, steps, strategy, resume=False, show=la
         with strategy.scope():
             model = networks.build(settings)
         start = run.restore(model) if resume else 0
-        if settings.init_from and start == 0:  # a run that has begun does not need these weights any more
+        if settings.init_from and start == 0:  # a started run no longer needs these weights
             networks.start_from(model, settings)
         same = [config.resolved(settings), steps, run.about]
         start = start_as_chief(strategy, model.variables, start, same)
@@ -51,15 +57,18 @@ def train_on_joints(run, files, shown, *, steps, strategy, resume=False, show=la
             digest=pixels,
         )
         joints = read_joints(shown)
-        run.begin(start, pixels.hexdigest()[:16])  # only now: of damaged images, there is no run
+        run.begin(start, pixels.hexdigest()[:16])  # only now: damaged images must not start a run
 
         def say(line):
             warn(run, line)
+
+        if line := few(len(files)):
+            say(line)
 
         pictures = networks.pictures_function(model, settings, joints, say)
         judge = networks.judge_function(model, settings, files, run.stats(), say)
         update = networks.update_function(model, settings, strategy, steps)
         asked = {"pictures": pictures, "judge": judge}
         if dcgan.has_another_schedule(settings, run.stats(), steps):
-            say(f"the learning rate now reaches 0 at step {steps}, not where it did when the run was begun")
+            say(f"the learning rate now reaches 0 at step {steps}, unlike when the run was started")
         return start, loop.train(run, model, update, endless, start=start, steps=steps, **asked)

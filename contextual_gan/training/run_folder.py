@@ -1,6 +1,6 @@
-"""The run folder that a training fills, and that explains itself.
+"""The self-contained folder of a training run.
 
-It holds config.yaml (all settings), log.txt (what was printed), stats.jsonl (losses every few steps), TensorBoard
+It holds config.yaml (all settings), log.txt (the printed lines), stats.jsonl (losses every few steps), TensorBoard
 events, samples/ (pictures, always of the same z or images) and checkpoints/.
 """
 
@@ -15,27 +15,27 @@ from contextual_gan import config
 from contextual_gan.files import checkpoints, lock
 from contextual_gan.files.images import remove_parts, replace_file, write_png
 
-PIXELS = "# SHA-256 of their pixels "  # how the second line of config.yaml begins
-CHANGEABLE = ("epochs", "log_every", "sample_every", "save_every", "keep", "cache_gb")  # when a run is resumed
+PIXELS = "# SHA-256 of their pixels "  # start of the second line of config.yaml
+CHANGEABLE = ("epochs", "log_every", "sample_every", "save_every", "keep", "cache_gb")  # on resume
 
 
 class RunFolder:
     """The files of a run."""
 
     def __init__(self, path, settings, about="", resume=False):
-        """settings: a dataclass of config.py; about: a line on what it is trained with, which config.yaml begins with.
+        """settings: a dataclass of config.py; about: a line on the training data, the first line of config.yaml.
 
-        Raises ValueError with one line for a folder in use, and on resume for one without a run or with a run of other
-        settings than these. A folder with nothing but what a killed start leaves there is as good as an empty one.
+        Raises ValueError in one line for a folder in use, and on resume for a folder without a run or with a run of
+        other settings. A folder that holds only the files of a killed start counts as empty.
         """
         self.path, self.settings, self.about = Path(path), settings, about
-        self.pixels = None  # of the images, as `begin` is told
-        self.save_every = settings.save_every  # of the run as it was begun or last resumed
+        self.pixels = None  # hash of the images, set by `begin`
+        self.save_every = settings.save_every  # as the run was started or last resumed
         there = [path for path in self.path.iterdir() if path.name != lock.NAME] if self.path.is_dir() else []
         is_unused = self.path.is_dir() and all(map(_is_left_by_start, there))
         self.was_killed_at_start = is_unused and (bool(there) or lock.was_interrupted(self.path))
         if self.path.exists() and not is_unused and not resume:
-            raise ValueError(f"{self.path} is not empty: --resume continues the run there, --out starts another")
+            raise ValueError(f"{self.path} is not empty: --resume continues its run, another --out starts a new one")
         if resume and not self.was_killed_at_start:
             self._check_settings()
 
@@ -47,48 +47,48 @@ class RunFolder:
         self.save_every = before["save_every"]
         for key, now in config.resolved(self.settings).items():
             if before[key] != now and key not in CHANGEABLE:
-                other = "start another with --out OTHER"
+                other = "start a new run with --out OTHER"
                 if hasattr(self.settings, "init_from"):
                     other += f", from its weights: --set {self.section}.init_from={self.path}"
                 raise ValueError(
-                    f"{path}: the run was begun with {self.section}.{key} {before[key]}, not {now}; resume it with the "
-                    f"same settings, or {other}"
+                    f"{path}: the run was started with {self.section}.{key} {before[key]}, not {now}; resume it with "
+                    f"the same settings, or {other}"
                 )
 
     def begin(self, step, pixels=None):
-        """Write the configuration; forget the lines of stats.jsonl after `step`, which will be written again.
+        """Write the configuration; remove the lines of stats.jsonl after `step`, which will be written again.
 
-        pixels: SHA-256 of what it is trained on, where `about` does not say all.
+        pixels: SHA-256 of the training data, if `about` does not identify it fully.
         """
         self.pixels = pixels
         is_other = self.was_about_something_else() or pixels != (_pixels_in(self.path / "config.yaml") or pixels)
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         (self.path / "samples").mkdir(exist_ok=True)
-        remove_parts(self.path / name for name in ("config.yaml", "stats.jsonl"))  # of a killed process
-        if lines := self.stats():  # before config.yaml, whose save_every says whether a checkpoint was due by then
+        remove_parts(self.path / name for name in ("config.yaml", "stats.jsonl"))  # left by a killed process
+        if lines := self.stats():  # before config.yaml, whose save_every tells whether a checkpoint was due
             kept = [json.dumps(line).encode() + b"\n" for line in lines if line["step"] <= step]
             replace_file(self.path / "stats.jsonl", b"".join(kept))
         replace_file(self.path / "config.yaml", self.text().encode())
         if self.was_killed_at_start:
             warn(self, f"{self.path} was stopped before its first step: starting from step 0")
         if is_other:
-            warn(self, "these are not the images that the run was begun with: it will not be what it would have been")
+            warn(self, "the images differ from those that the run was started with: its result will differ too")
         self.events = tf.summary.create_file_writer(str(self.path))
         with self.events.as_default(step=step):
             tf.summary.text("configuration", f"```yaml\n{self.text()}```")
 
     @property
     def section(self):
-        """Of its settings in config.yaml."""
+        """The settings in its config.yaml."""
         return config.section_of(self.settings)
 
     def was_about_something_else(self):
-        """Whether the run was begun with another `about`."""
+        """Whether the run was started with another `about`."""
         path = self.path / "config.yaml"
         return path.exists() and not path.read_text(encoding="utf-8").startswith(f"# {self.about}\n")
 
     def text(self):
-        """What config.yaml holds."""
+        """The content of config.yaml."""
         pixels = f"{PIXELS}{self.pixels}\n" if self.pixels else ""
         return f"# {self.about}\n{pixels}" + yaml.safe_dump(
             {self.section: config.resolved(self.settings)}, sort_keys=False
@@ -114,7 +114,7 @@ class RunFolder:
         self.events.flush()
 
     def show(self, pictures, step):
-        """Write the pictures of a step (see `train`) to samples/ and to TensorBoard."""
+        """Write the pictures of a step (see `loop.train`) to samples/ and to TensorBoard."""
         for name, picture in pictures(step).items():
             write_png(self.path / "samples" / f"step-{step:06}_{name}.png", picture)
             with self.events.as_default(step=step):
@@ -124,9 +124,9 @@ class RunFolder:
         checkpoints.save(self.checkpoints, state, step, self.settings.keep)
 
     def restore(self, state):
-        """Set `state` to the newest whole checkpoint -> its number of steps; 0 if none was due yet.
+        """Set `state` to the newest complete checkpoint -> its number of steps; 0 if none was due yet.
 
-        Raises `WeightsError` if there were checkpoints, of which none is whole.
+        Raises `WeightsError` if there are checkpoints but none is complete.
         """
         if self.was_killed_at_start:
             return 0
@@ -142,20 +142,20 @@ class RunFolder:
 
 
 def _is_left_by_start(path):
-    """Whether this is what a run that was killed before it had written its config.yaml leaves in its folder."""
+    """Whether a folder holds only the files of a run that was killed before it wrote its config.yaml."""
     if path.name in ("checkpoints", "samples") and path.is_dir():
         return all(inside.name.startswith(".") for inside in path.iterdir())
     return path.name.startswith(".")
 
 
 def _pixels_in(path):
-    """What a config.yaml says of the pixels; None in those of before they were looked at."""
+    """The hash of the pixels in a config.yaml; None in older ones, which have no hash."""
     lines = path.read_text(encoding="utf-8").splitlines()[:2] if path.exists() else []
     return next((line.removeprefix(PIXELS) for line in lines if line.startswith(PIXELS)), None)
 
 
 class NoRunFolder(RunFolder):
-    """The run folder for the workers that are not the chief, who has it: nothing is read, nothing written."""
+    """The run folder of a worker that is not the chief: it reads and writes nothing."""
 
     def __init__(self, path, settings, about="", resume=False):
         self.path, self.settings, self.about, self.pixels = Path(path), settings, about, None

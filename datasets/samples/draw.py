@@ -1,8 +1,8 @@
 """Draw the twelve sample sketches of the demo into `sketches/`, stroke by stroke, as a person with a pen would.
 
-A `Pen` knows one primitive: a smooth line through a few points that wobbles, drifts, overshoots, and swells and thins
+A `Pen` has one primitive: a smooth line through a few points that wobbles, drifts, overshoots, and swells and thins
 with pressure. A feature (eyes, nose, jaw, ...) is a few strokes; a face is a row of features in the table `FACES`.
-Positions are in the frame the model is trained on: a square from the brows to the chin, (0, 0) top left, inner eye
+Positions use the frame of the training photos: a square from the brows to the chin, (0, 0) top left, inner eye
 corners near (.364, .178) and (.619, .173), bottom lip near (.50, .75). Most features are symmetric and give x as the
 distance from the middle line. Whole heads use the same frame, only smaller than their sheet, with hair, ears and neck
 outside it. Everything is seeded: two runs write identical bytes.
@@ -36,8 +36,8 @@ from pen import LEFT, RIGHT, Pen
 
 from contextual_gan.files.images import write_png
 
-# fmt: off  (a table: one entry a face)
-FACES = {  # name of the file: keywords of its Pen, then what is drawn, in this order
+# fmt: off  (a table: one entry per face)
+FACES = {  # name of the file: keywords of its Pen, then its features in drawing order
     "01_smile": (
         {},
         jaw("round"),

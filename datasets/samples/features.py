@@ -32,7 +32,7 @@ BRIDGES = {  # the line from the brow down, around the tip of the nose
 
 
 def feature(draw):
-    """Let draw(pen, ...) be called without the pen: it then waits for one, as an entry of FACES does."""
+    """Make draw(pen, ...) callable without the pen: it then returns a function of the pen, an entry of FACES."""
     return lambda *args, **keywords: lambda pen: draw(pen, *args, **keywords)
 
 
@@ -41,7 +41,7 @@ stroke, mirrored, strands = feature(Pen.stroke), feature(Pen.mirrored), feature(
 
 @feature
 def jaw(pen, kind, weight=1.0, start=0):
-    """Each cheek in two strokes: the pen is set down anew below it, never quite where it left off."""
+    """Each cheek in two strokes: the pen is set down again below it, never quite at the same point."""
     for part in (slice(start, 5), slice(4, None)):
         pen.mirrored(JAWS[kind][part], weight)
 
@@ -111,7 +111,7 @@ def closed_mouth(pen, smile=0.03, x=0.495, y=0.69, width=0.2, full=1.0, tilt=0.0
 
 @feature
 def open_mouth(pen, x=0.495, y=0.665, width=0.215, drop=0.09, teeth=5, laugh=False, tilt=0.0):
-    """A smile that shows teeth; with laugh, a dark throat below them."""
+    """A smile that shows teeth; `laugh` adds a dark throat below them."""
 
     def line(points, weight, **how):
         pen.stroke(place(points, x, y, 1, width / 0.215, tilt), weight, **how)

@@ -1,13 +1,13 @@
-"""The pen that `draw.py` draws with: one stroke that wobbles, drifts, overshoots, and swells with pressure."""
+"""The pen of `draw.py`: one stroke that wobbles, drifts, overshoots, and swells with pressure."""
 
 import cv2
 import numpy as np
 
 SUPERSAMPLE = 4  # strokes are drawn hard-edged at this multiple and averaged down
-MIDDLE = 0.493  # of the face, not of the frame: where the alignment of the training photos puts it
+MIDDLE = 0.493  # of the face, not of the frame, as in the aligned training photos
 BOTH = (-1, 1)
 LEFT, RIGHT = (-1,), (1,)
-# name: (paper, ink) as RGB, and how much the tooth of the paper breaks up the ink
+# name: (paper, ink) as RGB, and how strongly the grain of the paper breaks up the ink
 PAPERS = {
     "white": ((255, 255, 255), (0, 0, 0), 0.0),
     "grey": ((215, 213, 205), (48, 46, 50), 0.25),
@@ -35,8 +35,8 @@ class Pen:
     """One sheet and the hand that draws on it.
 
     size: (width, height) in pixels; width: of a stroke of weight 1, in pixels; frame: left, top and edge of the face
-    frame in pixels (default: the largest centred square); shake: how unsteady the hand is, 1 is usual; passes: how
-    often each line is gone over.
+    frame in pixels (default: the largest centred square); shake: unsteadiness of the hand, 1 is usual; passes: number
+    of times each line is drawn.
     """
 
     def __init__(self, seed, size=(256, 256), width=8.0, frame=None, shake=1.0, passes=1, paper="white"):
@@ -88,7 +88,7 @@ class Pen:
             self.stroke(place(points, side=side), weight)
 
     def strands(self, first, last, count, weight=0.6, loose=0.012, sides=BOTH):
-        """count strokes leading over from the stroke `first` to `last` (equally many points): hair, hatching."""
+        """Draw `count` strokes that change gradually from `first` to `last` (equally many points): hair, hatching."""
         first, last = np.asarray(first, float), np.asarray(last, float)
         for t in np.linspace(0, 1, count):
             for side in sides:

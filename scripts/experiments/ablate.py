@@ -1,4 +1,4 @@
-"""What the settings of the search are worth: evaluate.py with others than the default, in one table."""
+"""Ablate the settings of the search: run evaluate.py with each change and collect the results in one table."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ EXAMPLES = """\
   python scripts/experiments/ablate.py --data data/celeba/test --out runs/ablations --limit 8 --rows lambda
 
 OUT/ROW/ is the run of evaluate.py for each row, OUT/ablations.md the table. It can be interrupted and run again.
-Exit status: 0 done, 1 some images could not be used, 2 wrong usage.
+Exit status: 0 done, 1 some images could not be used, 2 usage error.
 """
 ROWS = {  # name: flags of evaluate.py
     "default": "",
@@ -35,16 +35,16 @@ def parse():
     parser.add_argument("--data", required=True, metavar="DIR", help="folder of joint images")
     parser.add_argument("--out", required=True, metavar="OUT", help="folder for the runs and the table")
     parser.add_argument("--limit", type=command.positive, default=100, metavar="N", help="images (default: 100)")
-    parser.add_argument("--rows", default="", metavar="TEXT", help="only rows whose name begins so")
-    parser.add_argument("--overwrite", action="store_true", help="replace predictions of other settings")
+    parser.add_argument("--rows", default="", metavar="TEXT", help="only rows whose name starts with TEXT")
+    parser.add_argument("--overwrite", action="store_true", help="replace predictions made with other settings")
     args = parser.parse_args()
     if not any(name.startswith(args.rows) for name in ROWS):
-        parser.error(f"no row begins with {args.rows!r}, there are: {'; '.join(ROWS)}")
+        parser.error(f"no row starts with {args.rows!r}; available: {'; '.join(ROWS)}")
     return args
 
 
 def search_of(words):
-    """What the flags of a row say of the search, as arguments of `Request`."""
+    """The search flags of a row as arguments of `Request`."""
     parser = command.ArgumentParser("", "")
     flags.add_search_arguments(parser)
     args = parser.parse_args(words.split())

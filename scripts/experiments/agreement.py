@@ -1,4 +1,4 @@
-"""How far two evaluations of the same images agree: means, paired differences, correlation over the images."""
+"""Compare two evaluations of the same images: means, paired differences, correlation over the images."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from installed import command
 EXAMPLES = """\
   python scripts/experiments/agreement.py runs/edges_200 runs/coauthor_200 --out agreement.md
 
-FIRST and SECOND are folders of evaluate.py. Images that only one of them has are left out.
+FIRST and SECOND are folders of evaluate.py. Images missing from either are left out.
 """
 
 
@@ -15,9 +15,9 @@ def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
     for name in ("first", "second"):
         parser.add_argument(name, metavar=name.upper(), help="folder of evaluate.py")
-    parser.add_argument("--method", default="contextual", help="that both have evaluated (default: %(default)s)")
+    parser.add_argument("--method", default="contextual", help="a method in both (default: %(default)s)")
     parser.add_argument("--out", metavar="FILE", help="Markdown file for the table")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     return parser.parse_args()
 
 
@@ -28,7 +28,7 @@ def read(folder, method):
 
     record = scores.read_json(folder, of_folders=False)
     if method not in record:
-        raise ValueError(f"{folder}: there is no method {method} in its metrics.json, which evaluate.py writes")
+        raise ValueError(f"{folder}: there is no method {method} in its metrics.json; evaluate.py writes it")
     try:
         images = {image["name"]: image for image in record[method]["images"]}
         metrics = {tuple(image) for image in images.values()}
@@ -52,7 +52,7 @@ def main(args):
         first, second = (read(folder, args.method) for folder in (args.first, args.second))
         if len(names := sorted(first.keys() & second.keys())) < 3:
             raise ValueError(
-                f"{args.first} and {args.second} have {len(names)} images in common, at least 3 are needed"
+                f"{args.first} and {args.second} have {len(names)} images in common; at least 3 are needed"
             )
     lines = [
         f"| {len(names)} images | {Path(args.first).name} | {Path(args.second).name} | difference | correlation |",

@@ -1,4 +1,4 @@
-"""Measure speed, as ratios within one run: these figures compare on any machine, seconds do not."""
+"""Measure speed as ratios within one run, which compare across machines; seconds do not."""
 
 import argparse
 import importlib
@@ -44,10 +44,10 @@ DEFAULTS = {  # of the flags of each subject
 
 def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
-    what = "the rate of the search; how near its presets come; training; preparing photos and reading joints"
+    what = "rate of the search; losses of its presets over time; training; preparing photos and reading joints"
     parser.add_argument("what", choices=DEFAULTS, help=what)
-    parser.add_argument("--repeats", type=command.positive, help="measurements (default: 5; of data 3)")
-    parser.add_argument("--batch-size", type=command.positive, metavar="B", help="all but data; default: 64")
+    parser.add_argument("--repeats", type=command.positive, help="measurements (default: 5; for data 3)")
+    parser.add_argument("--batch-size", type=command.positive, metavar="B", help="not for data (default: 64)")
     group = parser.add_argument_group("completion and search")
     group.add_argument("--direction", choices=("photo", "sketch"), help="default: photo")
     group.add_argument("--iterations", type=command.positive, help="completion: per measurement (default: 10)")
@@ -55,15 +55,15 @@ def parse():
     group.add_argument(
         "--presets",
         metavar="NAME[,NAME...]",
-        help="the first is what others are compared with (default: coauthor,fast,edges)",
+        help="the others are compared with the first (default: coauthor,fast,edges)",
     )
-    group.add_argument("--weights", help="as of complete.py (default: celeba)")
+    group.add_argument("--weights", help="as for complete.py (default: celeba)")
     group.add_argument("--samples", type=command.positive, metavar="K", help="results of each sketch (default: 1)")
-    group.add_argument("--metrics", action="store_true", default=None, help="SSIM, PSNR and sketch consistency as well")
-    group.add_argument("--plot", metavar="PNG", help="draw the median loss over seconds")
-    group.add_argument("--out", metavar="DIR", help="where results are kept (default: runs/benchmark)")
+    group.add_argument("--metrics", action="store_true", default=None, help="also SSIM, PSNR and sketch consistency")
+    group.add_argument("--plot", metavar="PNG", help="plot the median loss over time")
+    group.add_argument("--out", metavar="DIR", help="folder for the results (default: runs/benchmark)")
     group.add_argument(
-        "--again", action="store_true", default=None, help="measure anew what --out has kept of earlier runs"
+        "--again", action="store_true", default=None, help="measure again, ignoring earlier results in --out"
     )
     group = parser.add_argument_group("training")
     group.add_argument("--precision", choices=("float32", "bfloat16"), help="of the networks (default: float32)")
@@ -71,20 +71,20 @@ def parse():
     group.add_argument(
         "--data",
         metavar="DIR",
-        help="DIR/train holds joint images (default: made from one photo); search: DIR itself does",
+        help="DIR/train holds joint images (default: made from one photo); search: DIR itself holds them",
     )
     group.add_argument(
         "--pairs", action="store_true", default=None, help="also a step with train.pairs 1 and train.edges 5"
     )
-    group.add_argument("--deterministic", action="store_true", default=None, help="as the flag of train.py")
+    group.add_argument("--deterministic", action="store_true", default=None, help="like the flag of train.py")
     group = parser.add_argument_group("data")
     group.add_argument("--images", metavar="IN", help="folder or zip archive of photos (default: made from one photo)")
-    limit = "photos, from all over IN (default: 2000); search: joint images (default: 64)"
+    limit = "photos, spread over IN (default: 2000); search: joint images (default: 64)"
     group.add_argument("--limit", type=command.positive, metavar="N", help=limit)
     args = parser.parse_args()
     given = {name: value for name, value in vars(args).items() if value is not None}
     for name in given.keys() - DEFAULTS[args.what] - {"what", "debug"}:
-        parser.error(f"--{name.replace('_', '-')} has nothing to do with {args.what}")
+        parser.error(f"--{name.replace('_', '-')} does not apply to {args.what}")
     return argparse.Namespace(**DEFAULTS[args.what] | given)
 
 

@@ -1,4 +1,4 @@
-"""Draw the figures of the README: both networks as the Keras models have them, and the method of completion."""
+"""Draw the figures of the README: both networks, from the Keras models, and the method of completion."""
 
 import textwrap
 from html import escape
@@ -34,7 +34,7 @@ FACE = (  # back to front in 64 x 64 units: outlined in a sketch, filled in a ph
 
 
 def tag(name, content="", **attributes):
-    """An SVG element; numbers are rounded, so that they are the same everywhere."""
+    """An SVG element; numbers are rounded, so the bytes are the same everywhere."""
     said = (f'{k.replace("_", "-")}="{v if isinstance(v, str) else format(v, ".5g")}"' for k, v in attributes.items())
     return f"<{name} {' '.join(said)}>{content}</{name}>"
 
@@ -75,7 +75,7 @@ def face(transform, stroke=0.0):
 
 
 def page(title, subtitle, height, parts):
-    """A whole SVG file; white below everything, since GitHub shows it in the dark too."""
+    """A whole SVG file; with a white background, since GitHub also shows it in dark mode."""
     start = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
     background = box(0, 0, WIDTH, height, "none", 12, "#fff")
     heading = text(28, 37, [title], 19, "start", bold=True) + text(28, 58, [subtitle], 13, "start", GREY)
@@ -84,8 +84,8 @@ def page(title, subtitle, height, parts):
 
 
 def words(layer):
-    """What a layer does, in words."""
-    kind = type(layer).__name__.removeprefix("_")  # of Keras, or ours in place of it
+    """A layer's operation, in words."""
+    kind = type(layer).__name__.removeprefix("_")  # Keras's name, also for our replacement
     said = [SHORT.get(kind, kind)]
     if hasattr(layer, "kernel_size"):
         said = [f"{TIMES.join(map(str, layer.kernel_size))} {said[0]}", f"stride {layer.strides[0]}"]
@@ -103,7 +103,7 @@ def operations(model):
     """A chain of layers -> [[words, trainable parameters, shape of the result]], one for each layer with a kernel."""
     found, before = [], []
     for layer in model.layers[1:]:
-        if type(layer).__name__ == "Flatten":  # goes with the dense layer that it prepares
+        if type(layer).__name__ == "Flatten":  # part of the dense layer that follows
             before = words(layer)
             continue
         if hasattr(layer, "kernel"):
@@ -114,13 +114,13 @@ def operations(model):
 
 
 def size(shape):
-    """How wide, high and deep a map is drawn, from its channels, rows and columns: roots, or small maps vanish."""
+    """Drawn width, height and depth of a map, from its channels, rows and columns: roots keep small maps visible."""
     rows, columns, channels = (*shape, 1, 1)[:3]
     return max(5, 2.6 * channels**0.5), max(16, 10 * rows**0.6), 4.4 * columns**0.6
 
 
 def cuboid(x, y, shape, colour):
-    """A feature map whose middle is at height y. Its spatial face looks to the right and shows a joint image."""
+    """A feature map with its centre at height y. Its spatial face looks to the right and shows a joint image."""
     front, height, depth = size(shape)
     right, rise = x + front, depth / 2  # a slope of 1:2
     top = y - (height - rise) / 2
@@ -138,7 +138,7 @@ def cuboid(x, y, shape, colour):
 
 
 def network(model, title, colour, captions):
-    """A network from left to right: its maps, and between them what is done. `captions`: of the first and the last."""
+    """A network from left to right: its maps and the operations between them. `captions`: of the first and last map."""
     done = operations(model)
     shapes = [model.input.shape[1:], *(shape for _, _, shape in done)]
     extents = [front + depth for front, _, depth in map(size, shapes)]
@@ -169,7 +169,7 @@ def step(x, y, number, title, lines):
 
 
 def vector(x, y, number, colour, across=True):
-    """The cells of a z, of strengths that differ with its number."""
+    """The cells of a z, with strengths that depend on its number."""
     cells = ((29 * i + 53 * number + 17 * i * number) % 90 / 100 + 0.1 for i in range(8))
     return "".join(
         box(x + 13 * i * across, y + 13 * i * (not across), 13, 13, colour, 0, colour, strength)
@@ -187,7 +187,7 @@ def candidates(x, y):
 
 
 def frozen(x, y, name, colour, left, right):
-    """A network as a trapezium about (x, y), and the padlock of what the search does not change."""
+    """A network as a trapezium about (x, y), with a padlock, as the search does not change it."""
     corners = [(x - 42, y - left), (x + 42, y - right), (x + 42, y + right), (x - 42, y + left)]
     bow = tag("path", d=f"M{x - 26.5} {y + 72}v-4a4 4 0 0 1 8 0v4", fill="none", stroke=GREY, stroke_width=1.8)
     lock = bow + box(x - 29, y + 72, 13, 10, "none", 2, GREY) + text(x - 11, y + 82, ["frozen"], 12, "start", GREY)
@@ -246,7 +246,7 @@ def method():
 
 def main(args):
     for name in ("generator", "discriminator", "method"):
-        command.check_file(Path(args.out, f"{name}.svg"), args.overwrite or args.out == "results")  # which are its own
+        command.check_file(Path(args.out, f"{name}.svg"), args.overwrite or args.out == "results")  # its own figures
     command.import_tensorflow()
     from contextual_gan.files import images
     from contextual_gan.models import dcgan
@@ -267,5 +267,5 @@ def main(args):
 if __name__ == "__main__":
     parser = command.ArgumentParser(__doc__, EXAMPLES)
     parser.add_argument("--out", default="results", metavar="DIR", help="folder for the figures (default: %(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     command.run(main, parser.parse_args())

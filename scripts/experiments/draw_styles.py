@@ -1,4 +1,4 @@
-"""Draw the styles of sketches and their presets on generated faces: results/styles.png. Nobody is shown."""
+"""Draw the styles of sketches and their presets on generated faces, which show no real person: results/styles.png."""
 
 from installed import command
 
@@ -13,12 +13,12 @@ FACTOR = 2  # enlargement
 def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
     parser.add_argument("--out", default="results/styles.png", metavar="FILE", help="PNG to write (%(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     return parser.parse_args()
 
 
 def generated_faces():
-    """(6, 64, 64, 3) uint8 photos by the published generator, the same ones each time."""
+    """(6, 64, 64, 3) uint8 photos by the published generator, always the same ones."""
     command.import_tensorflow()
     import numpy as np
 
@@ -38,7 +38,7 @@ def main(args):
     from contextual_gan.files.images import enlarge, grid, write_png
     from contextual_gan.preparation.sketches import PRESETS, draw
 
-    command.check_file(args.out, args.overwrite or args.out == "results/styles.png")  # which is its own
+    command.check_file(args.out, args.overwrite or args.out == "results/styles.png")  # its own figure
     rows, titles = [], ["photo"]
     for style, presets in PRESETS.items():  # a gap between styles
         titles += ["", *(f"{style}: {preset}" if i == 0 else preset for i, preset in enumerate(presets))]

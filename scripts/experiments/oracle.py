@@ -1,4 +1,4 @@
-"""What limits the completion: searches for z that also see the true photo, from none of it to nothing else."""
+"""Find the limits of completion: search for z with a growing weight of the true photo, up to the photo alone."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ from installed import command, flags
 EXAMPLES = """\
   python scripts/experiments/oracle.py --data data/celeba/test --out runs/oracle
 
-OUT/ROW/ holds the joint images that each search has found, OUT/oracle.md the tables: how near each half is to the true
-one, and how the two halves fit each other. It can be interrupted and run again.
+OUT/ROW/ holds the joint images found by each search, OUT/oracle.md the tables: how close each half is to the true one,
+and how well the two halves fit each other. It can be interrupted and run again.
 """
 BALANCES = {  # row: weights of the sketch and of the photo
     "nothing: random z": None,
@@ -27,8 +27,8 @@ def parse():
     parser.add_argument("--limit", type=command.positive, default=100, metavar="N", help="images (default: 100)")
     parser.add_argument("--iterations", type=command.positive, default=200, metavar="N", help="steps (default: 200)")
     parser.add_argument("--batch-size", type=command.positive, default=64, metavar="N", help=flags.BATCH_SIZE)
-    parser.add_argument("--overwrite", action="store_true", help="replace what OUT holds of other settings")
-    parser.add_argument("--weights", default="celeba", help="networks: published, a .safetensors file or a run")
+    parser.add_argument("--overwrite", action="store_true", help="replace results of other settings in OUT")
+    parser.add_argument("--weights", default="celeba", help="networks: a published name, a .safetensors file or a run")
     return parser.parse_args()
 
 
@@ -50,7 +50,7 @@ def main(args):
         weights = pin(args.weights)
         path = encoder_file(weights, "photo")
         if not path.is_file():
-            raise ValueError(f"there is no encoder to start from, {path}: train_encoder.py makes one")
+            raise ValueError(f"there is no encoder {path} to start from: make it with train_encoder.py")
         sha256 = file_sha256(path)
         parameters = {"networks": [weights.sha256, sha256], "iterations": args.iterations}
         plans = {}
@@ -82,7 +82,7 @@ def main(args):
 
 
 def search(args, plans, joints, weights, encoder_sha256):
-    """Make the joint images that are left, with `Pinned` weights."""
+    """Make the missing joint images, with `Pinned` weights."""
     command.import_tensorflow()
     import numpy as np
 

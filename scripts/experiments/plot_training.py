@@ -1,4 +1,4 @@
-"""Plot the losses of a training run, and show what the same z became in the course of it."""
+"""Plot the losses of a training run, and show the images of the same z over the course of training."""
 
 import io
 from pathlib import Path
@@ -9,8 +9,8 @@ EXAMPLES = """\
   python scripts/experiments/plot_training.py runs/celeba --out results/celeba
   python scripts/experiments/plot_training.py results/celeba_stats.jsonl --out results/celeba
 
-Of a run folder, it writes OUT_stats.jsonl (a copy), OUT_losses.png, and OUT_samples.png: generated joint images,
-one row per step, one z per column. Of a stats.jsonl alone, only the losses. Nothing is shown that was not generated.
+For a run folder, it writes OUT_stats.jsonl (a copy), OUT_losses.png, and OUT_samples.png: generated joint images,
+one row per step, one z per column. For a stats.jsonl alone, only the losses. All pictures are generated.
 """
 PLOTS = (("losses", ("d_loss_real", "d_loss_fake", "g_loss")), ("probabilities", ("D(x)", "D(G(z))", "D(G(x))")))
 GAP = 6  # between the images of samples/
@@ -20,10 +20,10 @@ SMOOTHED = 25  # lines of stats.jsonl in the moving median
 def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
     parser.add_argument("run", metavar="RUN", help="run folder, or a stats.jsonl")
-    parser.add_argument("--out", required=True, metavar="OUT", help="how the names of the files begin")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
-    parser.add_argument("--rows", type=command.positive, default=5, help="steps that are shown (default: %(default)s)")
-    parser.add_argument("--columns", type=command.positive, default=6, help="z that are shown (default: %(default)s)")
+    parser.add_argument("--out", required=True, metavar="OUT", help="start of the names of the files")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    parser.add_argument("--rows", type=command.positive, default=5, help="number of steps shown (default: %(default)s)")
+    parser.add_argument("--columns", type=command.positive, default=6, help="number of z shown (default: %(default)s)")
     return parser.parse_args()
 
 
@@ -40,9 +40,9 @@ def main(args):
         stats = read_stats(path)
         images = [line["images"] for line in stats]
     except (ValueError, TypeError, KeyError) as error:
-        raise command.UserError(f"{path} is no stats.jsonl of a training run") from error
+        raise command.UserError(f"{path} is not a stats.jsonl of a training run") from error
     if not stats:
-        raise command.UserError(f"nothing has been logged in {path} yet, or it is no stats.jsonl of a training run")
+        raise command.UserError(f"{path} has no lines yet, or is not a stats.jsonl of a training run")
     from contextual_gan.files.images import encode_png, replace_file
 
     written = {}
@@ -50,7 +50,7 @@ def main(args):
         with command.mistakes():
             samples = draw_samples(run / "samples", args.rows, args.columns, images[0] // stats[0]["step"])
         written = {"stats.jsonl": path.read_bytes()} | ({} if samples is None else {"samples.png": encode_png(samples)})
-    for name, content in {"losses.png": plot(stats, images), **written}.items():  # only when all are there
+    for name, content in {"losses.png": plot(stats, images), **written}.items():  # only when all are ready
         replace_file(f"{args.out}_{name}", content)
         print(f"wrote {args.out}_{name}")
     return 0
@@ -85,20 +85,20 @@ def plot(stats, images):
 
 
 def draw_samples(folder, rows, columns, batch_size):
-    """Some steps below each other, each the first fixed z, by the moving average of G or else by G itself -> image.
+    """A grid of some steps, one row each, of the first fixed z, by the moving average of G or G itself -> image.
 
-    None of pix2pix.
+    None for pix2pix.
     """
     from contextual_gan.files.images import grid, read_image
 
     paths = sorted(folder.glob("step-*_average.png")) or sorted(folder.glob("step-*_generator.png"))
     if not paths and list(folder.glob("step-*_drawn.png")):
-        print(f"no picture of {folder}: those of pix2pix show images of the data set")
+        print(f"no samples picture for {folder}: those of pix2pix show images of the data set")
         return None
     if not paths:
         raise command.UserError(f"there are no pictures in {folder}")
     last = len(paths) - 1
-    chosen = [paths[i] for i in sorted({round(last * (i / max(rows - 1, 1)) ** 2) for i in range(rows)})]  # early ones
+    chosen = [paths[i] for i in sorted({round(last * (i / max(rows - 1, 1)) ** 2) for i in range(rows)})]  # more early
     images = [int(path.name[5:].partition("_")[0]) * batch_size for path in chosen]
     cells = [[read_image(path)[GAP : GAP + 64, GAP : (GAP + 128) * columns]] for path in chosen]
     return grid(cells, labels=[f"{n} images seen" for n in images])

@@ -1,4 +1,4 @@
-"""What SSIM and PSNR say of photos whose brightness or range is wrong: why 8.99 dB beside 0.85 is implausible."""
+"""Score photos with a wrong brightness or range by SSIM and PSNR: why 8.99 dB with an SSIM of 0.85 is implausible."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ EXAMPLES = """\
   python scripts/experiments/shift.py --data data/celeba/test
   python scripts/experiments/shift.py --data data/celeba/test --predictions runs/evaluation/pix2pix --out runs/shift
 
-Scores the true photos against themselves, and predictions of evaluate.py against them, after each change. OUT/shift.md
-is the table.
+After each change, it scores the true photos and predictions of evaluate.py against the true photos. OUT/shift.md
+holds the table.
 """
 CHANGES = {  # name: function of float levels from 0 to 255
     "as they are": lambda x: x,
@@ -26,7 +26,7 @@ def parse():
     parser.add_argument("--data", required=True, metavar="DIR", help="folder of joint images")
     parser.add_argument("--predictions", metavar="DIR", help="OUT/METHOD of evaluate.py on them")
     parser.add_argument("--out", metavar="DIR", help="folder for the table")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.add_argument("--limit", type=command.positive, metavar="N", help="only the first N images by name")
     return parser.parse_args()
 

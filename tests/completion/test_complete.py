@@ -1,4 +1,4 @@
-"""`scripts/complete.py` as a user runs it, in processes of its own."""
+"""`scripts/complete.py` as a user runs it, in separate processes."""
 
 import json
 import os
@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,6 +19,8 @@ from PIL import Image
 from contextual_gan.completion.faithful import BY_KIND
 from contextual_gan.files.images import read_image, write_png
 from contextual_gan.joint import join
+from contextual_gan.preparation.drawings import read_faces
+from contextual_gan.preparation.known import read_known
 from contextual_gan.preparation.sketches import xdog
 
 COMMAND = [sys.executable, str(ROOT / "scripts" / "complete.py")]
@@ -37,7 +41,7 @@ def pictures(out):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Seven good drawings and three bad files, in a tree."""
+    """Seven valid drawings and three unusable files, in a folder tree."""
     folder = tmp_path_factory.mktemp("drawings")
     for i in range(5):
         write_png(folder / f"{i}.png", draw_face(i))
@@ -56,7 +60,7 @@ def done(folder, tmp_path_factory):
     return complete(folder, "--out", out, *QUICK, "--batch-size", "4"), out
 
 
-def test_good_files_are_completed_bad_ones_listed(done, folder):
+def test_valid_files_are_completed_and_unusable_ones_listed(done, folder):
     result, out = done
     assert result.returncode == 1 and "Traceback" not in result.stderr
     results = record(out)
@@ -86,7 +90,7 @@ def test_z_gives_the_saved_picture(done, networks):
     assert np.array_equal(joint, read_image(out / "3_joint.png"))
 
 
-def test_a_rerun_skips_what_is_done_and_tries_failed_files_again(done, folder):
+def test_a_rerun_skips_completed_files_and_retries_failed_ones(done, folder):
     _, out = done
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*_photo.png")}
     result = complete(folder, "--out", out, *QUICK)
@@ -109,7 +113,7 @@ def test_other_settings_are_refused_by_name_and_overwrite_replaces_all(done, fol
     assert record(copy)["settings"]["lambda"] == 0.5 and list(np.load(copy / "z.npz")) == ["0"]
 
 
-def test_killed_and_continued_gives_what_an_uninterrupted_run_gives(done, folder, tmp_path):
+def test_a_killed_and_continued_run_matches_an_uninterrupted_one(done, folder, tmp_path):
     _, whole = done
     out = tmp_path / "out"
     command = [*COMMAND, str(folder), "--out", str(out), *QUICK, "--batch-size", "1"]
@@ -132,7 +136,7 @@ def test_killed_and_continued_gives_what_an_uninterrupted_run_gives(done, folder
     assert all(np.array_equal(z[stem], whole_z[stem]) for stem in whole_z)
 
 
-def test_ctrl_c_is_one_line_and_keeps_what_is_done(folder, tmp_path):
+def test_ctrl_c_is_one_line_and_keeps_completed_results(folder, tmp_path):
     out = tmp_path / "out"
     command = [*COMMAND, str(folder), "--out", str(out), "--iterations", "2000", "--n-init", "1", "--batch-size", "1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -184,7 +188,7 @@ def test_a_changed_file_is_done_again_and_a_new_neighbour_renames(tmp_path):
     assert not (out / "b_photo.png").exists() and (out / "b.png_photo.png").read_bytes() != first
 
 
-def test_odd_names_cost_nothing_but_themselves(tmp_path):
+def test_unusual_names_do_not_affect_other_inputs(tmp_path):
     names = ["file.png", "allow_pickle.png", "caf\udce9.png", "two words é.png", "x" * 240 + ".png"]
     for i, name in enumerate(names):
         write_png(tmp_path / "picture.png", draw_face(i))
@@ -206,11 +210,14 @@ def test_odd_names_cost_nothing_but_themselves(tmp_path):
         (["."], "no images in"),
         (["--lr", "fast", "."], "invalid float value: 'fast'"),
         (["--lr", "-1", "."], "lr is -1.0"),
-        (["--samples", "9", "--n-init", "4", "."], "samples is 9"),
-        (["--batch-size", "0", "."], "0 is not at least 1"),
+        (
+            ["--samples", "9", "--n-init", "4", "."],
+            "4 initializations; add --n-init 9",
+        ),
+        (["--batch-size", "0", "."], "0 is less than 1"),
         (["--crop", "1,2", "."], "crop must be"),
         (["--weights", "mine", "."], "no weights at mine"),
-        (["--iteration", "5", "."], "unrecognized arguments"),
+        (["--iteration", "5", "."], "unrecognized arguments: --iteration; did you mean --iterations?"),
     ],
 )
 def test_mistakes_are_one_line_and_nothing_is_written(tmp_path, args, message):
@@ -228,7 +235,7 @@ def test_a_file_where_the_output_should_be_is_refused_before_any_work(tmp_path, 
     assert [p.name for p in tmp_path.iterdir()] == ["in.png"] and (tmp_path / "in.png").read_bytes() == before
 
 
-def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path):
+def test_a_full_disk_is_one_line_and_leaves_no_partial_file(tmp_path):
     write_png(tmp_path / "in.png", draw_face(0))
     limited = ["bash", "-c", 'ulimit -f 24; exec "$@"', "bash", *COMMAND, "in.png", "--out", "out", *QUICK]
     result = subprocess.run(limited, capture_output=True, text=True, timeout=120, cwd=tmp_path)
@@ -241,7 +248,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(tmp_path):
     assert (tmp_path / "out" / "grid.png").exists()
 
 
-def test_the_output_folder_is_no_input_but_a_file_in_it_can_be(tmp_path):
+def test_the_output_folder_is_refused_as_input_but_a_file_in_it_is_accepted(tmp_path):
     write_png(tmp_path / "0.png", draw_face(0))
     result = complete(tmp_path, "--out", tmp_path)
     assert result.returncode == 2 and "lies in the output folder" in result.stderr
@@ -267,7 +274,7 @@ def test_help_imports_nothing_heavy():
     assert result.stdout.splitlines()[-1] == "[]" and "--show-initializations" in result.stdout
 
 
-def test_outside_an_installation_the_error_says_what_to_do(tmp_path):
+def test_without_an_installation_the_error_says_how_to_install(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     (tmp_path / "contextual_gan.py").write_text("raise ModuleNotFoundError('contextual_gan')")
     result = complete("--help", env=environment)
@@ -334,7 +341,7 @@ def test_faithful_is_in_the_record_and_never_mixed(tmp_path):
         ("--faithful nan", "nan is not from 0 to 1"),
     ],
 )
-def test_faithful_beside_what_says_otherwise_is_one_line(tmp_path, words, reason):
+def test_faithful_with_a_conflicting_flag_is_refused_in_one_line(tmp_path, words, reason):
     write_png(tmp_path / "face.png", draw_face(0))
     result = complete(tmp_path / "face.png", "--out", tmp_path / "run", *words.split())
     assert result.returncode == 2 and reason in result.stderr and len(result.stderr.splitlines()) == 1
@@ -366,9 +373,45 @@ def test_faces_are_counted_named_and_missed(tmp_path):
     assert {path.name for path in (tmp_path / "alone").glob("*_photo.png")} == {"b_photo.png", "b_2_photo.png"}
 
 
+def test_archives_and_formats_beside_what_is_no_image(tmp_path):
+    (tmp_path / "in").mkdir()
+    first, second = (Image.fromarray(draw_face(i, size=128)) for i in range(2))
+    first.save(tmp_path / "in" / "a.gif", save_all=True, append_images=[second])
+    first.save(tmp_path / "in" / "b.tif")
+    first.save(tmp_path / "in" / "c.avif")
+    (tmp_path / "in" / "page.pdf").write_bytes(b"%PDF-1.7")
+    write_png(tmp_path / "in" / "earlier" / "x_photo.png", draw_face(2))
+    (tmp_path / "in" / "earlier" / "results.json").write_text('{"settings": {}, "results": []}')
+    with zipfile.ZipFile(tmp_path / "sketches.zip", "w") as archive:
+        archive.write(tmp_path / "in" / "b.tif", "deep/d.tif")
+        archive.writestr("deep/e.png", b"")
+    for again in ("4 completed, 0 were done before", "0 completed, 4 were done before"):
+        result = complete("in", "sketches.zip", "--out", "out", *QUICK, cwd=tmp_path)
+        assert result.returncode == 1 and again in result.stdout, result.stderr
+        assert "passed over: 1 PDF (in/page.pdf), 1 run folder (in/earlier)\n" in result.stderr
+        assert "failed: sketches.zip/deep/e.png: empty file\n" in result.stderr
+        assert ("in/a.gif: the first of several images in this file" in result.stderr) == again.startswith("4")
+    found = {entry["stem"]: entry for entry in record(tmp_path / "out")["results"]}
+    assert found.keys() == {"in/a", "in/b", "in/c", "sketches/deep/d"}
+    assert found["sketches/deep/d"]["input"] == "sketches.zip/deep/d.tif"
+    assert found["sketches/deep/d"]["path"] == "../sketches.zip/deep/d.tif"
+    read = [read_image(tmp_path / "out" / f"{stem}_input.png") for stem in ("in/a", "in/b", "sketches/deep/d")]
+    assert np.array_equal(read[0], read[1]) and np.array_equal(read[1], read[2])
+
+
+def test_a_crop_is_in_pixels_of_the_file_also_of_a_large_jpeg(tmp_path):
+    page = np.full((5000, 6000, 3), 255, np.uint8)
+    page[1000:1640, 2000:2640] = draw_face(0, size=640)
+    Image.fromarray(page).save(tmp_path / "large.jpg", quality=95)
+    task = SimpleNamespace(direction="photo", crop="2000,1000,640,640", joint="auto", faces="largest")
+    (known,) = read_known((tmp_path / "large.jpg").read_bytes(), task)
+    (expected,) = read_faces(np.dstack([draw_face(0, size=640), np.full((640, 640), 255, np.uint8)]), crop="none")
+    assert np.abs(known.image.astype(int) - expected.image).mean() < 20
+
+
 def test_a_sketch_given_as_a_photo_is_named(tmp_path):
     write_png(tmp_path / "face.png", draw_face(3, size=300))
     result = complete(tmp_path / "face.png", "--out", tmp_path / "out", *QUICK, "--direction", "sketch")
     assert result.returncode == 0 and "face.png: this looks like a drawing; --direction photo" in result.stderr
     result = complete(tmp_path / "face.png", "--out", tmp_path / "o", "--direction", "sketch", "--faces", "all")
-    assert result.returncode == 2 and "faces is for sketches" in result.stderr
+    assert result.returncode == 2 and "--faces all needs the faces" in result.stderr

@@ -1,4 +1,4 @@
-"""The rules on objectives whose minimum is known."""
+"""The update rules on objectives with known minima."""
 
 import numpy as np
 import pytest
@@ -40,21 +40,21 @@ def test_lbfgs_finds_the_minimum_where_momentum_does_not():
     assert (objective[-1] < 0.01 * other[-1]).all()
 
 
-def test_a_row_is_the_same_alone_and_among_others():
+def test_a_row_does_not_depend_on_the_other_rows():
     hessians, minima = quadratics(3, 1000.0, 1.5)
     _, together = descend(descent.rule(LBFGS), hessians, minima, 40)
     _, alone = descend(descent.rule(LBFGS), hessians[1:2], minima[1:2], 40)
     assert np.array_equal(together[:, 1:2], alone)
 
 
-def test_what_rises_is_taken_back_and_no_step_is_longer_than_allowed():
+def test_rising_steps_are_rejected_and_no_step_exceeds_the_limit():
     hessians, minima = quadratics(2, 1e4, 0.9, seed=3)
     objective, z = descend(descent.rule(LBFGS), hessians, minima, 60, start=-0.9)
     assert np.abs(z).max() <= 1
     lowest = np.minimum.accumulate(objective)
     rises = objective[1:] > lowest[:-1]
     assert rises.any() and (lowest[-1] < 0.01 * objective[0]).all()
-    for i, row in zip(*np.nonzero(rises[:-1]), strict=True):  # the next trial is a shorter step from where it was
+    for i, row in zip(*np.nonzero(rises[:-1]), strict=True):  # the next trial is a shorter step from the same z
         before = z[np.argmin(objective[: i + 1, row]), row]
         inside = (np.abs(z[i + 1, row]) < 1) & (np.abs(z[i + 2, row]) < 1)
         trial, next_trial = ((z[j, row] - before)[inside] for j in (i + 1, i + 2))
@@ -62,9 +62,9 @@ def test_what_rises_is_taken_back_and_no_step_is_longer_than_allowed():
     assert np.abs(np.diff(z, axis=0))[~rises[:, :, None].repeat(100, 2)].max() <= 0.3 + 1e-6
 
 
-def test_minima_outside_are_met_at_the_border():
+def test_minima_outside_the_range_are_found_at_its_border():
     minima = np.random.default_rng(0).uniform(-2, 2, (2, 100))
-    hessians = np.geomspace(1, 100, 100) * np.eye(100) * np.ones((2, 1, 1))  # separable: the border is where it is cut
+    hessians = np.geomspace(1, 100, 100) * np.eye(100) * np.ones((2, 1, 1))  # separable, so clipping is exact
     _, z = descend(descent.rule(LBFGS), hessians, minima, 100)
     assert np.abs(z[-1] - np.clip(minima, -1, 1)).max() < 0.01
 

@@ -13,7 +13,7 @@ from contextual_gan.models import dcgan, inference
 from contextual_gan.models.encoder import Encoder
 from contextual_gan.preparation.sketches import xdog
 
-# --- a slow and plain twin in float64 ---------------------------------------------------------------------------------
+# --- a slow and simple reference in float64 ---------------------------------------------------------------------------
 
 
 def twin_distribution(image, epsilon=1e-8):
@@ -54,7 +54,7 @@ def latents(n):
 
 
 def gradients(networks, z, known, **numbers):
-    """dz of the objective for each row, read off one step without momentum at learning rate 1."""
+    """The gradient of the objective for each row, derived from one step without momentum at learning rate 1."""
     settings = SearchSettings(update="momentum", lr=1.0, momentum=0.0, **numbers)
     advance = search._compiled_search(*networks, "photo", settings)
     (_, (v,), *_), _ = advance(search.begin(z, settings), target(known, settings), tf.constant(1))
@@ -64,14 +64,14 @@ def gradients(networks, z, known, **numbers):
 # --- losses -----------------------------------------------------------------------------------------------------------
 
 
-def test_kl_and_distribution_agree_with_the_twin():
+def test_kl_and_distribution_agree_with_the_reference():
     a, b = halves(3), halves(3, seed=1)
     p, q = distribution(a), distribution(b)
     assert np.allclose(p, twin_distribution(a.astype(np.float64)), rtol=1e-12)
     assert np.allclose(kl_divergence(p, q), twin_kl(p.numpy(), q.numpy()), rtol=1e-9)
 
 
-def test_black_is_a_distribution_too():
+def test_black_is_a_valid_distribution():
     black = distribution(-np.ones((1, 64, 64, 3), np.float32))
     assert np.allclose(black, 1 / 4096)
 
@@ -143,7 +143,7 @@ def test_updates_follow_their_formula_with_clipped_z_and_unclipped_velocity(tiny
     assert np.allclose(found, z, atol=1e-5) and np.allclose(velocity, v, atol=1e-5)
 
 
-def test_the_prior_pulls_towards_the_middle(tiny):
+def test_the_prior_pulls_towards_zero(tiny):
     z, known = latents(2), halves(2)
     for lambda_ in (0.0, 0.1):
         pulled = gradients(tiny, z, known, lambda_=lambda_, prior=3.0)
@@ -155,7 +155,7 @@ def test_the_prior_pulls_towards_the_middle(tiny):
     assert np.allclose(found.total[:, 0, 0], contextual + 3 * np.mean(found.initial_z[:, 0] ** 2, axis=1), rtol=1e-4)
 
 
-def test_a_search_in_chunks_is_the_search_in_one(tiny):
+def test_a_search_in_chunks_matches_a_search_in_one_piece(tiny):
     z, known = latents(2), halves(2)
     settings = SearchSettings(update="lbfgs", lr=0.3, iterations=9)
     advance, begin = search._compiled_search(*tiny, "photo", settings), search.begin(z, settings)
@@ -176,7 +176,7 @@ def test_the_iterate_of_lowest_total_is_kept_not_the_last(tiny):
     assert found.total[0, 0, kept] == pytest.approx(found.contextual[0, 0, kept] - 0.1 * np.log(d[0]), rel=1e-5)
 
 
-def test_the_start_is_kept_if_nothing_better_comes(tiny):
+def test_the_start_is_kept_if_no_iterate_is_better(tiny):
     found = complete(*tiny, halves(1), iterations=3, lr=1e6)
     assert found.total[0, 0].argmin() == 0
     assert np.array_equal(found.joints, found.initial_joints)
@@ -195,7 +195,7 @@ def test_the_start_is_the_best_of_n_and_counts_for_the_first_loss(tiny):
 
 
 def constant_encoder(z):
-    """An encoder that gives the same z for everything."""
+    """An encoder that returns the same z for every input."""
     known = keras.Input((64, 64, 3))
     layer = keras.layers.Dense(100, kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(z))
     return Encoder(keras.Model(known, layer(keras.layers.Flatten()(known))), np.eye(100, dtype=np.float32))
@@ -209,7 +209,7 @@ def test_the_search_starts_from_the_encoder_and_its_neighbourhood(tiny):
     assert np.allclose(z[:, 1:], np.minimum(0.9 + 0.2 * random[:, 1:], 1))
     options = {"start": "encoder", "n_init": 5, "spread": 0.2, "iterations": 1}
     found = complete(*tiny, known, encoder=encoder, **options)
-    assert np.allclose(found.initial_z, 0.9)  # what the encoder gives is always the first
+    assert np.allclose(found.initial_z, 0.9)  # the encoder's output is always the first
     found = complete(*tiny, known, encoder=encoder, samples=3, faithful=0, **options)
     others = 1 + np.argsort(divergences[:, 1:], axis=1)[:, :2]
     assert np.array_equal(found.z[:, 0], z[:, 0])
@@ -218,7 +218,7 @@ def test_the_search_starts_from_the_encoder_and_its_neighbourhood(tiny):
         complete(*tiny, known, **options)
 
 
-def test_the_centre_of_the_prior_is_where_the_encoder_lets_the_search_start(tiny):
+def test_the_centre_of_the_prior_is_the_encoders_z(tiny):
     known, settings = halves(2), SearchSettings(update="momentum", lr=1.0, momentum=0.0, prior=3.0)
     z, centre = latents(2), np.full((2, 100), 0.3, np.float32)
     steps = []
@@ -232,7 +232,7 @@ def test_the_centre_of_the_prior_is_where_the_encoder_lets_the_search_start(tiny
 FAITHFUL = {"start": "encoder", "n_init": 4, "lambda_": 0.0, "update": "lbfgs", "lr": 0.3, "iterations": 20}
 
 
-def test_the_more_faithful_the_nearer_to_the_input_and_the_further_from_the_encoder(tiny):
+def test_faithful_results_are_nearer_to_the_input_and_further_from_the_encoder(tiny):
     known, encoder = halves(2), constant_encoder(0.5)
     z0 = inference.encode(encoder.network, known)
     found = [complete(*tiny, known, encoder=encoder, faithful=f, **FAITHFUL) for f in (0, 0.25, 0.5, 0.75, 1)]
@@ -247,7 +247,7 @@ def test_the_more_faithful_the_nearer_to_the_input_and_the_further_from_the_enco
     assert np.array_equal(found[4].z, free.z)
 
 
-def test_each_input_may_have_its_own_and_does_not_change_the_others(tiny):
+def test_each_input_may_have_its_own_faithfulness(tiny):
     known, encoder, calls = halves(3), constant_encoder(0.5), []
     alone = [
         complete(*tiny, known[i : i + 1], encoder=encoder, faithful=f, samples=2, **FAITHFUL)
@@ -280,7 +280,7 @@ def test_photos_are_known_in_the_other_direction(tiny):
 
 
 @pytest.mark.parametrize("preset", ["coauthor", "fast", "edges"])
-def test_a_result_is_the_same_alone_in_a_batch_and_in_another_order(networks, encoder, sketches, preset):
+def test_a_result_does_not_depend_on_batch_or_order(networks, encoder, sketches, preset):
     options = {"preset": preset, "iterations": 50, "encoder": encoder}
     together = complete(*networks, sketches, **options)
     order = np.array([3, 0, 4, 2, 1])
@@ -291,7 +291,7 @@ def test_a_result_is_the_same_alone_in_a_batch_and_in_another_order(networks, en
     assert np.abs(together.joints - together.initial_joints).max() > 0.5  # the search did something
 
 
-def test_randomness_is_a_function_of_seed_and_content(tiny):
+def test_randomness_depends_on_seed_and_content(tiny):
     known = halves(2)
     z = initialization.draw_candidates(known, 4, seed=0)
     assert np.array_equal(z[::-1], initialization.draw_candidates(known[::-1], 4, seed=0))
@@ -333,7 +333,7 @@ def test_only_the_row_that_becomes_non_finite_stops(tiny):
     (end, *_), _ = advance(search.begin(z, settings), target(known, settings), tf.constant(40))
     values = inference.generate(tiny[0], np.concatenate([end.numpy(), z[:1]])).reshape(4, -1)
     others = values[1:].max(axis=0)
-    index = (values[0] - others).argmax()  # rises most in row 0 only: put an edge in its way
+    index = (values[0] - others).argmax()  # rises most in row 0 only: put an edge in its path
     cliff = keras.Sequential([*tiny[0].layers, Cliff(index, (values[0, index] + others[index]) / 2)])
     victim = 0
     best, contextual, total = search.search(cliff, tiny[1], known, z, direction="photo", settings=settings)
@@ -345,7 +345,7 @@ def test_only_the_row_that_becomes_non_finite_stops(tiny):
     assert np.array_equal(contextual[others], free_contextual[others]) and np.array_equal(best[others], free[others])
 
 
-def test_samples_differ_and_come_best_first(tiny):
+def test_samples_differ_and_the_best_comes_first(tiny):
     found = complete(*tiny, halves(2), samples=3, n_init=5, iterations=10)
     assert found.joints.shape == (2, 3, 64, 128, 3) and found.z.shape == (2, 3, 100)
     lowest = found.total.min(axis=2)
@@ -362,7 +362,7 @@ def test_progress_counts_every_evaluation(tiny):
     assert sum(n for n, _ in calls) == 3 * 8 and all(np.isfinite(loss) for _, loss in calls)
 
 
-def test_presets_are_those_of_the_specification():
+def test_presets_match_the_specification():
     readme, coauthor = PRESETS["readme"], PRESETS["coauthor"]
     assert (readme.n_init, readme.lambda_, readme.update, readme.lr, readme.momentum) == (
         30,
@@ -389,12 +389,12 @@ def test_presets_are_those_of_the_specification():
         ({"direction": "left"}, "left"),
     ],
 )
-def test_bad_numbers_are_refused(tiny, numbers, message):
+def test_invalid_numbers_are_refused(tiny, numbers, message):
     with pytest.raises(ValueError, match=message):
         complete(*tiny, halves(1), **numbers)
 
 
-def test_bad_halves_are_refused(tiny):
+def test_invalid_halves_are_refused(tiny):
     for known in (halves(1)[0], np.zeros((1, 64, 128, 3), np.uint8), 200 * halves(1), halves(1) * np.nan):
         with pytest.raises(ValueError, match="known halves"):
             complete(*tiny, known)

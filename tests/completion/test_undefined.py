@@ -1,4 +1,4 @@
-"""What networks make that are damaged in a way that no check of their weights shows."""
+"""Results of networks with damage that no check of their weights can detect."""
 
 import numpy as np
 import pytest
@@ -21,26 +21,26 @@ def broken():
     return generator, dcgan.discriminator(2)
 
 
-def test_no_photo_whose_loss_was_never_finite_counts_as_completed(broken, tmp_path):
+def test_an_input_without_a_finite_loss_does_not_count_as_completed(broken, tmp_path):
     write_png(tmp_path / "face.png", draw_face(0))
     task = folder.CompletionTask("broken", "0", "readme", SearchSettings(n_init=2, iterations=2))
     run = record.Run(tmp_path / "out", task)
     found, _ = sources.find_images([tmp_path / "face.png"], excluded=tmp_path / "out")
     stems = sources.output_stems(found)
     folder.complete_folder(run, task, folder.batches_to_complete(stems, folder.plan(run, stems), 64), broken)
-    assert not run.results and "no loss of its search was finite" in run.failed[str(tmp_path / "face.png")]
+    assert not run.results and "its search found no finite loss" in run.failed[str(tmp_path / "face.png")]
     assert not list((tmp_path / "out").rglob("*.png"))
 
 
-def test_no_prediction_is_made_of_it(broken):
+def test_no_prediction_is_made_from_it(broken):
     options = {"direction": "photo", "seed": 0, "batch_size": 2, "samples": 1}
     known, search = np.stack([draw_face(0), draw_face(1)]), SearchSettings(n_init=2, iterations=2)
     with pytest.raises(FloatingPointError, match="2 of 2 images"):
         methods._completed(known, lambda *_: None, networks=broken, search=search, encoder=None, **options)
 
 
-def test_pix2pix_draws_nothing_that_is_not_finite():
+def test_pix2pix_draws_no_non_finite_values():
     generator = pix2pix.unet(1)
     generator.get_layer("up5").bias.assign([0, np.nan, 0])
-    with pytest.raises(FloatingPointError, match="not finite"):
+    with pytest.raises(FloatingPointError, match="non-finite"):
         draw_half(generator, draw_face(0)[None])

@@ -24,7 +24,7 @@ from contextual_gan.preparation.sketches import xdog
 
 SCRIPT = str(ROOT / "scripts" / "evaluate.py")
 QUICK = ["--preset", "coauthor", "--iterations", "3", "--n-init", "4"]
-NAMES = ["a.png", "b.png", "c.png", "more/d.png", "more/e.png"]  # of the good joints
+NAMES = ["a.png", "b.png", "c.png", "more/d.png", "more/e.png"]  # of the valid joints
 
 
 def evaluate(*args):
@@ -57,7 +57,7 @@ def predicted(out, method):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory, networks):
-    """Five joints that the generator made, a damaged one, one of another size, and a file that is no image."""
+    """Five joints drawn by the generator, a damaged one, one of the wrong size, and a file that is not an image."""
     from contextual_gan.files.images import to_uint8
     from contextual_gan.models.inference import generate
 
@@ -73,13 +73,13 @@ def data(tmp_path_factory, networks):
 
 @pytest.fixture(scope="module")
 def joints(data):
-    """The pixels of the five."""
+    """The pixels of the five valid joints."""
     return np.stack([read_image(data / name) for name in NAMES])
 
 
 @pytest.fixture(scope="module")
 def train(tmp_path_factory):
-    """Two joints, of which the means are known."""
+    """Two joints with known means."""
     folder = tmp_path_factory.mktemp("train")
     for name, level in (("0", 10), ("1", 21)):
         sketch, photo = np.full((2, 64, 64, 3), level, np.uint8) * np.array([1, 2], np.uint8)[:, None, None, None]
@@ -101,10 +101,10 @@ def copy(done, tmp_path):
     return shutil.copytree(done[1], tmp_path / "copy")
 
 
-# --- what is measured -------------------------------------------------------------------------------------------------
+# --- measurements -----------------------------------------------------------------------------------------------------
 
 
-def test_the_numbers_are_those_of_the_predictions_on_disk(done, joints):
+def test_numbers_match_the_predictions_on_disk(done, joints):
     result, out = done
     assert result.returncode == 1 and "Traceback" not in result.stderr
     found = metrics(out)
@@ -127,7 +127,7 @@ def test_the_numbers_are_those_of_the_predictions_on_disk(done, joints):
     assert np.median(start) == found["initialization"]["contextual"]["median"] and np.median(end) < np.median(start)
 
 
-def test_the_methods_predict_what_they_say(done, joints, networks):
+def test_each_method_predicts_as_specified(done, joints, networks):
     from contextual_gan.completion.search import complete
     from contextual_gan.files.images import to_uint8
 
@@ -190,7 +190,7 @@ def test_sketches_of_photos(data, joints, train, tmp_path, networks):
     _, photos = split(joints)
     drawn = to_uint8(complete(*networks, photos, direction="sketch", iterations=3, n_init=4).joints[:, 0, :, :64])
     assert np.array_equal(predicted(tmp_path, "contextual"), drawn)
-    assert (predicted(tmp_path, "mean-face") == 16).all(), "the sketches are 10 and 21, 15.5 is rounded to even"
+    assert (predicted(tmp_path, "mean-face") == 16).all(), "the sketches are 10 and 21; 15.5 is rounded to even"
     values = [image["consistency"] for image in metrics(tmp_path)["contextual"]["images"]]
     assert np.allclose(values, sketch_consistency(drawn, photos))
 
@@ -217,7 +217,7 @@ def test_a_rerun_does_nothing_and_needs_no_tensorflow(done, data, train, copy, t
         text=True,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
-    assert again.returncode == 1 and again.stdout.startswith("nothing to do: all predictions are there\n| method")
+    assert again.returncode == 1 and again.stdout.startswith("nothing to do: all predictions exist\n| method")
     assert again.stdout.splitlines()[1:-1] == result.stdout.splitlines()[:-1]
     assert tree(copy) == before and {p: p.stat().st_mtime_ns for p in times} == times
 
@@ -234,34 +234,34 @@ def test_other_settings_are_refused_by_name_unless_the_method_does_not_depend_on
     assert [p.name for p in (copy / "contextual").rglob("*.png")] == ["a.png"], "the old ones are gone"
 
 
-def test_an_interrupted_overwrite_continues_and_leaves_nothing_of_other_settings(data, copy):
+def test_an_interrupted_overwrite_continues_and_leaves_no_predictions_of_other_settings(data, copy):
     arguments = ["--data", data, "--out", copy, "--method", "contextual", *QUICK, "--seed", 7, "--overwrite"]
     (copy / "contextual/manifest.jsonl").write_text('{"parameters": {"seed": 3}}\n')  # stopped before its first image
     assert evaluate(*arguments, "--limit", 2).returncode == 0
     kept = {name: (copy / "contextual" / name).stat().st_mtime_ns for name in ("a.png", "b.png")}
     again = evaluate(*arguments)
-    assert "contextual, 3 images" in again.stderr, "those of the first part stay"
+    assert "contextual, 3 images" in again.stderr, "the first predictions stay"
     assert {name: (copy / "contextual" / name).stat().st_mtime_ns for name in kept} == kept
     manifest = (copy / "contextual/manifest.jsonl").read_text().splitlines()
     assert json.loads(manifest[0])["parameters"]["seed"] == 7 and len(manifest) == 6
     assert "nothing to do" in evaluate(*arguments).stdout
 
 
-def test_more_images_are_added_and_fewer_are_a_view(data, done, train, tmp_path):
+def test_more_images_are_added_and_fewer_images_are_a_subset(data, done, train, tmp_path):
     arguments = ["--data", data, "--method", "mean-face", "--train-data", train, "--out", tmp_path]
     result = evaluate(*arguments, "--limit", 2)
-    assert result.returncode == 0, "the bad ones are not among the first two"
+    assert result.returncode == 0, "the first two are valid"
     assert [i["name"] for i in metrics(tmp_path)["mean-face"]["images"]] == NAMES[:2]
     assert evaluate(*arguments, "--limit", 4).stderr.count("failed: ") == 1, "the fourth by name is cut.png"
     first = (tmp_path / "mean-face" / "a.png").stat().st_mtime_ns
-    assert "mean-face, 2 images: 5 of 5" in evaluate(*arguments).stderr  # the batch that they are in, as a whole
+    assert "mean-face, 2 images: 5 of 5" in evaluate(*arguments).stderr  # their whole batch
     assert metrics(tmp_path)["mean-face"] == metrics(done[1])["mean-face"]
     assert (tmp_path / "mean-face" / "a.png").stat().st_mtime_ns == first
     assert "nothing to do" in evaluate(*arguments, "--limit", 2).stdout
     assert len(metrics(tmp_path)["mean-face"]["images"]) == 2 and len(list(tmp_path.rglob("*/*.png"))) == 5
 
 
-def test_changed_images_and_lost_predictions_are_done_again(data, train, copy, tmp_path):
+def test_changed_images_and_lost_predictions_are_predicted_again(data, train, copy, tmp_path):
     changed = shutil.copytree(data, tmp_path / "data")
     write_png(changed / "b.png", join(draw_face(1), draw_photo(1)))
     (copy / "contextual" / "c.png").unlink()
@@ -275,14 +275,14 @@ def test_changed_images_and_lost_predictions_are_done_again(data, train, copy, t
     assert result.returncode == 2 and "c.png: 64 x 5 pixels" in result.stderr and "remove it" in result.stderr
 
 
-def test_a_training_set_that_has_changed_is_another_setting(data, train, copy, tmp_path):
+def test_a_changed_training_set_counts_as_another_setting(data, train, copy, tmp_path):
     more = shutil.copytree(train, tmp_path / "train")
     write_png(more / "2.png", join(draw_face(0), draw_face(1)))
     result = evaluate("--data", data, "--method", "mean-face", "--train-data", more, "--out", copy)
     assert result.returncode == 2 and "train_images: 2 there, 3 now" in result.stderr
 
 
-def test_killed_and_continued_gives_what_an_uninterrupted_run_gives(done, data, tmp_path):
+def test_a_killed_and_continued_run_matches_an_uninterrupted_one(done, data, tmp_path):
     _, whole = done
     out = tmp_path / "out"
     arguments = ["--data", data, "--out", out, "--method", "contextual", *QUICK]
@@ -309,19 +309,19 @@ def test_killed_and_continued_gives_what_an_uninterrupted_run_gives(done, data, 
     [
         (
             {"--method": "mean-face,best"},
-            "no method 'best', there are mean-face, nearest-sketch, initialization, contextual, pix2pix",
+            "no method 'best'; available: mean-face, nearest-sketch, initialization, contextual, pix2pix",
         ),
         ({"--method": "mean-face", "--train-data": None}, "mean-face needs --train-data"),
         ({"--train-data": "nowhere"}, "no such folder or zip archive: nowhere"),
         ({"--train-data": "damaged"}, "damaged/cut.png: damaged image"),
         ({"--train-data": "damaged/cut.png"}, "damaged/cut.png is not a folder of joint images"),
         ({"--data": "nowhere"}, "no such folder or zip archive: nowhere"),
-        ({"--data": "above"}, "above is not one set of joint images but the folder above"),
+        ({"--data": "above"}, "above contains several sets of joint images"),
         ({"--data": "empty"}, "no images in empty"),
         ({"--out": "damaged/cut.png"}, "damaged/cut.png is a file"),
         ({"--method": "contextual", "--weights": "mine"}, "no weights at mine"),
         ({"--method": "contextual", "--lr": "-1"}, "lr is -1.0"),
-        ({"--limit": "0"}, "0 is not at least 1"),
+        ({"--limit": "0"}, "0 is less than 1"),
         ({"--seed": "-1"}, "-1 is less than 0"),
         ({"--direction": "both"}, "invalid choice: 'both'"),
     ],
@@ -340,7 +340,7 @@ def test_mistakes_are_one_line_and_nothing_is_written(data, train, tmp_path, mon
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_without_one_good_image_nothing_is_written(data, train, tmp_path):
+def test_without_a_valid_image_nothing_is_written(data, train, tmp_path):
     (tmp_path / "data").mkdir()
     shutil.copy(data / "cut.png", tmp_path / "data")
     arguments = ["--data", tmp_path / "data", "--method", "mean-face", "--train-data", train]

@@ -1,4 +1,4 @@
-"""Whether faces are recognised: real dlib on a real face, and the accuracy of a threshold where it is known."""
+"""Face recognition: real dlib on a real face, and the accuracy of a threshold in cases with known answers."""
 
 import cv2
 import numpy as np
@@ -11,19 +11,19 @@ from contextual_gan.preparation import alignment
 
 @pytest.fixture(scope="module")
 def faces():
-    """Eileen Collins in the framing of the joints, and the same brighter, blurred and mirrored: (4, 64, 64, 3)."""
+    """Eileen Collins, framed like the joints; also brighter, blurred and mirrored: (4, 64, 64, 3)."""
     face = alignment.align(skimage_data.astronaut(), size=64)
     bright = np.clip(face * 1.2, 0, 255).astype(np.uint8)
     return np.stack([face, bright, cv2.GaussianBlur(face, (0, 0), 0.7), face[:, ::-1]])
 
 
-def test_one_person_is_near(faces):
+def test_photos_of_one_person_are_near(faces):
     found = identity.embeddings(faces)
     assert found.shape == (4, 128)
     assert identity.distances(found[:1].repeat(3, axis=0), found[1:]).max() < 0.6, "dlib's threshold"
 
 
-def test_an_embedding_is_a_function_of_the_photo_alone(faces):
+def test_an_embedding_depends_on_its_photo_alone(faces):
     found = identity.embeddings(faces)
     assert np.array_equal(identity.embeddings(faces[2:3])[0], found[2])
     assert np.array_equal(identity.embeddings(faces[::-1])[::-1], found)
@@ -38,19 +38,19 @@ def test_distances_are_euclidean():
     np.testing.assert_allclose(identity.distances(a, b), plain, rtol=1e-12)
 
 
-def test_accuracy_where_it_is_known():
+def test_accuracy_with_known_answers():
     rng = np.random.default_rng(1)
     true = rng.normal(size=(400, 128))
     perfect = identity.verification(true + 0.1 * rng.normal(size=true.shape), true)
     assert perfect["correct"].shape == (200,) and perfect["correct"].mean() == 1
     assert 1.5 < perfect["threshold"] < 15
     guesses = identity.verification(rng.normal(size=true.shape), true)
-    assert 0.44 < guesses["correct"].mean() < 0.56, "no better than chance where there is nothing to see"
+    assert 0.44 < guesses["correct"].mean() < 0.56, "chance level if there is no signal"
     known = identity.verification(np.concatenate([true[:200], rng.normal(size=(200, 128))]), true)
-    assert 0.7 < known["correct"].mean() < 0.8, "half of the true pairs are recognised, no false one is taken"
+    assert 0.7 < known["correct"].mean() < 0.8, "half of the true pairs are recognised, no false one is accepted"
 
 
-def test_accuracy_is_that_of_plain_loops():
+def test_accuracy_matches_plain_loops():
     rng = np.random.default_rng(2)
     made, true = rng.normal(size=(2, 21, 128))
     made += 0.1 * true

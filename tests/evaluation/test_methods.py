@@ -1,4 +1,4 @@
-"""The methods that evaluate.py compares beside the completion, and the metrics that are made of whole sets."""
+"""The methods that evaluate.py compares with the completion, and the metrics of whole sets."""
 
 import json
 import os
@@ -27,7 +27,7 @@ QUICK = ["--iterations", "2", "--n-init", "4"]
 
 @pytest.fixture(scope="module")
 def joints(networks, tmp_path_factory):
-    """Six joints that the generator made."""
+    """Six joints drawn by the generator."""
     from contextual_gan.models.inference import generate
 
     folder = tmp_path_factory.mktemp("joints") / "test"
@@ -44,7 +44,7 @@ def pixels(joints):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Pix2pix weights of two feature maps whose dropout shows."""
+    """Pix2pix weights with two feature maps and a visible effect of dropout."""
     keras.utils.set_random_seed(0)
     generator = pix2pix.unet(2)
     for variable in generator.trainable_variables:
@@ -57,13 +57,13 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def done(joints, weights, tmp_path_factory):
-    """An evaluation with all that there is."""
+    """An evaluation with every method and metric."""
     out = tmp_path_factory.mktemp("run") / "out"
     arguments = ["--method", "contextual,initialization,pix2pix", "--samples", "3", "--identity", *QUICK]
     return evaluate("--data", joints, "--pix2pix", weights, "--out", out, *arguments), out
 
 
-def test_the_nearest_sketch_is_that_of_plain_loops(tmp_path, joints, pixels):
+def test_the_nearest_sketch_matches_plain_loops(tmp_path, joints, pixels):
     rng = np.random.default_rng(0)
     halves = np.stack([draw_face(i) for i in range(9)])
     known = np.clip(halves[[4, 0, 7]] + rng.normal(0, 20, (3, 64, 64, 3)), 0, 255).astype(np.uint8)
@@ -95,7 +95,7 @@ def test_pix2pix_draws_with_dropout_unless_told_not_to(done, joints, pixels, wei
     assert other.returncode == 2 and "draws a photo, not a sketch" in other.stderr
 
 
-def test_diversity_is_that_of_the_samples(done, networks, encoder, pixels):
+def test_diversity_matches_the_samples(done, networks, encoder, pixels):
     from contextual_gan.completion.search import complete
 
     found = metrics(done[1])
@@ -142,7 +142,7 @@ def test_a_roughness_that_cannot_be_is_one_line(joints, tmp_path, words, reason)
     assert not list((tmp_path / "out").rglob("*.png"))
 
 
-def test_identity_and_realism_are_those_of_the_predictions(done, pixels):
+def test_identity_and_realism_match_the_predictions(done, pixels):
     _, out = done
     found, photos = metrics(out), split(pixels)[1]
     for method in ("contextual", "pix2pix"):
@@ -158,7 +158,7 @@ def test_identity_and_realism_are_those_of_the_predictions(done, pixels):
         assert found[method]["hog_distance"]["low"] < distance < found[method]["hog_distance"]["high"]
 
 
-def test_numbers_depend_neither_on_the_batch_nor_on_an_interruption(done, joints, weights, tmp_path):
+def test_numbers_do_not_depend_on_batches_or_interruptions(done, joints, weights, tmp_path):
     _, out = done
     arguments = ["--data", str(joints), "--pix2pix", str(weights), "--samples", "3", "--identity", *QUICK]
     arguments += ["--method", "contextual,initialization,pix2pix", "--batch-size", "2"]
@@ -190,7 +190,7 @@ def test_mistakes_are_one_line(joints, tmp_path, flags, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_compare_shows_what_complete_makes_beside_pix2pix(weights, tmp_path):
+def test_compare_shows_the_completion_beside_pix2pix(weights, tmp_path):
     for i in range(2):
         write_png(tmp_path / "in" / f"{i}.png", draw_face(i))
     (tmp_path / "in/bad.png").write_bytes(b"no image")

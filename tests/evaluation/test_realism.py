@@ -1,4 +1,4 @@
-"""The kernel distance of sets of images: against plain loops, and where the answer is known."""
+"""The kernel distance of sets of images against plain loops and known answers."""
 
 import itertools
 
@@ -42,13 +42,13 @@ def plain_hog(image, cell=8, bins=9):
     return np.concatenate(blocks)
 
 
-def test_the_distance_is_that_of_plain_loops():
+def test_the_distance_matches_plain_loops():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(6, 5)), rng.normal(0.5, 2, size=(6, 5))
     assert realism.kernel_summary(a, b)["mean"] == pytest.approx(plain_distance(a, b), rel=1e-12)
 
 
-def test_samples_of_one_kind_are_0_apart_and_the_interval_says_how_sure_that_is():
+def test_samples_of_one_distribution_have_distance_0_within_the_interval():
     rng = np.random.default_rng(1)
     inside = 0
     for _ in range(40):
@@ -59,7 +59,7 @@ def test_samples_of_one_kind_are_0_apart_and_the_interval_says_how_sure_that_is(
     assert far["low"] > 0
 
 
-def test_the_interval_of_pairs_that_are_alike_is_as_wide_as_they_vary():
+def test_the_interval_of_similar_pairs_is_as_wide_as_their_variation():
     rng = np.random.default_rng(1)
     centres, errors = [], []
     for _ in range(60):
@@ -70,7 +70,7 @@ def test_the_interval_of_pairs_that_are_alike_is_as_wide_as_they_vary():
     assert 0.7 < np.mean(errors) / np.std(centres) < 1.5
 
 
-def test_the_interval_is_that_of_the_jackknife():
+def test_the_interval_matches_the_jackknife():
     rng = np.random.default_rng(4)
     a, b = rng.normal(size=(7, 3)), rng.normal(size=(7, 3))
     found = realism.kernel_summary(a, b)
@@ -80,7 +80,7 @@ def test_the_interval_is_that_of_the_jackknife():
     assert (found["mean"] - found["low"]) / 1.96 == pytest.approx(error, rel=1e-9)
 
 
-def test_neither_order_nor_batch_changes_it():
+def test_the_distance_does_not_depend_on_order_or_batch():
     rng = np.random.default_rng(2)
     a, b = rng.normal(size=(20, 5)), rng.normal(size=(20, 5))
     order = rng.permutation(20)
@@ -103,7 +103,7 @@ def test_too_few_images_are_refused_in_one_line():
         realism.kernel_summary(np.zeros((1, 4)), np.zeros((3, 4)))
 
 
-def test_inception_features_are_those_of_the_weights_in_the_file(tmp_path):
+def test_inception_features_use_the_weights_in_the_file(tmp_path):
     from keras.applications import InceptionV3
 
     network = InceptionV3(include_top=False, weights=None, pooling="avg", input_shape=(299, 299, 3))

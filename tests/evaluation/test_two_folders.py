@@ -1,4 +1,4 @@
-"""`scripts/evaluate.py --folder`: two folders of anyone's images."""
+"""`scripts/evaluate.py --folder`: images of two folders, from any source."""
 
 import json
 
@@ -26,7 +26,7 @@ def photos():
     return truth, np.clip(truth + rng.normal(0, 20, truth.shape), 0, 255).astype(np.uint8)
 
 
-def test_the_numbers_are_those_of_scikit_image(photos, tmp_path):
+def test_the_numbers_match_scikit_image(photos, tmp_path):
     truth, made = photos
     large = [np.ascontiguousarray(np.tile(image, (2, 3, 1))) for image in photos]
     save(tmp_path / "made", a=made, b_photo=made, c=large[1])
@@ -53,7 +53,7 @@ def test_only_the_predicted_half_of_joint_images_is_compared(photos, tmp_path):
     assert found["images"] == [{"name": "a.png", "ssim": 1.0, "psnr": "inf"}]
 
 
-def test_identical_images_are_counted_and_grey_ones_are_rgb(photos, tmp_path):
+def test_identical_images_are_counted_and_grey_ones_are_read_as_rgb(photos, tmp_path):
     import cv2
 
     truth, made = photos
@@ -68,7 +68,7 @@ def test_identical_images_are_counted_and_grey_ones_are_rgb(photos, tmp_path):
     assert "2 identical" in result.stdout and "nan" not in result.stdout.lower()
 
 
-def test_what_cannot_be_compared_is_listed_and_the_rest_scored(photos, tmp_path):
+def test_pairs_that_cannot_be_compared_are_listed_and_the_rest_scored(photos, tmp_path):
     truth, made = photos
     save(tmp_path / "true", alone=truth, good=truth, pixel=truth[:1, :1], size=truth, torn=truth)
     save(tmp_path / "made", good=made, pixel=truth[:1, :1], size=made[:32], torn=made)
@@ -76,19 +76,19 @@ def test_what_cannot_be_compared_is_listed_and_the_rest_scored(photos, tmp_path)
     result = evaluate("--folder", tmp_path / "made", tmp_path / "true")
     assert result.returncode == 1 and "1 pairs, 4 failed" in result.stdout
     lines = dict(line.removeprefix("failed: ").split(": ", 1) for line in result.stderr.splitlines())
-    assert lines["alone.png"] == "no single prediction has this name"
+    assert lines["alone.png"] == "not exactly one prediction matches this name"
     assert lines["pixel.png"] == "SSIM needs images of at least 11 x 11 pixels, got 1 x 1"
     assert lines["size.png"] == "the prediction has 64 x 32 pixels, the truth 64 x 64"
     assert "torn.png" in lines
 
 
-def test_each_prediction_is_scored_once_and_names_that_are_alike_are_told_apart(photos, tmp_path):
+def test_each_prediction_is_scored_once_and_similar_names_are_kept_apart(photos, tmp_path):
     truth, made = photos
     save(tmp_path / "true", x=truth, x_photo=truth)
     save(tmp_path / "made", x_photo=made, typo=made)
     found, failed, unused = score_folders(tmp_path / "made", tmp_path / "true")
     assert [image["name"] for image in found["images"]] == ["x_photo.png"]
-    assert failed == [("x.png", "no single prediction has this name")] and unused == ["typo.png"]
+    assert failed == [("x.png", "not exactly one prediction matches this name")] and unused == ["typo.png"]
     for folder, image in (("seen", truth), ("drawn", made)):
         save(tmp_path / folder, **{"both": image, "seq.001": image, "seq.002": image})
         (tmp_path / folder / "both.jpg").write_bytes((tmp_path / folder / "seq.001.png").read_bytes())
@@ -106,7 +106,7 @@ def test_a_joint_prediction_of_a_photo_is_its_photo_half(photos, tmp_path):
     assert found == score_folders(tmp_path / "same", tmp_path / "true")[0]
 
 
-def test_results_say_what_was_compared_and_never_replace_those_of_another_kind(photos, tmp_path):
+def test_results_record_the_folders_and_never_replace_results_of_another_kind(photos, tmp_path):
     save(tmp_path / "true", a=photos[0])
     save(tmp_path / "made", a=photos[1], typo=photos[1])
     arguments = ["--folder", tmp_path / "made", tmp_path / "true", "--direction", "sketch", "--out", tmp_path / "out"]
@@ -118,7 +118,7 @@ def test_results_say_what_was_compared_and_never_replace_those_of_another_kind(p
     assert refused.returncode == 2 and "holds the results of two folders" in refused.stderr
 
 
-def test_order_and_company_change_nothing(photos, tmp_path):
+def test_results_do_not_depend_on_order_or_other_images(photos, tmp_path):
     truth, made = photos
     save(tmp_path / "true", a=truth, b=made)
     save(tmp_path / "made", a=made, b=made[::-1].copy())
@@ -146,3 +146,24 @@ def test_mistakes_are_one_line(photos, tmp_path, monkeypatch, arguments, message
     (tmp_path / "empty").mkdir()
     result = evaluate(*arguments)
     assert result.returncode == 2 and message in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def test_pairs_of_pix2pix_lie_in_one_folder(photos, tmp_path):
+    truth, made = photos
+    save(tmp_path / "images", x_real_A=truth[::-1], x_fake_B=made, x_real_B=truth, y_fake_B=truth, y_real_B=truth)
+    result = evaluate("--folder", tmp_path / "images", "--out", tmp_path / "out")
+    assert result.returncode == 0 and "2 pairs, 0 failed, 0 images" in result.stdout, result.stderr
+    found = json.loads((tmp_path / "out/metrics.json").read_text())["predictions"]["images"]
+    assert [image["name"] for image in found] == ["x_real_B.png", "y_real_B.png"] and found[0]["ssim"] < 1
+    save(tmp_path / "true", x=truth, y=truth)
+    found, failed, unused = score_folders(tmp_path / "images", tmp_path / "true")
+    assert len(found["images"]) == 2 and not failed and unused == ["x_real_A.png", "x_real_B.png", "y_real_B.png"]
+    save(tmp_path / "other", z_fake_B=made, w_real_B=truth)
+    with pytest.raises(ValueError, match=r"w_real_B\.png: no single prediction"):
+        score_folders(tmp_path / "other", tmp_path / "other")
+    for arguments, message in (
+        ((tmp_path / "true",), "cannot be scored against itself"),
+        ((tmp_path / "true",) * 3, "--folder takes PREDICTIONS and TRUTH"),
+    ):
+        refused = evaluate("--folder", *arguments)
+        assert refused.returncode == 2 and message in refused.stderr and refused.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""folders.py: every image once, whatever happens: reruns, other parameters, dying workers, bad files and archives."""
+"""apply.py: every image is processed once, despite reruns, other parameters, dying workers, bad files and archives."""
 
 import hashlib
 import json
@@ -20,20 +20,20 @@ from contextual_gan.files.apply import Item, Skip, apply_to_folder
 from contextual_gan.files.images import encode_png, read_image, write_png
 from contextual_gan.files.sources import images_in, output_stems
 
-RED = (255, 0, 0)  # a picture that begins with this colour kills its worker
-GREEN = (0, 255, 0)  # one that is skipped
-BLUE = (0, 0, 255)  # one that is an error of the function's
+RED = (255, 0, 0)  # a picture that starts with this colour kills its worker
+GREEN = (0, 255, 0)  # this one is skipped
+BLUE = (0, 0, 255)  # this one makes the function raise an error
 
 
 def picture(number, first=(9, 9, 9), size=16):
-    """A picture that tells its number."""
+    """A picture that encodes its number."""
     image = np.full((size, size, 3), (number % 256, number // 256, 77), np.uint8)
     image[0, 0] = first
     return image
 
 
 def brighten(image, *, by, extra=0):
-    """The function that is applied; top-level, as workers import it."""
+    """The applied function; at top level, as workers import it."""
     match tuple(image[0, 0].tolist()):
         case (255, 0, 0):
             os.kill(os.getpid(), signal.SIGSEGV)
@@ -65,7 +65,7 @@ def apply(location, out, by=5, **options):
 
 
 def tree(folder):
-    """{path: content} of all files, hidden ones too."""
+    """{path: content} of all files, including hidden ones."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(Path(folder).rglob("*")) if p.is_file()}
 
 
@@ -75,7 +75,7 @@ def times(folder):
 
 @pytest.fixture
 def folder(tmp_path):
-    """20 pictures in two folders, and a text."""
+    """20 pictures in two folders, and a text file."""
     for i in range(20):
         write_png(tmp_path / "in" / ("ab"[i % 2]) / f"{i:03}.png", picture(i))
     (tmp_path / "in" / "notes.txt").write_text("no image")
@@ -156,8 +156,8 @@ def test_changed_lost_and_vanished_files(folder, tmp_path):
     assert read_image(tmp_path / "out/a/000.png")[5, 5, 0] == 205
     after = times(tmp_path / "out")
     assert sorted(p.name for p in before if before[p] != after.get(p)) == ["000.png", "002.png", "006.png"]
-    assert not (tmp_path / "out/a/006.png").exists(), "what shows another picture must not stay"
-    assert (tmp_path / "out/a/004.png").exists(), "nothing is deleted because an input is out of reach"
+    assert not (tmp_path / "out/a/006.png").exists(), "a result of the old content must not stay"
+    assert (tmp_path / "out/a/004.png").exists(), "nothing is deleted because an input is missing"
 
 
 def test_a_new_neighbour_changes_the_name_of_a_result(tmp_path):
@@ -170,7 +170,7 @@ def test_a_new_neighbour_changes_the_name_of_a_result(tmp_path):
     assert sorted(tree(tmp_path / "out")) == ["manifest.jsonl", "x.bmp.png", "x.png.png"]
 
 
-def test_other_parameters_are_refused_and_overwrite_starts_anew(folder, tmp_path):
+def test_other_parameters_are_refused_and_overwrite_starts_again(folder, tmp_path):
     apply(folder, tmp_path / "out")
     before = tree(tmp_path / "out")
     with pytest.raises(ValueError, match="by: 5 there, 6 now"):
@@ -186,7 +186,7 @@ def test_files_of_unknown_origin_are_not_replaced(folder, tmp_path):
     write_png(tmp_path / "out/a/000.png", picture(99))
     (tmp_path / "out/mine.txt").write_text("mine")
     before = tree(tmp_path / "out")
-    with pytest.raises(ValueError, match="no manifest says what made it"):
+    with pytest.raises(ValueError, match="no manifest lists it"):
         apply(folder, tmp_path / "out")
     assert tree(tmp_path / "out") == before
     apply(folder, tmp_path / "out", overwrite=True)
@@ -214,7 +214,7 @@ def test_overwrite_never_deletes_outside_of_the_folder(folder, tmp_path):
 
 
 @pytest.mark.parametrize("tail", [b"", b'{"source": "b/0', b'{"source": "b/019.png", "sha256": nul'])
-def test_a_journal_counts_up_to_its_last_whole_line(folder, tmp_path, tail):
+def test_a_journal_counts_up_to_its_last_complete_line(folder, tmp_path, tail):
     apply(folder, tmp_path / "out")
     expected = tree(tmp_path / "out")
     lines = (tmp_path / "out/manifest.jsonl").read_bytes().splitlines(keepends=True)
@@ -227,16 +227,16 @@ def test_a_journal_counts_up_to_its_last_whole_line(folder, tmp_path, tail):
     assert report.new == 13 and tree(tmp_path / "out") == expected
 
 
-# --- what can go wrong with an image ----------------------------------------------------------------------------------
+# --- errors of single images ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_worker_that_dies_costs_its_own_image_only(folder, tmp_path, workers):
+def test_a_dying_worker_affects_its_own_image_only(folder, tmp_path, workers):
     for i in (3, 4, 17):
         write_png(folder / ("ab"[i % 2]) / f"{i:03}.png", picture(i, RED))
     report = apply(folder, tmp_path / "out", workers=workers)
     assert [e["source"] for e in report.failed] == ["a/004.png", "b/003.png", "b/017.png"]
-    assert {e["failed"] for e in report.failed} == {"the process that worked on it died"}
+    assert {e["failed"] for e in report.failed} == {"the process working on it died"}
     assert len(report.done) == 17 and all((tmp_path / "out" / e["output"]).exists() for e in report.done)
     write_png(folder / "a/004.png", picture(4))
     assert len(apply(folder, tmp_path / "out").failed) == 2
@@ -252,6 +252,42 @@ def test_skips_and_errors_of_the_function(folder, tmp_path):
     assert apply(folder, tmp_path / "out").new == 0
 
 
+def quarters(image):
+    """As many copies of the picture as its number says, each darker."""
+    return [image // k for k in range(1, int(image[1, 1, 0]) + 1)]
+
+
+def test_an_input_may_give_several_outputs(tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    for name, number in (("a", 3), ("a_2", 1), ("b", 2)):
+        write_png(folder / f"{name}.png", picture(number))
+    options = {"parameters": {"step": "quarters"}, "workers": 1}
+    report = apply_to_folder(quarters, items_of(folder, out)[0], out, **options)
+    unique = hashlib.sha256(b"a.png").hexdigest()[:8]  # a_2.png is what another input gives
+    names = {"a.png", f"a_2_{unique}.png", "a_3.png", "a_2.png", "b.png", "b_2.png"}
+    assert {path.name for path in out.glob("*.png")} == names and report.new == 3
+    assert np.array_equal(read_image(out / "a_3.png"), picture(3) // 3)
+    before = tree(out)
+    assert apply_to_folder(quarters, items_of(folder, out)[0], out, **options).new == 0
+    (out / "b_2.png").unlink()  # what is lost is made again
+    apply_to_folder(quarters, items_of(folder, out)[0], out, **options)
+    assert tree(out) == before
+    write_png(folder / "b.png", picture(1))  # what is no longer made goes
+    write_png(folder / "a_3.png", picture(1))  # and what a new input has the name of moves
+    apply_to_folder(quarters, items_of(folder, out)[0], out, **options)
+    expected = names - {"b_2.png"} | {f"a_3_{unique}.png"}
+    assert {path.name for path in out.glob("*.png")} == expected
+    assert np.array_equal(read_image(out / "a_3.png"), picture(1))
+
+
+def test_further_outputs_replace_nothing_of_another_origin(tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    write_png(folder / "b.png", picture(2))
+    write_png(out / "b_2.png", picture(9))
+    apply_to_folder(quarters, items_of(folder, out)[0], out, parameters={"step": "quarters"}, workers=1)
+    assert np.array_equal(read_image(out / "b_2.png"), picture(9)) and len(list(out.glob("b_2_*.png"))) == 1
+
+
 def test_refused_items_are_asked_about_again_but_not_worked_on(folder, tmp_path):
     asked = []
 
@@ -263,11 +299,11 @@ def test_refused_items_are_asked_about_again_but_not_worked_on(folder, tmp_path)
     assert [(e["source"], e["skipped"]) for e in report.skipped] == [("a/000.png", "not wanted")]
     assert asked[0] == ("a/000.png", hashlib.sha256((folder / "a/000.png").read_bytes()).hexdigest())
     assert apply(folder, tmp_path / "out", refuse=refuse).new == 0 and len(asked) == 40
-    assert len(apply(folder, tmp_path / "out").done) == 20, "nobody refuses it any more"
+    assert len(apply(folder, tmp_path / "out").done) == 20, "it is no longer refused"
 
 
 def bad_files(folder):
-    """Ten kinds of files that are no usable image, ten times."""
+    """Ten kinds of unusable image files, ten of each."""
     good = encode_png(picture(1, size=64))
     jpeg = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))[1].tobytes()
     bomb = good[:16] + struct.pack(">II", 60000, 60000) + good[24:]
@@ -288,7 +324,7 @@ def bad_files(folder):
         (folder / f"bad{k}_nowhere.png").symlink_to("nowhere")
 
 
-def test_a_hundred_bad_files_cost_none_of_a_thousand_good_ones(tmp_path):
+def test_a_hundred_bad_files_affect_none_of_a_thousand_valid_ones(tmp_path):
     for i in range(1000):
         write_png(tmp_path / f"in/{i:04}.png", picture(i))
     bad_files(tmp_path / "in")
@@ -301,7 +337,7 @@ def test_a_hundred_bad_files_cost_none_of_a_thousand_good_ones(tmp_path):
         assert read_image(tmp_path / f"out/{i:04}.png")[5, 5].tolist() == [i % 256, i // 256, 77]
 
 
-def test_results_that_no_file_system_could_hold(tmp_path):
+def test_results_that_no_file_system_can_store_are_refused(tmp_path):
     write_png(tmp_path / "in/a.png/b.png", picture(1))  # its folder is a.png
     (tmp_path / "in" / ("x" * 252)).write_bytes(encode_png(picture(2)))  # its result would be longer than 255 bytes
     cv2.imwrite(str(tmp_path / "in/a.bmp"), picture(3))
@@ -310,7 +346,7 @@ def test_results_that_no_file_system_could_hold(tmp_path):
     report = apply_to_folder(partial(brighten, by=1), items, tmp_path / "out", parameters={}, workers=1)
     reasons = {e["source"][:5]: e["failed"] for e in report.failed}
     assert reasons == {
-        "a.bmp": "its result a.png would have the name of a folder of others",
+        "a.bmp": "its result a.png would have the name of another result's folder",
         "xxxxx": "its name is too long",
     }
     assert (tmp_path / "out/a.png/b.png").exists()
@@ -351,7 +387,7 @@ def test_a_hostile_archive_lists_each_bad_member_and_writes_nothing_outside(tmp_
     ]
     reasons = {e["source"]: e["failed"] for e in report.failed}
     assert all(name in reasons for name in hostile)
-    assert reasons["twice.png (member 4)"] == "a name that is twice in the archive"
+    assert reasons["twice.png (member 4)"] == "duplicate name in the archive"
     assert reasons["case.png"] == "its name differs only in case from Case.png"
     assert reasons["locked.png"] == "encrypted in the archive"
     assert reasons["damaged.png"].startswith("damaged")
@@ -359,8 +395,8 @@ def test_a_hostile_archive_lists_each_bad_member_and_writes_nothing_outside(tmp_
 
 
 @pytest.mark.parametrize("name", ["nothing.zip", "text.zip", "cut.zip", "empty", "fifo.zip"])
-def test_what_is_neither_a_folder_nor_an_archive_is_one_line(tmp_path, name):
-    (tmp_path / "text.zip").write_text("PK no archive")
+def test_a_path_that_is_neither_folder_nor_archive_is_refused_in_one_line(tmp_path, name):
+    (tmp_path / "text.zip").write_text("PK not an archive")
     with zipfile.ZipFile(tmp_path / "cut.zip", "w") as archive:
         archive.writestr("a.png", encode_png(picture(1)))
     (tmp_path / "cut.zip").write_bytes((tmp_path / "cut.zip").read_bytes()[:-40])
@@ -374,7 +410,7 @@ def test_what_is_neither_a_folder_nor_an_archive_is_one_line(tmp_path, name):
 # --- pools ------------------------------------------------------------------------------------------------------------
 
 
-def test_tasks_are_taken_only_as_fast_as_they_are_worked_on():
+def test_tasks_are_read_only_as_fast_as_they_are_processed():
     taken = []
 
     def tasks():

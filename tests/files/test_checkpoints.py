@@ -70,7 +70,7 @@ def test_unknown_names_and_paths_are_refused(tmp_path):
         load_networks(tmp_path / "nothing.safetensors")
 
 
-def test_a_file_that_is_not_the_one_of_its_card_is_refused(published, tmp_path):
+def test_a_file_whose_hash_differs_from_its_card_is_refused(published, tmp_path):
     path, card = tmp_path / "mine.safetensors", tmp_path / "mine.json"
     save_file(published, path)
     card.write_text(json.dumps({"sha256": file_sha256(path)}))
@@ -80,12 +80,12 @@ def test_a_file_that_is_not_the_one_of_its_card_is_refused(published, tmp_path):
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"mine\.safetensors is damaged.*mine\.json"):
         load_networks(path)
-    for other in ("not JSON", "[]", "{}"):  # no card, but a file of this name
+    for other in ("not JSON", "[]", "{}"):  # not a card, but a file with this name
         card.write_text(other)
         pin(path)
 
 
-def test_what_is_loaded_is_what_was_hashed(published, tmp_path):
+def test_the_loaded_bytes_are_the_hashed_ones(published, tmp_path):
     path = tmp_path / "mine.safetensors"
     save_file(published, path)
     pinned = pin(path)

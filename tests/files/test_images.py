@@ -1,4 +1,4 @@
-"""Image files from strangers are read whole and right, or refused in one line; ours are written whole or not at all."""
+"""Untrusted images are read completely and correctly, or refused in one line; writes are complete or not done."""
 
 import io
 import os
@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image, ImageCms, ImageFile
 
 from contextual_gan.files import images
 from contextual_gan.files.images import (
@@ -19,6 +19,7 @@ from contextual_gan.files.images import (
     enlarge,
     framed,
     grid,
+    holds_several,
     on_background,
     read_bytes,
     read_image,
@@ -29,7 +30,7 @@ from contextual_gan.files.images import (
 )
 
 BLACK, WHITE, RED = (0, 0, 0), (255, 255, 255), (255, 0, 0)
-NO_IMAGE = "not a PNG, JPEG, BMP or WebP image"
+NO_IMAGE = "not a PNG, JPEG, BMP, WebP, TIFF, GIF, AVIF or HEIC image"
 
 
 def noise(height=12, width=16, channels=3):
@@ -72,7 +73,7 @@ def orientation(number):
 
 
 def reason(read, *args):
-    """Why `read` refuses: the message of its ImageError, which must be one line."""
+    """The message of the ImageError of `read`, which must be one line."""
     with pytest.raises(ImageError) as caught:
         read(*args)
     message = str(caught.value)
@@ -92,6 +93,10 @@ def reason(read, *args):
         ("BMP", {}),
         ("WEBP", {}),
         ("WEBP", {"lossless": True}),
+        ("GIF", {}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("AVIF", {}),
     ],
 )
 def test_a_truncated_file_never_gives_half_a_picture(file_format, options):
@@ -122,12 +127,12 @@ def test_an_empty_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "data", [b"just text, called .png\n", b"\x89PNG", b"\xff\xd8\xff", b"BM", b"RIFF", bytes(5000)]
 )
-def test_what_is_no_image_is_refused(data):
+def test_a_file_that_is_not_an_image_is_refused(data):
     assert reason(decode_rgba, data) == NO_IMAGE
 
 
 @pytest.mark.parametrize("message", ["one\n  two\r\nthree", "", "  \n"])
-def test_what_a_decoder_says_becomes_one_line(monkeypatch, message):
+def test_errors_of_decoders_become_one_line(monkeypatch, message):
     def load(self):
         raise SyntaxError(message)
 
@@ -136,18 +141,74 @@ def test_what_a_decoder_says_becomes_one_line(monkeypatch, message):
     assert reason(decode_rgba, encode(noise(), "BMP")) == expected
 
 
-@pytest.mark.parametrize("file_format", ["GIF", "TIFF"])
-@pytest.mark.parametrize("more", [[], [Image.new("RGB", (8, 8), "blue")]], ids=["still", "animated"])
-def test_formats_beside_the_four_are_refused(file_format, more):
-    data = encode(Image.new("RGB", (8, 8), "red"), file_format, save_all=True, append_images=more)
-    assert reason(decode_rgba, data) == NO_IMAGE
+@pytest.mark.parametrize("file_format", ["PPM", "TGA", "ICO", "JPEG2000", "PDF", "EPS", "SGI", "PCX"])
+def test_formats_beside_those_of_the_list_are_refused(file_format):
+    if file_format == "PDF":
+        assert reason(decode_rgba, encode(noise(), "PDF")).startswith("a PDF, not an image: export")
+    else:
+        assert reason(decode_rgba, encode(noise(), file_format)) == NO_IMAGE
 
 
-@pytest.mark.parametrize("file_format", ["PNG", "WEBP", "MPO"])
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"%PDF-1.7\n...", "a PDF"),
+        (b"\n %PDF-1.4", "a PDF"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- drawn by hand -->\n<svg width='3'>", "an SVG"),
+        (b"PK\x03\x04" + bytes(40), "a zip archive"),
+    ],
+)
+def test_what_people_take_for_an_image_is_refused_by_name_with_what_to_do(data, what):
+    assert reason(decode_rgba, data).startswith(f"{what}, not ")
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP", "MPO", "GIF", "TIFF", "AVIF"])
 def test_of_several_pictures_in_a_file_the_first_is_taken(file_format):
     first, second = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
-    picture = on_background(decode_rgba(encode(first, file_format, save_all=True, append_images=[second])))
-    np.testing.assert_allclose(picture, np.full((8, 8, 3), RED), atol=2)
+    both, one = encode(first, file_format, save_all=True, append_images=[second]), encode(first, file_format)
+    np.testing.assert_allclose(on_background(decode_rgba(both)), np.full((8, 8, 3), RED), atol=2)
+    assert holds_several(both) == (file_format != "MPO")  # what phones put behind a photo is no second one
+    assert not holds_several(one)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "I;16", "F", "LAB"])
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_tiffs_of_every_kind_are_read(mode, compression):
+    plain = Image.fromarray(np.kron(np.uint8([[0, 255]]), np.ones((8, 8), np.uint8))).convert("RGB")
+    if mode in ("I;16", "F"):
+        grey = np.asarray(plain.convert("L"), np.float64) / 255
+        image = Image.fromarray((grey * 65535).astype(np.uint16) if mode == "I;16" else grey.astype(np.float32))
+    elif mode == "LAB":
+        image = ImageCms.profileToProfile(
+            plain, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+        )
+    else:
+        image = plain.convert(mode)
+    picture = on_background(decode_rgba(encode(image, "TIFF", compression=compression)))
+    np.testing.assert_allclose(picture, np.asarray(plain), atol=3)
+
+
+def test_the_transparent_part_of_a_gif_is_white():
+    image = Image.fromarray(np.uint8([[0, 1], [1, 0]]), "P")
+    image.putpalette([*BLACK, *RED])
+    picture = on_background(decode_rgba(encode(image, "GIF", transparency=0)))
+    assert picture.tolist() == [[[*WHITE], [*RED]], [[*RED], [*WHITE]]]
+
+
+def test_a_heic_is_read_with_the_extra_and_refused_by_name_without_it(monkeypatch):
+    data = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(40)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "pillow_heif", None)
+        message = reason(decode_rgba, data)
+        assert message.startswith("a HEIC photo") and 'pip install -e ".[heic]"' in message
+    pillow_heif = pytest.importorskip("pillow_heif")
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(Image.new("RGB", (64, 32), "red")).save(buffer)
+    picture = decode_rgba(buffer.getvalue())
+    assert picture.shape == (32, 64, 4) and not holds_several(buffer.getvalue())
+    np.testing.assert_allclose(on_background(picture), np.full((32, 64, 3), RED), atol=4)
+    assert "damaged" in reason(decode_rgba, data) or NO_IMAGE in reason(decode_rgba, data)
 
 
 # --- sizes ------------------------------------------------------------------------------------------------------------
@@ -170,7 +231,7 @@ def test_a_bomb_of_100_megapixels_in_97_kb_is_refused_undecoded(monkeypatch):
 
 
 def huge(file_format):
-    """A small file whose header claims about the largest size that the format allows, at most 50,000 x 50,000."""
+    """A small file whose header claims nearly the largest size of the format, at most 50,000 x 50,000."""
     if file_format == "PNG":
         return png(50000, 50000, 8, 2, zlib.compress(bytes(100)))
     data = bytearray(encode(noise(), file_format, **({"lossless": True} if file_format == "WEBP" else {})))
@@ -179,6 +240,15 @@ def huge(file_format):
     elif file_format == "JPEG":
         frame = data.index(b"\xff\xc0")
         data[frame + 5 : frame + 9] = struct.pack(">HH", 50000, 50000)
+    elif file_format == "GIF":
+        data[6:10] = struct.pack("<HH", 50000, 50000)
+    elif file_format == "TIFF":
+        directory = struct.unpack_from("<I", data, 4)[0]
+        for number, tag in enumerate((256, 257)):
+            struct.pack_into("<HHII", data, directory + 2 + 12 * number, tag, 4, 1, 50000)
+    elif file_format == "AVIF":  # libavif itself refuses more than 16384 x 16384
+        size = data.index(b"ispe") + 8
+        data[size : size + 8] = struct.pack(">II", 16000, 16000)
     else:  # 14 bits each of width - 1 and height - 1
         data[21:25] = struct.pack("<I", 16382 | 16382 << 14)
     return bytes(data)
@@ -187,7 +257,8 @@ def huge(file_format):
 @pytest.mark.parametrize("file_format", images.FORMATS)
 def test_a_header_that_claims_a_huge_size_is_refused_undecoded(file_format, monkeypatch):
     refuse_to_decode(monkeypatch)
-    assert "25 megapixels" in reason(decode_rgba, huge(file_format))
+    limit = 200 if file_format == "JPEG" else 25
+    assert f"{limit} megapixels" in reason(decode_rgba, huge(file_format))
 
 
 def test_the_limit_is_25_megapixels_exactly():
@@ -212,7 +283,7 @@ def test_long_text_in_a_png_does_no_harm_and_a_text_bomb_is_refused():
     assert "too large" in reason(decode_rgba, bomb)
 
 
-# --- what is no regular file ------------------------------------------------------------------------------------------
+# --- files that are not regular ---------------------------------------------------------------------------------------
 
 
 def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path):
@@ -229,7 +300,7 @@ def test_links_to_devices_and_folders_are_refused(tmp_path, target):
     assert reason(read_image, tmp_path / "link.png") == "not a regular file"
 
 
-def test_missing_files_and_links_to_nowhere_are_refused(tmp_path):
+def test_missing_files_and_broken_links_are_refused(tmp_path):
     (tmp_path / "dangling.png").symlink_to("nowhere.png")
     (tmp_path / "loop.png").symlink_to("loop.png")
     assert reason(read_image, tmp_path / "missing.png") == "No such file or directory"
@@ -275,13 +346,13 @@ def test_a_jpeg_from_a_phone_held_upright_comes_out_upright():
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP"])
 @pytest.mark.parametrize("exif", [b"Exif\0\0no such data", tiff(orientation(99)), tiff(orientation(6))[:20]])
-def test_damaged_exif_data_does_not_cost_the_picture(file_format, exif):
+def test_damaged_exif_data_does_not_prevent_reading(file_format, exif):
     whole = decode_rgba(encode(noise(), file_format))
     np.testing.assert_array_equal(decode_rgba(encode(noise(), file_format, exif=exif)), whole)
 
 
 @pytest.mark.parametrize("odd", [(0x10F, 11, 1, struct.pack("<f", 1.5)), (0x128, 2, 3, b"cm"), (0x11A, 2, 2, b"?")])
-def test_orientation_is_applied_beside_tags_of_the_wrong_type(odd):
+def test_orientation_is_applied_despite_tags_of_the_wrong_type(odd):
     data = encode(np.uint8(STORED[6]), "PNG", exif=tiff(orientation(6), odd))
     np.testing.assert_array_equal(decode_rgba(data)[..., 0], [[1, 2, 3], [4, 5, 6]])
 
@@ -345,7 +416,7 @@ def test_black_strokes_on_transparency_are_black_on_white(mode, file_format, tmp
 
 
 @pytest.mark.parametrize(("level", "expected"), [(255, [0, 127, 255, 63]), (0, [0, 0, 0, 8])])
-def test_transparency_mixes_with_the_background_rounded(level, expected):
+def test_transparency_is_blended_with_the_background_and_rounded(level, expected):
     rgba = np.uint8([[(0, 0, 0, 255), (0, 0, 0, 128), (0, 0, 0, 0), (10, 10, 10, 200)]])
     assert on_background(rgba, level)[0, :, 0].tolist() == expected
 
@@ -421,7 +492,7 @@ for name in sys.argv[1:]:
 """
 
 
-def test_a_full_disk_leaves_no_half_file_and_the_old_one_untouched(tmp_path):
+def test_a_full_disk_leaves_no_partial_file_and_keeps_the_old_one(tmp_path):
     (tmp_path / "old.png").write_bytes(b"as it was")
     command = [sys.executable, "-c", FULL_DISK, tmp_path / "old.png", tmp_path / "new.png"]
     process = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -468,7 +539,7 @@ def test_centre_square_averages_areas_when_it_shrinks():
     np.testing.assert_array_equal(centre_square(dots, 8), np.full((8, 8, 3), 10))
 
 
-def test_centre_square_enlarges_and_keeps_what_fits():
+def test_centre_square_enlarges_small_images_and_keeps_matching_ones():
     np.testing.assert_array_equal(centre_square(noise(8, 8), 8), noise(8, 8))
     np.testing.assert_array_equal(centre_square(np.full((3, 2, 3), 90, np.uint8), 64), np.full((64, 64, 3), 90))
 
@@ -511,16 +582,26 @@ def test_grid_writes_titles_above_columns_and_labels_above_rows():
     assert (picture[48:58, 6:86] == 200).all() and (picture[82:92, 92:172] == 200).all()
 
 
+def test_grid_cuts_neither_titles_nor_labels_off():
+    narrow = [[cell(20, 200), None], [cell(20, 200), None]]
+    picture = grid(narrow, titles=["initial G(z)", "ground truth"], labels=["a long name of a file " * 20, "b"])
+    ink = picture.min(axis=-1) < 160
+    assert ink[:24].any(axis=0).nonzero()[0].max() < picture.shape[1] - 1  # there is paper beside the last letter
+    between = grid([[cell(20, 200)]], titles=["initial G(z)"]).shape[1]
+    assert ink[:24, between - 3 : between].sum() == 0 and ink[:24, between:].any()  # and between both titles
+    assert not ink[:, -3:].any() and ink[24:42].any()
+
+
 def test_grid_refuses_rows_of_different_lengths():
     with pytest.raises(ValueError):
         grid([[cell(20, 0), cell(20, 0)], [cell(20, 0)]])
 
 
-# --- small files that take long ---------------------------------------------------------------------------------------
+# --- small files that take long to decode -----------------------------------------------------------------------------
 
 
 def progressive(scans):
-    """A progressive JPEG of 64 pixels whose last scan is repeated until there are so many."""
+    """A progressive JPEG of 64 pixels with `scans` scans, made by repeating the last one."""
     buffer = io.BytesIO()
     Image.fromarray(np.full((64, 64, 3), 200, np.uint8)).save(buffer, "JPEG", progressive=True)
     data = buffer.getvalue()
@@ -534,14 +615,14 @@ def test_a_progressive_jpeg_of_too_many_scans_is_refused_before_it_is_decoded():
     with pytest.raises(ImageError, match="more than 100 scans"):
         decode_rgba(progressive(101))
     photo = decode_rgba(progressive(50)[:2] + b"\xff\xfe\x01\x02" + b"\xff\xda" * 128 + progressive(50)[2:])
-    assert np.array_equal(photo, decode_rgba(progressive(50))), "what a comment holds is no scan"
-    assert decode_rgba(progressive(50) + b"\xff\xda" * 1000).shape == (64, 64, 4), "nor what follows the picture"
+    assert np.array_equal(photo, decode_rgba(progressive(50))), "a comment does not count as a scan"
+    assert decode_rgba(progressive(50) + b"\xff\xda" * 1000).shape == (64, 64, 4), "nor do bytes after the picture"
 
 
 @pytest.mark.parametrize("filler", [b"\xff\xfe\0\2" * 200_000, b"\xff" * 19_000_000])
 def test_a_jpeg_of_too_many_segments_is_refused(filler):
     data = progressive(20)
-    with pytest.raises(ImageError, match="segments, this is no picture"):
+    with pytest.raises(ImageError, match="segments, not a normal image"):
         decode_rgba(data[:2] + filler + data[2:])
 
 
@@ -549,5 +630,63 @@ def test_a_png_of_too_many_chunks_is_refused():
     data = images.encode_png(np.zeros((8, 8, 3), np.uint8))
     chunk = b"\0\0\0\0teSt" + zlib.crc32(b"teSt").to_bytes(4)
     assert decode_rgba(data[:33] + chunk * 1000 + data[33:]).shape == (8, 8, 4)
-    with pytest.raises(ImageError, match="chunks, this is no picture"):
+    with pytest.raises(ImageError, match="chunks, not a normal image"):
         decode_rgba(data[:33] + chunk * 200_000 + data[33:])
+
+
+def test_a_gif_of_comments_or_tiny_blocks_alone_is_refused():
+    data = encode(Image.new("P", (8, 8)), "GIF")
+    picture = data.index(b"\x2c", 13 + 3 * 2 ** ((data[10] & 7) + 1))
+    comment = b"\x21\xfe" + (b"\xff" + bytes(255)) * 100 + b"\0"
+    assert decode_rgba(data[:picture] + comment + data[picture:]).shape == (8, 8, 4)
+    assert "comments" in reason(decode_rgba, data[:picture] + comment * 700 + data[picture:])
+    assert "blocks" in reason(decode_rgba, data[: picture + 11] + b"\1\0" * 1_100_000)
+
+
+def test_a_tiff_of_tiles_far_larger_than_its_picture_is_refused():
+    data = bytearray(encode(noise(), "TIFF", tiffinfo={65000: 30000, 65001: 30000}))
+    for other, tag in ((65000, 322), (65001, 323)):  # TileWidth, TileLength
+        struct.pack_into("<H", data, data.rindex(struct.pack("<H", other)), tag)
+    assert "tiles of 30000 x 30000 pixels, but the image has 16 x 12" in reason(decode_rgba, bytes(data))
+
+
+# --- large photos -----------------------------------------------------------------------------------------------------
+
+
+def large_jpeg(width, height, **options):
+    """An even grey JPEG of this size."""
+    return encode(Image.new("L", (width, height), 120), "JPEG", **options)
+
+
+def test_a_large_jpeg_is_reduced_while_it_is_decoded(tmp_path):
+    picture = decode_rgba(large_jpeg(6000, 5000))
+    assert picture.shape == (2500, 3000, 4) and (picture[..., :3] == 120).all()
+    assert decode_rgba(large_jpeg(5000, 5000)).shape == (5000, 5000, 4)  # what is allowed anyway is not reduced
+    assert decode_rgba(large_jpeg(6000, 5000), enough=700).shape == (625, 750, 4)
+
+
+def test_a_jpeg_of_more_than_200_megapixels_is_refused():
+    data = bytearray(large_jpeg(64, 64))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", 20000, 10001)
+    assert reason(decode_rgba, bytes(data)) == "10001 x 20000 pixels, the limit is 200 megapixels for a JPEG"
+
+
+def test_a_progressive_jpeg_that_would_take_gigabytes_is_refused_undecoded(monkeypatch):
+    data = bytearray(encode(Image.new("CMYK", (64, 64)), "JPEG"))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 1] = 0xC2  # progressive
+    refuse_to_decode(monkeypatch)
+    for side, claim in ((13000, "1.4 GB"), (14100, "1.6 GB")):
+        data[frame + 5 : frame + 9] = struct.pack(">HH", side, side)
+        assert f"progressive: decoding would take {claim}" in reason(decode_rgba, bytes(data))
+
+
+def test_jpegs_may_have_60_mb_and_other_files_20(tmp_path):
+    path = tmp_path / "large"
+    for start, limit in ((b"\xff\xd8\xff", 60), (b"\x89PNG", 20), (b"II*\0", 20)):
+        path.write_bytes(start)
+        os.truncate(path, limit * 10**6)
+        assert len(images.read_image_bytes(path)) == limit * 10**6
+        os.truncate(path, limit * 10**6 + 10**6)
+        assert reason(images.read_image_bytes, path) == f"{limit + 1}.0 MB, the limit is {limit} MB"

@@ -1,4 +1,4 @@
-"""One command at a time in an output folder, also where the one before was killed."""
+"""One command at a time in an output folder, even if the previous one was killed."""
 
 import os
 import signal
@@ -52,7 +52,7 @@ def photos(tmp_path):
     return tmp_path / "in"
 
 
-def test_the_second_is_told_who_holds_it_and_writes_nothing(hold, photos, tmp_path):
+def test_the_second_command_names_the_holder_and_writes_nothing(hold, photos, tmp_path):
     holder = hold(tmp_path / "out")
     before = sorted((tmp_path / "out").iterdir())
     result = resize(photos, tmp_path / "out")
@@ -73,7 +73,7 @@ def test_the_lock_of_a_dead_process_does_not_count(hold, photos, tmp_path):
     assert not list((tmp_path / "out").rglob(".*"))
 
 
-def test_nothing_is_left_of_a_lock_and_a_process_may_hold_it_twice(tmp_path):
+def test_a_lock_leaves_nothing_behind_and_a_process_may_hold_it_twice(tmp_path):
     with lock(tmp_path / "a" / "b"), lock(tmp_path / "a" / "b" / ".." / "b"):
         assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == [NAME]
         assert not was_interrupted(tmp_path / "a" / "b")
@@ -85,7 +85,7 @@ def test_nothing_is_left_of_a_lock_and_a_process_may_hold_it_twice(tmp_path):
 
 
 def test_many_processes_take_turns(tmp_path):
-    """Each reads a number and writes it back, larger by one: only with a lock does none of them get lost."""
+    """Each repeatedly increments a number in a file: without a lock, increments would be lost."""
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom contextual_gan.files.lock import lock\n"
         "out = Path(sys.argv[1])\n"
@@ -123,14 +123,14 @@ def test_a_lock_file_of_another_kind_is_refused_and_stays(tmp_path, what):
         ("file/deeper", "file is a file"),
         ("/dev/null", "/dev/null is not a folder"),
         ("pipe", "pipe is not a folder"),
-        ("dangling", "dangling is a link that leads nowhere"),
+        ("dangling", "dangling is a broken link"),
         ("loop/deeper", "loop"),
-        ("loop", "loop is a link that leads nowhere"),
+        ("loop", "loop is a broken link"),
         ("x" * 300, "File name too long"),
         ("/".join(["x" * 200] * 30), "File name too long"),
     ],
 )
-def test_what_cannot_become_a_folder_is_one_line(photos, tmp_path, out, message):
+def test_a_path_that_cannot_become_a_folder_is_refused_in_one_line(photos, tmp_path, out, message):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "dangling").symlink_to("nowhere")
     (tmp_path / "loop").symlink_to("loop")
@@ -141,7 +141,7 @@ def test_what_cannot_become_a_folder_is_one_line(photos, tmp_path, out, message)
     assert sorted(os.listdir(tmp_path)) == before and (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_command_that_is_interrupted_leaves_no_lock(tmp_path):
+def test_an_interrupted_command_leaves_no_lock(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", HOLDER.format("time.sleep(100)"), str(tmp_path / "out")])
     deadline = time.monotonic() + 30
     while not (tmp_path / "out" / NAME).exists() and time.monotonic() < deadline:

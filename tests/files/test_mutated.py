@@ -1,4 +1,4 @@
-"""Damaged images: each of them is completed or listed with its reason, and none costs the others their results."""
+"""Damaged images: each is completed or listed with its reason, and none affects the others."""
 
 import io
 import json
@@ -16,15 +16,22 @@ from contextual_gan.preparation.drawings import read_drawing
 from contextual_gan.preparation.framing import find_faces
 
 SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "WEBP": ".webp"}
+SUFFIXES |= {"GIF": ".gif", "TIFF": ".tif", "AVIF": ".avif"}
 MODES = {"PNG": ("RGB", "L", "RGBA", "P"), "JPEG": ("RGB", "L"), "BMP": ("RGB", "L"), "WEBP": ("RGB", "RGBA")}
+MODES |= {"GIF": ("L", "P", "RGB"), "TIFF": ("RGB", "L", "RGBA", "P", "1", "CMYK", "F"), "AVIF": ("RGB", "RGBA")}
+MODES |= {"HEIF": ("RGB", "RGBA")}
+OPTIONS = {"TIFF": [{"compression": name} for name in ("raw", "tiff_lzw", "jpeg", "tiff_adobe_deflate", "packbits")]}
 
 
-def valid_image(rng):
-    """(format, bytes) of a small drawing."""
-    file_format = rng.choice(list(SUFFIXES))
+def valid_image(rng, file_format=None):
+    """(format, bytes) of a small drawing, of any format or this one."""
+    file_format = file_format or rng.choice(list(SUFFIXES))
     drawing = Image.fromarray(draw_face(rng.randrange(1000), size=rng.choice((48, 64, 100))))
     buffer = io.BytesIO()
-    drawing.convert(rng.choice(MODES[file_format])).save(buffer, file_format)
+    drawing, options = drawing.convert(rng.choice(MODES[file_format])), rng.choice(OPTIONS.get(file_format, [{}]))
+    if options.get("compression") == "jpeg":
+        drawing = drawing.convert("RGB")
+    drawing.save(buffer, file_format, **options)
     return file_format, buffer.getvalue()
 
 
@@ -57,7 +64,7 @@ def duplicate(rng, data):
 
 
 def huge_number(rng, data):
-    start = 4 * rng.randrange(min(64, len(data)) // 4)  # where formats keep sizes and lengths
+    start = 4 * rng.randrange(min(64, len(data)) // 4)  # sizes and lengths are here
     data[start : start + 4] = b"\xff\xff\xff\xff"
 
 
@@ -68,16 +75,16 @@ def append(rng, data):
 MUTATIONS = (flip, flip_in_header, cut, other_header, zero, duplicate, huge_number, append)
 
 
-def write_mutated(folder, count, seed):
-    """Write damaged images, some of them harmlessly -> their paths."""
+def write_mutated(folder, count, seed, file_format=None):
+    """Write damaged images, some with harmless damage, of all formats or one -> their paths."""
     rng = random.Random(seed)
     paths = []
     for number in range(count):
-        file_format, data = valid_image(rng)
+        kind, data = valid_image(rng, file_format)
         data = bytearray(data)
         mutation = MUTATIONS[number % len(MUTATIONS)]
         mutation(rng, data)
-        paths.append(folder / f"{number:03}_{mutation.__name__}{SUFFIXES[file_format]}")
+        paths.append(folder / f"{number:03}_{mutation.__name__}{SUFFIXES.get(kind, '.heic')}")
         paths[-1].write_bytes(data)
     return paths
 
@@ -103,6 +110,33 @@ def test_every_damaged_image_is_completed_or_listed_with_its_reason(tmp_path, co
     assert {path.name for path in out.glob("*_*.png") if not path.name.startswith("grid")} == outputs
     assert {Image.open(out / output).size for output in outputs} == {(64, 64), (128, 64)}
     assert list(out.glob(".*")) == []
+
+
+DECODE = """
+import resource, sys
+from contextual_gan.files.images import ImageError, holds_several, read_image_bytes, read_rgba
+resource.setrlimit(resource.RLIMIT_AS, (4 * 10**9,) * 2)
+for path in sys.argv[1:]:
+    try:
+        print("read", read_rgba(path).shape, holds_several(read_image_bytes(path)))
+    except ImageError as error:
+        print("refused", error)
+"""
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "TIFF", "AVIF", "HEIF"])
+@pytest.mark.parametrize(("count", "seed"), [(32, 0), pytest.param(300, 1, marks=pytest.mark.full)])
+def test_no_damaged_image_crashes_a_decoder_or_hangs(tmp_path, file_format, count, seed):
+    if file_format == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    paths = write_mutated(tmp_path, count, seed, file_format)
+    process = subprocess.run([sys.executable, "-c", DECODE, *paths], capture_output=True, text=True, timeout=300)
+    assert process.returncode == 0, process.stderr[-2000:]  # a crash has the number of its signal
+    assert process.stderr == ""  # what libraries have to say about it is in the reason
+    lines = process.stdout.splitlines()
+    assert len(lines) == count
+    assert sum(line.startswith("read") for line in lines) > count / 16
+    assert sum(line.startswith("refused") for line in lines) > count / 8
 
 
 SHAPES = ((1, 1), (1, 2), (2, 1), (2, 2), (3, 3), (5, 7), (1, 3000), (3000, 1), (64, 64), (64, 128), (65, 1025))
@@ -142,7 +176,7 @@ def test_any_array_is_prepared_or_refused_in_one_line(height, width):
                 assert len(str(error).splitlines()) == 1, (what, crop)
             else:
                 assert sketch.shape == (64, 64, 3) and sketch.dtype == np.uint8, (what, crop)
-                assert sketch.min() < 128, f"{what}, {crop}: nothing to see"
+                assert sketch.min() < 128, f"{what}, {crop}: nothing visible"
             np.testing.assert_array_equal(image, before, err_msg=f"{what}, {crop}: changed in place")
 
 
@@ -150,6 +184,6 @@ def test_any_array_is_prepared_or_refused_in_one_line(height, width):
     ("y", "slope", "thickness"),
     [(32, 2, 1), (32, 5, 1), (33, 2, 2), (33, 12, 2), (34, 2, 3), (34, 5, 3), (60, 5, 2), (61, 8, 3)],
 )
-def test_no_face_is_found_where_nothing_is_drawn(y, slope, thickness):
+def test_no_face_is_found_without_a_drawing(y, slope, thickness):
     ink = cv2.line(np.zeros((81, 81), np.float32), (0, y), (80, y + slope), 1.0, thickness)
     assert find_faces(ink) == []

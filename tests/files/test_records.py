@@ -1,6 +1,6 @@
-"""Records that were edited by hand, or come from somebody else: read as they are, or refused in one line.
+"""Records edited by hand or from somebody else are either read or refused in one line.
 
-Every value of real records is replaced by values of other kinds, and left out; nothing but ValueError may come of it.
+Every value of real records is replaced by values of other types, or left out; only ValueError may be raised.
 """
 
 import copy
@@ -46,7 +46,7 @@ TASK = CompletionTask(
 
 
 def paths(value, before=()):
-    """The keys and indices that lead to each value inside of another, and to the whole."""
+    """The paths (keys and indices) of all values nested in a value, including itself."""
     yield before
     children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in children:
@@ -54,7 +54,7 @@ def paths(value, before=()):
 
 
 def mutations(record):
-    """Each value replaced by others of OTHERS, and left out."""
+    """Every variant with one value replaced by one of OTHERS, or left out."""
     for path in paths(record):
         for other in (*OTHERS, NotImplemented):
             changed = copy.deepcopy(record)
@@ -71,7 +71,7 @@ def mutations(record):
 
 
 def tries(path, texts, function):
-    """How often function() was refused, in one line that names the file, of all texts in it."""
+    """Number of texts for which function() is refused, each time in one line that names the file."""
     count, whole = [0, 0], path.read_bytes()
     for text in texts:
         path.write_bytes(text.encode("utf-8", "surrogateescape"))
@@ -185,7 +185,7 @@ def test_metrics(tmp_path):
     tries(path, TEXTS, lambda: read_scores(tmp_path / "out", plans, settings, [], joints))
 
 
-def test_a_yaml_value_that_does_not_fit_its_tag(tmp_path):
+def test_a_yaml_value_invalid_for_its_tag(tmp_path):
     path = tmp_path / "config.yaml"
     tags = ("timestamp", "int", "float", "bool", "null", "binary", "set", "omap", "pairs", "seq", "map", "str", "x")
     for tag in tags:

@@ -1,4 +1,4 @@
-"""A user's configuration of Keras changes nothing."""
+"""A user's Keras configuration has no effect."""
 
 import os
 import subprocess

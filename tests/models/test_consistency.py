@@ -1,4 +1,4 @@
-"""`contextual_gan/models/consistency.py`, and what the setting `edges` does to the search."""
+"""`contextual_gan/models/consistency.py`, and the effect of the setting `edges` on the search."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from contextual_gan.preparation.sketches import xdog
 
 
 @pytest.mark.parametrize("direction", ["photo", "sketch"])
-def test_edges_are_the_sketch_consistency_of_what_is_found(networks, sketches, direction):
+def test_edges_equal_the_sketch_consistency_of_the_result(networks, sketches, direction):
     known = sketches if direction == "photo" else np.stack([draw_photo(i) for i in range(5)])
     options = {"direction": direction, "update": "lbfgs", "lr": 0.3, "lambda_": 0.0, "n_init": 2, "iterations": 20}
     found = complete(*networks, known, edges=0.5, **options)
@@ -29,7 +29,7 @@ def test_edges_are_the_sketch_consistency_of_what_is_found(networks, sketches, d
     )
 
 
-def test_consistency_with_a_gradient_is_that_of_the_metrics():
+def test_consistency_with_a_gradient_matches_the_metric():
     photos = np.stack([draw_photo(i) for i in range(4)])
     sketch = np.stack([xdog(photo) for photo in photos[[0, 2, 1, 3]]] + [np.full((64, 64, 3), 255, np.uint8)])
     photos = np.concatenate([photos, photos[:1]])

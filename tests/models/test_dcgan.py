@@ -17,7 +17,7 @@ def trainable(model):
     return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
 
 
-def test_parameter_counts_are_those_of_the_paper_s_network(models):
+def test_parameter_counts_match_the_paper(models):
     assert [trainable(model) for model in models] == [5_962_755, 4_324_737]
 
 
@@ -30,7 +30,7 @@ def test_maps_have_the_specified_shapes(models):
     assert d.output.shape == (None, 1)
 
 
-def test_batch_normalization_is_where_and_as_specified(models):
+def test_batch_normalization_matches_the_specification(models):
     for model, count, others in zip(models, (4, 3), ("up4", "conv0"), strict=True):
         norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
         assert len(norms) == count
@@ -67,7 +67,7 @@ def test_output_of_g_is_in_range_and_d_gives_logits(models):
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-def test_fused_batch_normalization_is_that_of_keras(policy):
+def test_fused_batch_normalization_matches_keras(policy):
     if policy == "mixed_bfloat16":
         needs_bfloat16()
     ours, theirs = (

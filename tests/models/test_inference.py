@@ -6,14 +6,14 @@ from contextual_gan.models import inference
 
 
 @pytest.mark.parametrize("name", ["sketch", "photo"])
-def test_a_half_alone_is_the_half_of_the_whole(networks, name):
+def test_a_half_alone_equals_that_half_of_the_joint(networks, name):
     z = np.random.default_rng(0).uniform(-1, 1, (3, 100)).astype(np.float32)
     alone = inference.generate_half(networks[0], z, name)
     assert alone.shape == (3, 64, 64, 3)
     assert np.allclose(alone, half(inference.forward(networks[0], z), name), atol=2e-5)
 
 
-def test_forward_is_what_keras_computes(networks):
+def test_forward_matches_keras(networks):
     z = np.random.default_rng(0).uniform(-1, 1, (3, 100)).astype(np.float32)
     joints = inference.forward(networks[0], z)
     assert np.allclose(joints, networks[0](z, training=False), atol=2e-5)

@@ -1,4 +1,4 @@
-"""`contextual_gan/models/kernels.py` beside what it stands for."""
+"""`contextual_gan/models/kernels.py` against the Keras originals."""
 
 import keras
 import numpy as np
@@ -14,8 +14,8 @@ from contextual_gan.models import kernels
 @pytest.mark.parametrize("name", ["Conv2D", "Conv2DTranspose"])
 @pytest.mark.parametrize("filters", [3, 8])
 @pytest.mark.parametrize(("rows", "columns"), [(8, 16), (8, 8), (12, 24)])
-def test_convolutions_are_those_of_keras(name, filters, rows, columns, policy):
-    """Of few and of many channels on both sides, with small maps and larger ones."""
+def test_convolutions_match_keras(name, filters, rows, columns, policy):
+    """With few and many channels on both sides, and small and large maps."""
     if policy == "mixed_bfloat16":
         needs_bfloat16()
     rng = np.random.default_rng(0)
@@ -44,7 +44,7 @@ def test_convolutions_are_those_of_keras(name, filters, rows, columns, policy):
     np.testing.assert_array_equal(ours(x, training=False), theirs(x, training=False))
 
 
-def test_adam_is_that_of_keras():
+def test_adam_matches_keras():
     rng = np.random.default_rng(0)
     first = [rng.normal(size=(5, 7)).astype(np.float32), rng.normal(size=3).astype(np.float32)]
     found = []

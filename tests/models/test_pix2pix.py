@@ -1,4 +1,4 @@
-"""pix2pix: its layers and one step against the paper, its training, its weights, and what it draws."""
+"""pix2pix: its layers and one step against the paper, its training, its weights, and its drawings."""
 
 import itertools
 import json
@@ -63,7 +63,7 @@ def generator(ngf=2, seed=0):
 # --- networks ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_networks_are_those_of_the_paper_for_64_pixels():
+def test_the_networks_match_the_paper_at_64_pixels():
     G, D = pix2pix.unet(64), pix2pix.patchgan(64)
     widths = [G.get_layer(f"down{i}").output.shape[1:] for i in range(6)]
     assert widths == [(32, 32, 64), (16, 16, 128), (8, 8, 256), (4, 4, 512), (2, 2, 512), (1, 1, 512)]
@@ -83,7 +83,7 @@ def test_the_networks_are_those_of_the_paper_for_64_pixels():
     assert sum(np.prod(v.shape) for v in D.trainable_variables) == patches
 
 
-def test_a_step_is_that_of_the_paper():
+def test_a_step_matches_the_paper():
     """Everything recomputed in separate passes: the halved loss of D, then G against the new D and 100 times L1."""
     rng = np.random.default_rng(0)
     joints = tf.constant(rng.uniform(-1, 1, (3, 64, 128, 3)), tf.float32)
@@ -124,7 +124,7 @@ def test_a_step_is_that_of_the_paper():
             np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=2e-3, atol=2e-4)
 
 
-def test_jitter_moves_both_halves_alike_and_by_at_most_eight_of_72_pixels():
+def test_jitter_moves_both_halves_together_by_at_most_eight_of_72_pixels():
     ramp = np.linspace(-1, 1, 64, dtype=np.float32)
     half = np.stack([*np.meshgrid(ramp, ramp), np.zeros((64, 64), np.float32)], axis=-1)
     joints = np.repeat(np.concatenate([half, half], axis=1)[None], 50, axis=0)
@@ -135,11 +135,11 @@ def test_jitter_moves_both_halves_alike_and_by_at_most_eight_of_72_pixels():
     np.testing.assert_allclose(steps, 2 / 71, atol=1e-4)
     corners = (found[:, 0, 0, :2] + 1) / 2 * 71
     np.testing.assert_allclose(corners, corners.round(), atol=1e-3)
-    assert set(corners.round().astype(int).ravel()) == set(range(9)), "every place is used"
+    assert set(corners.round().astype(int).ravel()) == set(range(9)), "every position is used"
     assert np.array_equal(found, pix2pix.jittered(tf.constant(joints), tf.constant([0, 1], tf.int64)))
 
 
-def test_drawing_takes_the_statistics_of_images_as_they_are():
+def test_drawing_uses_the_statistics_of_images_without_jitter():
     keras.utils.set_random_seed(0)
     model = pix2pix.Pix2Pix(ngf=2)
     plain = tf.constant(np.stack([join(draw_face(i), draw_face(i)) for i in range(4)]) / 127.5 - 1, tf.float32)
@@ -164,7 +164,7 @@ def test_it_can_learn_from_rough_sketches():
     assert 2 <= same.sum() <= 20
 
 
-def test_it_learns_what_one_image_looks_like():
+def test_it_learns_a_single_image():
     keras.utils.set_random_seed(0)
     model = pix2pix.Pix2Pix(ngf=4, lr=2e-3)
     joints = tf.constant(np.stack([join(draw_face(i), 255 - draw_face(i)) for i in range(2)]) / 127.5 - 1, tf.float32)
@@ -177,7 +177,7 @@ def test_it_learns_what_one_image_looks_like():
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_has_what_the_other_runs_have(whole):
+def test_a_run_has_the_files_of_other_runs(whole):
     lines = [json.loads(line) for line in (whole / "stats.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6] and lines[0].keys() >= {"d_loss", "g_loss", "l1"}
     assert config.load(whole / "config.yaml", "pix2pix", config.Pix2PixSettings).ngf == 2
@@ -187,7 +187,7 @@ def test_a_run_has_what_the_other_runs_have(whole):
 
 def test_its_losses_are_plotted(whole, tmp_path):
     done = run("experiments/plot_training.py", whole, "--out", tmp_path / "plot")
-    assert done.returncode == 0 and "no picture" in done.stdout, done.stderr
+    assert done.returncode == 0 and "no samples picture" in done.stdout, done.stderr
     assert read_image(tmp_path / "plot_losses.png").ndim == 3
 
 
@@ -204,7 +204,7 @@ def test_a_resumed_run_makes_the_same_weights(joints, whole, tmp_path):
     assert other.returncode == 2 and "pix2pix.direction photo" in other.stderr and len(other.stderr.splitlines()) == 1
 
 
-def test_what_is_exported_draws_as_the_run_does(whole, tmp_path):
+def test_exported_weights_draw_like_the_run(whole, tmp_path):
     path = tmp_path / "small.safetensors"
     done = run("export.py", whole, path)
     assert done.returncode == 0, done.stderr
@@ -216,7 +216,7 @@ def test_what_is_exported_draws_as_the_run_does(whole, tmp_path):
     assert np.array_equal(draw_half(exact, known), drawn[0])
 
 
-def test_weights_that_cannot_be_used_are_one_line(whole, joints, tmp_path):
+def test_unusable_weights_are_refused_in_one_line(whole, joints, tmp_path):
     path = tmp_path / "small.safetensors"
     save_pix2pix(path, generator(), {"direction": "photo"})
     with pytest.raises(WeightsError, match="draws a photo, not a sketch"):
@@ -228,8 +228,13 @@ def test_weights_that_cannot_be_used_are_one_line(whole, joints, tmp_path):
     path.write_bytes(whole_file[:100])
     with pytest.raises(WeightsError, match="not a readable"):
         load_pix2pix(path, "photo")
-    with pytest.raises(WeightsError, match="does not say"):
+    with pytest.raises(WeightsError, match="does not record"):
         load_pix2pix(ROOT / "contextual_gan/pretrained/celeba.safetensors", "photo")
+    for weights in (whole, ROOT / "contextual_gan/pretrained/celeba_pix2pix_photo.safetensors"):
+        for script in (("complete.py", joints), ("evaluate.py", "--data", joints, "--method", "contextual")):
+            refused = run(*script, "--weights", weights, "--out", tmp_path / "out")  # they need a contextual GAN
+            assert refused.returncode == 2 and f"compare.py --pix2pix {weights}" in refused.stderr, refused.stderr
+            assert len(refused.stderr.splitlines()) == 1
     more = train(
         joints, tmp_path / "wide", "--steps", 1, "--set", f"pix2pix.init_from={whole}", "--set", "pix2pix.ngf=3"
     )
@@ -239,7 +244,7 @@ def test_weights_that_cannot_be_used_are_one_line(whole, joints, tmp_path):
 # --- drawing ----------------------------------------------------------------------------------------------------------
 
 
-def test_neither_batch_nor_order_nor_company_changes_what_is_drawn():
+def test_drawings_do_not_depend_on_batch_order_or_other_images():
     G = generator()
     for variable in G.trainable_variables:
         if variable.name == "kernel":

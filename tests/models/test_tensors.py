@@ -1,4 +1,4 @@
-"""What a file must hold for networks of some width is known without building them."""
+"""The tensors expected for a given width are known without building the networks."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ BUILDERS = {
 
 @pytest.mark.parametrize("width", [1, 2, 7, 8, 32])
 @pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
-def test_shapes_are_those_of_the_networks(build, width):
+def test_shapes_match_the_networks(build, width):
     built = {name: tuple(v.shape) for name, v in tensors.named_variables(*build(width)).items()}
     assert tensors.shapes(build, width) == built
 
@@ -58,10 +58,10 @@ def test_a_claimed_width_is_refused_before_networks_are_built(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_values_that_are_not_finite_are_refused(tmp_path, value):
+def test_non_finite_values_are_refused(tmp_path, value):
     generator, discriminator = dcgan.generator(2), dcgan.discriminator(2)
     bias = generator.get_layer("up4").bias
     bias.assign([0, value, 0])
     save_weights(tmp_path / "bad.safetensors", generator, discriminator)
-    with pytest.raises(WeightsError, match=r"generator/up4.bias holds values that are not finite"):
+    with pytest.raises(WeightsError, match=r"generator/up4.bias holds non-finite values"):
         load_networks(tmp_path / "bad.safetensors")

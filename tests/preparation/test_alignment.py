@@ -1,4 +1,4 @@
-"""Faces are framed as OpenFace frames them, wherever they are in the photo, and by CelebA's own landmarks."""
+"""Faces are framed like OpenFace's, anywhere in the photo, also from CelebA's own landmarks."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from conftest import ROOT
 
 from contextual_gan.files.apply import Skip
 from contextual_gan.files.images import decode_rgba, read_image, write_png
-from contextual_gan.preparation import alignment
+from contextual_gan.preparation import alignment, faces
 from contextual_gan.preparation.alignment import (
     align,
     align_by_points,
@@ -34,7 +34,7 @@ TEMPLATE = {
     OUTER: [(0.252418718401, 0.331052263829), (0.782865376271, 0.321305281656), (0.520712933176, 0.634268222208)],
 }
 LOW, HIGH = np.array((0.0792396913815, 0.182360984545)), np.array((0.971193274221, 1.06080371126))
-ANNOTATED = {  # what list_landmarks_align_celeba.txt looks like; these numbers are made up
+ANNOTATED = {  # the format of list_landmarks_align_celeba.txt, with invented numbers
     "000001.jpg": (70, 110, 107, 111, 80, 140, 72, 153, 107, 152),
     "000002.jpg": (68, 111, 108, 110, 88, 138, 71, 150, 106, 151),
     "000007.jpg": (71, 112, 106, 113, 90, 136, 73, 154, 105, 153),
@@ -50,20 +50,20 @@ def photo():
 
 @pytest.fixture(scope="module")
 def landmarks(photo):
-    """(68, 2) of the face, in pixels: dlib called as OpenFace calls it."""
+    """(68, 2) landmarks of the face, in pixels, from dlib called as in OpenFace."""
     model, _ = alignment.load_predictor(None, INNER)
-    face = max(alignment._detector()(photo, 1), key=lambda box: box.width() * box.height())
+    face = max(faces._detector()(photo, 1), key=lambda box: box.width() * box.height())
     return np.array([(p.x, p.y) for p in model(photo, face).parts()], float)
 
 
 @pytest.fixture(scope="module")
 def five(landmarks):
-    """The five points that CelebA annotates, by dlib's landmarks."""
+    """The five points that CelebA annotates, from dlib's landmarks."""
     return np.array([landmarks[36:42].mean(0), landmarks[42:48].mean(0), *landmarks[[30, 48, 54]]])
 
 
 def openface(points, size, choice):
-    """Where OpenFace puts (N, 2) points when it aligns by (68, 2) landmarks: a map of the landmarks -> pixels."""
+    """The pixel positions of (N, 2) points after OpenFace's alignment by (68, 2) landmarks."""
     places = size * (np.array(TEMPLATE[choice]) - LOW) / (HIGH - LOW)
     matrix = cv2.getAffineTransform(np.float32(points), np.float32(places))
     return lambda p: p @ matrix[:, :2].T + matrix[:, 2]
@@ -96,7 +96,7 @@ def difference(a, b):
 
 @pytest.mark.parametrize("choice", [INNER, OUTER])
 @pytest.mark.parametrize("size", [64, 96, 128, 200])
-def test_landmarks_go_where_openface_puts_them(photo, landmarks, choice, size):
+def test_landmarks_have_the_positions_of_openface(photo, landmarks, choice, size):
     three = landmarks[INDICES[choice]]
     expected = openface(three, size, choice)(three)
     framing = alignment.affine(three, alignment.LANDMARKS[choice]["places"])
@@ -112,7 +112,7 @@ def test_framing_does_not_depend_on_the_size_of_the_face(edge, size):
     expected = openface(three, max(size, 128), INNER)(three)
     expected = (expected + 0.5) * size / max(size, 128) - 0.5  # below 128, that warp reduced by area
     framing = alignment.affine(three, places)
-    tolerance = 0.1 + size / 10_000 + size / edge / 100  # places have four digits; OpenCV halves pixels five times
+    tolerance = 0.1 + size / 10_000 + size / edge / 100  # positions have four digits; OpenCV halves pixels five times
     for spot, place in zip(with_spots((edge * 6 // 5,) * 2, three, max(1, edge / 30)), expected, strict=True):
         assert np.abs(centroid(alignment._warp(spot, framing, size)) - place).max() < tolerance
 
@@ -128,25 +128,25 @@ def test_plain_warp_at_128_and_half_of_it_at_64(photo, landmarks):
 
 
 def test_fine_texture_of_a_large_face_does_not_alias():
-    edge = 4096  # with a warp at 1024 or less, each pixel would fall on the same place of the pattern
+    edge = 4096  # with a warp at 1024 or less, each pixel would fall on the same position of the pattern
     board = ((np.indices((edge, edge), np.int16).sum(0) // 2 % 2) * 255).astype(np.uint8)[..., None].repeat(3, axis=2)
     three = np.array(alignment.LANDMARKS[INNER]["places"]) * edge
     out = alignment._warp(board, alignment.affine(three, alignment.LANDMARKS[INNER]["places"]), 64)
     assert np.abs(out.astype(int) - 127.5).max() < 12  # without a reduction before the warp: 127
 
 
-def test_whole_pipeline_is_near_openfaces(photo, landmarks):
-    """OpenFace detects at upsample 1 and predicts without enlarging: its landmarks differ by a pixel of the photo."""
+def test_whole_pipeline_is_close_to_openface(photo, landmarks):
+    """OpenFace detects at upsample 1 and predicts without enlarging: its landmarks differ by a pixel."""
     model, indices = alignment.load_predictor(None, INNER)
-    ours = alignment._landmarks(photo, alignment._face(photo, "largest"), model)[indices]
+    ours = alignment._landmarks(photo, faces.find_faces(photo)[1][0], model)[indices]
     to_64 = openface(landmarks[indices], 64, INNER)
     assert np.linalg.norm(to_64(ours) - to_64(landmarks[indices]), axis=1).mean() < 1
 
 
 @pytest.mark.parametrize("choice", [INNER, OUTER])
-def test_face_is_framed_alike_in_every_photo_of_it(photo, choice):
+def test_a_face_has_the_same_framing_in_every_photo(photo, choice):
     base = align(photo, size=64, landmarks=choice)
-    shifted = difference(np.roll(base, 1, axis=1), base)  # 11.5: what one pixel makes
+    shifted = difference(np.roll(base, 1, axis=1), base)  # 11.5: the effect of one pixel
     variants = {
         "cropped": photo[40:250, 120:330],
         "reduced": cv2.resize(photo, (250, 250), interpolation=cv2.INTER_AREA),
@@ -175,7 +175,7 @@ def test_small_face_is_found_and_grey_is_enough(photo):
     assert difference(out[..., 0], cv2.cvtColor(base, cv2.COLOR_RGB2GRAY)) < 5
 
 
-def test_beyond_the_photo_its_border_is_repeated(photo):
+def test_border_pixels_are_repeated_beyond_the_photo(photo):
     cut = photo[:, 205:]  # the left quarter of the face is missing
     three = (np.array(alignment.LANDMARKS[INNER]["places"]) - (0.25, 0)) * 80
     out = alignment._warp(cut, alignment.affine(three, alignment.LANDMARKS[INNER]["places"]), 64)
@@ -188,7 +188,7 @@ def test_beyond_the_photo_its_border_is_repeated(photo):
 def test_largest_of_several_faces_or_none(photo):
     head = photo[20:260, 110:340]
     large = cv2.resize(head, None, fx=1.5, fy=1.5, interpolation=cv2.INTER_CUBIC)
-    beside = cv2.copyMakeBorder(head, 60, 60, 0, 0, cv2.BORDER_REPLICATE)[:, ::-1]  # the other looks the other way
+    beside = cv2.copyMakeBorder(head, 60, 60, 0, 0, cv2.BORDER_REPLICATE)[:, ::-1]  # mirrored
     for both in (np.hstack([large, beside]), np.hstack([beside, large])):
         assert difference(align(both, size=64), align(large, size=64)) < 5
         assert difference(align(both, size=64)[:, ::-1], align(head, size=64)) > 8
@@ -197,7 +197,7 @@ def test_largest_of_several_faces_or_none(photo):
     assert (align(large, size=64, multiple="skip") == align(large, size=64)).all()
 
 
-def test_equal_faces_and_repeated_calls_give_one_result(photo):
+def test_equal_faces_and_repeated_calls_give_the_same_result(photo):
     twins = np.hstack([photo[20:260, 110:340]] * 2)
     once = align(twins, size=64)
     assert (align(twins, size=64) == once).all()
@@ -219,11 +219,11 @@ def test_five_points_give_the_outer_eyes_framing(photo):
     five = alignment.default_predictor().with_name("shape_predictor_5_face_landmarks.dat")
     a, b = (align(photo, size=64, landmarks=OUTER, predictor=p) for p in (five, None))
     assert 0 < difference(a, b) < difference(np.roll(b, 1, axis=1), b)  # less than one pixel apart
-    with pytest.raises(ValueError, match="inner-eyes-bottom-lip cannot be told from its 5 points"):
+    with pytest.raises(ValueError, match="inner-eyes-bottom-lip cannot be derived from its 5 points"):
         align(photo, size=64, landmarks=INNER, predictor=five)
 
 
-def test_what_is_no_predictor_is_refused(tmp_path):
+def test_a_file_that_is_not_a_predictor_is_refused(tmp_path):
     whole = alignment.default_predictor().read_bytes()
     contents = {
         "empty": b"",
@@ -252,7 +252,7 @@ def test_without_the_models_the_error_says_what_to_install(photo, monkeypatch):
 
 
 def celeba_like(photo, five):
-    """The astronaut as CelebA would have her: 178 x 218 pixels, eyes at (69, 111) and (107, 111) -> photo, points."""
+    """The astronaut, framed like CelebA: 178 x 218 pixels, eyes at (69, 111) and (107, 111) -> photo, points."""
     scale = 38 / np.linalg.norm(five[1] - five[0])
     matrix = np.array([[scale, 0, 88 - scale * five[:2, 0].mean()], [0, scale, 111 - scale * five[:2, 1].mean()]])
     photo = cv2.warpAffine(photo, matrix, (178, 218), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
@@ -293,7 +293,7 @@ def test_read_celeba_landmarks(tmp_path):
         points = read_celeba_landmarks(path)
         assert list(points) == list(ANNOTATED)
         assert points["000001.jpg"] == [[70, 110], [107, 111], [80, 140], [72, 153], [107, 152]]
-    assert json.loads(json.dumps(points)) == points  # as a manifest keeps them
+    assert json.loads(json.dumps(points)) == points  # as in a manifest
 
 
 GOOD = "000001.jpg 69 109 106 113 77 142 73 152 108 154\n"
@@ -313,8 +313,8 @@ GOOD = "000001.jpg 69 109 106 113 77 142 73 152 108 154\n"
         (f"2\n{HEADER}{GOOD}000002.jpg 69 109 106 113 77 142 73 152 108 nan\n", "line 4"),
         (f"2\n{HEADER}{GOOD}000002.jpg 69 109 106 113 77 142 73 152 108 99999999999\n", "line 4"),
         (f"2\n{HEADER}{GOOD}\n", "line 4"),
-        (f"2\n{HEADER}{GOOD}{GOOD}", "line 4: 000001.jpg for the second time"),
-        (f"3\n{HEADER}{GOOD}", "1 photos, line 1 says 3"),
+        (f"2\n{HEADER}{GOOD}{GOOD}", "line 4: 000001.jpg is listed twice"),
+        (f"3\n{HEADER}{GOOD}", "1 photos, but line 1 says 3"),
         (f"1\n{HEADER}{GOOD}".replace("000001", "0\xe90"), "ASCII"),
         ("\0" * 1000, "line 1"),
     ],
@@ -331,19 +331,19 @@ def test_a_bad_landmarks_file_is_refused_with_its_line(tmp_path, text, message):
 
 
 def numbered(height, width):
-    """Each pixel tells its place: red is x, green y."""
+    """Each pixel encodes its position: red is x, green y."""
     y, x = np.mgrid[:height, :width]
     return np.stack([x, y, 0 * x], axis=-1).astype(np.uint8)
 
 
 @pytest.mark.parametrize(
-    "box, x, y",  # of the photo's 100 x 60 pixels: the box, and the square that is cut, as first and last pixel
+    "box, x, y",  # of the photo's 100 x 60 pixels: the box, and the cropped square, as first and last pixel
     [
         ((10, 10, 20, 20), (10, 29), (10, 29)),
-        ((40, 20, 20, 10), (40, 59), (15, 34)),  # wide: the square about its centre
+        ((40, 20, 20, 10), (40, 59), (15, 34)),  # wide: the square around its centre
         ((0, 0, 20, 10), (0, 19), (0, 19)),  # moved into the photo
         ((90, 40, 10, 20), (80, 99), (40, 59)),
-        ((-50, -50, 70, 60), (0, 19), (0, 19)),  # beyond the photo: the part that shows is 20 x 10
+        ((-50, -50, 70, 60), (0, 19), (0, 19)),  # beyond the photo: the visible part is 20 x 10
         ((80.0, 30.0, 500.0, 20.0), (80, 99), (30, 49)),
         ((20, 0, 60, 60), (20, 79), (0, 59)),
         ((0, 0, 100, 60), (0, 99), (0, 59)),  # higher than the photo: its first and last rows are repeated
@@ -365,7 +365,7 @@ def test_crop_box_reduces_by_area_and_bounds_its_memory(monkeypatch):
     sizes, pad = [], cv2.copyMakeBorder
     monkeypatch.setattr(cv2, "copyMakeBorder", lambda *args: sizes.append((padded := pad(*args)).size) or padded)
     out = crop_box(np.full((500, 40_000, 3), 7, np.uint8), (0, 0, 40_000, 500), size=64)
-    assert (out == 7).all() and sizes[-1] < 100e6  # whole, the square would take 4.8 GB
+    assert (out == 7).all() and sizes[-1] < 100e6  # the whole square would take 4.8 GB
 
 
 @pytest.mark.parametrize("box", [(100, 0, 5, 5), (-9, 0, 9, 5), (0, 60, 5, 5), (5, 5, 0, 5), (0, 0, float("nan"), 5)])
@@ -377,7 +377,7 @@ def test_crop_box_outside_is_refused(box):
 def test_fixed_crop_must_lie_inside():
     photo = numbered(60, 100)
     assert (crop_fixed(photo, box=(40, 0, 60, 60), size=60) == photo[:, 40:]).all()
-    with pytest.raises(ValueError, match="100 x 60 pixels, the box is 41,0,60,60"):
+    with pytest.raises(ValueError, match="100 x 60 pixels; the box is 41,0,60,60"):
         crop_fixed(photo, box=(41, 0, 60, 60), size=60)
     with pytest.raises(ValueError, match="the box is -1,0,60,60"):
         crop_fixed(photo, box=(-1, 0, 60, 60), size=60)
@@ -404,7 +404,7 @@ def split_of(data, part):
 
 
 def found_in(photos):
-    """The aligned faces, None where there is none."""
+    """The aligned faces, None if there is no face."""
 
     def attempt(photo):
         try:
@@ -422,8 +422,8 @@ def test_nearly_all_real_faces_are_found(data):
     assert all(found[-50:])  # the test photos: 1,000 of 1,000
 
 
-def test_framing_is_that_of_the_faces_the_weights_know(data):
-    """faces_test.pack: the same photos as a prototype aligned them, from landmarks of its own."""
+def test_framing_matches_the_faces_used_for_training(data):
+    """faces_test.pack: the same photos, aligned by a prototype with landmarks of its own."""
     content = (data / "faces_test.pack").read_bytes()
     (count,) = struct.unpack_from("<I", content)
     ends = 4 + 4 * count + np.cumsum(struct.unpack_from(f"<{count}I", content, 4))
@@ -435,12 +435,12 @@ def test_framing_is_that_of_the_faces_the_weights_know(data):
     assert difference(np.mean(ours, axis=0), np.mean(theirs, axis=0)) < 1.5  # 0.4 for all 1,000
 
 
-def test_framing_is_that_of_the_co_author(data):
+def test_framing_matches_the_co_author(data):
     model, indices = alignment.load_predictor(None, INNER)
     found = []
     for path in sorted((data / "coauthor_pairs").glob("*_photo.png")):
         wide = cv2.copyMakeBorder(read_image(path), 32, 32, 32, 32, cv2.BORDER_REPLICATE)  # for the detector
-        found.append(alignment._landmarks(wide, alignment._face(wide, "largest"), model)[indices] - 32)
+        found.append(alignment._landmarks(wide, faces.find_faces(wide)[1][0], model)[indices] - 32)
     places = np.array(alignment.LANDMARKS[INNER]["places"]) * 64 - 0.25
     assert len(found) == 18 and np.abs(np.median(found, axis=0) - places).max() < 1
 
@@ -461,7 +461,7 @@ def folder(photo, tmp_path_factory):
     return folder
 
 
-def test_command_lists_what_has_no_face_and_repeats_nothing(folder, photo, tmp_path):
+def test_command_lists_photos_without_a_face_and_repeats_nothing(folder, photo, tmp_path):
     first, again = (opendlib(folder, tmp_path / "out", "--workers", 1) for _ in range(2))
     assert first.returncode == again.returncode == 0
     assert "no face found" in first.stderr and "none.png" in first.stderr and "nothing to do" in again.stdout
@@ -470,6 +470,28 @@ def test_command_lists_what_has_no_face_and_repeats_nothing(folder, photo, tmp_p
     assert re.fullmatch(r"shape_predictor_68_face_landmarks.dat [0-9a-f]{64}", parameters["aligned by"])
     other = opendlib(folder, tmp_path / "out", "--landmarks", OUTER)
     assert other.returncode == 2 and "landmarks" in other.stderr
+
+
+def test_command_with_all_faces(photo, tmp_path):
+    head = photo[20:260, 110:340]
+    write_png(tmp_path / "in" / "two.png", np.hstack([head, head[:, ::-1]]))
+    result = opendlib(tmp_path / "in", tmp_path / "out", "--multiple", "all", "--workers", 1)
+    assert result.returncode == 0 and "2 images in" in result.stdout, result.stderr
+    prepare = [
+        sys.executable,
+        ROOT / "datasets" / "prepare.py",
+        "--images",
+        tmp_path / "in",
+        "--out",
+        tmp_path / "data",
+    ]
+    command = [*map(str, prepare), "--multiple", "all", "--workers", "1"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0 and "2 for training, 0 for testing" in result.stdout, result.stderr
+    for name in ("two.png", "two_2.png"):
+        joint = read_image(tmp_path / "data" / "train" / name)
+        aligned = read_image(tmp_path / "out" / name).reshape(64, 2, 64, 2, 3).mean((1, 3))
+        assert np.abs(joint[:, 64:] - aligned).max() < 2
 
 
 def test_command_with_annotations(photo, five, tmp_path):

@@ -20,7 +20,7 @@ from contextual_gan.preparation.framing import FACE_SCORE
 from contextual_gan.preparation.paper import find_sheet, flatten_sheet, without_lines
 
 SAMPLES = sorted((ROOT / "datasets" / "samples" / "sketches").glob("*.png"))
-AS_GOOD = 0.15  # a score lower by less than this is as good: a sheet seen at an angle may stay a little stretched
+AS_GOOD = 0.15  # a score within this is as good: a sheet seen at an angle may stay a little stretched
 
 
 def photographed(kind, sample):
@@ -35,7 +35,7 @@ def clean_score(sample):
 
 
 def recognised(kind, samples):
-    """How many of the samples are read as well as the clean drawing, or named as not recognised."""
+    """The number of samples read as well as the clean drawing, or reported as not recognised."""
     sketches = [read_faces(photographed(kind, sample))[0] for sample in samples]
     good = [s.score > clean_score(sample) - AS_GOOD for s, sample in zip(sketches, samples, strict=True)]
     return sum(good), sum(g or not s.is_face for g, s in zip(good, sketches, strict=True))
@@ -72,11 +72,11 @@ def test_a_sheet_is_found_with_its_perspective(corners):
 
 
 @pytest.mark.parametrize("kind", ["plain", "hard shadow", "creases", "ruled", "lamp"])
-def test_no_sheet_is_found_where_there_is_only_paper(kind):
+def test_no_sheet_is_found_on_paper_alone(kind):
     assert all(find_sheet(photographed(kind, sample)) is None for sample in SAMPLES[:3])
 
 
-def test_ruling_goes_and_strokes_on_it_stay():
+def test_ruling_is_removed_and_strokes_on_it_stay():
     page = np.ones((700, 500), np.float32)
     page[40::30] = page[41::30] = 0.75
     ruled = page.copy()
@@ -125,7 +125,7 @@ CIRCLE = [(256 + 180 * np.cos(a), 256 + 180 * np.sin(a)) for a in np.linspace(0,
 
 
 @pytest.mark.parametrize("shapes", [[HOUSE], [CIRCLE], [[(256, 40), (256, 470)]], [HOUSE, [(220, 470), (220, 350)]]])
-def test_what_is_no_face_is_told(shapes):
+def test_drawings_without_a_face_are_reported(shapes):
     (sketch,) = read_faces(drawn(*shapes))
     assert not sketch.is_face and sketch.score < FACE_SCORE and sketch.image.min() < 128
     assert np.array_equal(read_drawing(drawn(*shapes)), sketch.image)
@@ -136,5 +136,5 @@ if __name__ == "__main__":
     for name in KINDS:
         counts = recognised(name, SAMPLES)
         totals += counts
-        print(json.dumps({"kind": name, "as good": counts[0], "as good or named": counts[1], "of": 12}), flush=True)
-    print(f"{totals[0]} as good, {totals[1]} as good or named, of {12 * len(KINDS)}", file=sys.stderr)
+        print(json.dumps({"kind": name, "as good": counts[0], "as good or reported": counts[1], "of": 12}), flush=True)
+    print(f"{totals[0]} of {12 * len(KINDS)} as good, {totals[1]} as good or reported", file=sys.stderr)

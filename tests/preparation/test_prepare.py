@@ -1,4 +1,4 @@
-"""datasets/prepare.py as a user runs it: killed, interrupted, out of room, on a cluster, on real photos."""
+"""datasets/prepare.py as a user runs it: killed, interrupted, with a full disk, on a cluster, on real photos."""
 
 import json
 import random
@@ -24,7 +24,7 @@ PHOTOS = 240
 
 
 def draw_photo(number):
-    """A colourful picture of 80 x 60 pixels that looks like no other."""
+    """A unique colourful picture of 80 x 60 pixels."""
     rng = np.random.default_rng(number)
     page = np.full((60, 80, 3), rng.integers(0, 256, 3), np.uint8)
     for _ in range(12):
@@ -35,7 +35,7 @@ def draw_photo(number):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """A zip archive of drawn photos, and of one that is damaged."""
+    """A zip archive of drawn photos, one of them damaged."""
     path = tmp_path_factory.mktemp("photos") / "photos.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for i in range(PHOTOS):
@@ -59,7 +59,7 @@ def tree(folder):
 
 @pytest.fixture(scope="module")
 def whole(photos, tmp_path_factory):
-    """What an uninterrupted run with one worker makes."""
+    """The data set from an uninterrupted run with one worker."""
     out = tmp_path_factory.mktemp("whole") / "out"
     done = run(photos, out, "--workers", 1)
     assert done.returncode == 1, done.stderr
@@ -98,7 +98,7 @@ def kill_at_random(arguments, out, seed, kills):
         assert processes_of(process.pid) == [], "workers must not outlive the command"
 
 
-# --- what is made -----------------------------------------------------------------------------------------------------
+# --- the data set -----------------------------------------------------------------------------------------------------
 
 
 def test_joints_manifest_and_summary(whole, photos):
@@ -121,7 +121,7 @@ def test_a_joint_is_the_sketch_beside_the_photo(whole, tmp_path):
     sketch, photo = split(joint)
     assert joint.shape == (64, 128, 3) and np.array_equal(sketch, xdog(photo))
     original = cv2.resize(draw_photo(int(Path(name).stem))[:, 10:70, ::-1], (64, 64), interpolation=cv2.INTER_CUBIC)
-    assert np.abs(photo.astype(int) - original).mean() < 12, "the centre of the photo, but for JPEG"
+    assert np.abs(photo.astype(int) - original).mean() < 12, "the centre of the photo, up to JPEG artefacts"
 
 
 def test_a_second_run_does_nothing_and_says_so(photos, whole, tmp_path):
@@ -142,7 +142,7 @@ def test_a_mixture_of_styles(photos, tmp_path):
     assert refused.returncode == 2 and "styles: ['xdog', 'fdog', 'photocopy'] there, ['xdog'] now" in refused.stderr
 
 
-def test_birds_are_cut_out_by_their_boxes(tmp_path):
+def test_birds_are_cropped_by_their_boxes(tmp_path):
     folder, boxes = tmp_path / "CUB_200_2011", {1: (10, 20, 40, 30), 2: (0, 0, 60, 80)}
     for number in (1, 2, 3):
         path = folder / "images" / f"00{number}.Kind" / f"bird_{number}.png"
@@ -202,8 +202,8 @@ def test_faces_are_aligned_by_annotated_points_without_dlib(tmp_path):
         (["--styles", "xdog,pencil"], "data.styles"),
         (["--split-file", "nowhere.csv"], "nowhere.csv"),
         (["--config", "nowhere.yaml"], "nowhere.yaml: no such file"),
-        (["--workers", "0"], "0 is not at least 1"),
-        (["--workers", "2", "--scheduler", "tcp://127.0.0.1:9"], "give one of them"),
+        (["--workers", "0"], "0 is less than 1"),
+        (["--workers", "2", "--scheduler", "tcp://127.0.0.1:9"], "give only one of them"),
         (["--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler answers at tcp://127.0.0.1:9"),
     ],
 )
@@ -247,8 +247,8 @@ def test_interrupting_is_one_line_and_can_be_continued(photos, whole, tmp_path):
 
 
 @pytest.mark.parametrize("limit", [100, 4000, 11000, 30000])
-def test_a_full_disk_is_one_line_leaves_no_half_file_and_can_be_continued(photos, whole, tmp_path, limit):
-    """A limit of the size of files does what a full disk does; it meets the journal, a joint or the manifest."""
+def test_a_full_disk_is_one_line_leaves_no_partial_file_and_can_be_continued(photos, whole, tmp_path, limit):
+    """A limit on the file size acts like a full disk; it affects the journal, a joint or the manifest."""
 
     def limited():
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

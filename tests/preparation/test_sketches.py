@@ -1,4 +1,4 @@
-"""xdog() against a plain twin and the co-author's files; read_drawing() on drawings as people make them."""
+"""xdog() against a simple reference and the co-author's files; read_drawing() on realistic drawings."""
 
 import io
 import os
@@ -27,7 +27,7 @@ def rgb(grey):
 
 
 def draw_face(side, thickness):
-    """A face in the training framing, dark on white, (side, side) uint8. Not the one that find_faces() looks for."""
+    """A face in the training framing, dark on white, (side, side) uint8. Not the template of find_faces()."""
     page = np.full((side, side), 255, np.uint8)
 
     def stroke(*points):
@@ -61,14 +61,14 @@ def draw_head(side, thickness, x=0.3, y=0.42, size=0.4):
 
 
 def like(sketch, other):
-    """Share of dark pixels of each that have a dark pixel of the other beside them: 1 when the strokes agree."""
+    """Share of dark pixels in each with an adjacent dark pixel in the other: 1 if the strokes agree."""
     dark, dark_too = ((s[..., 0] < 128).astype(np.uint8) for s in (sketch, other))
     near, near_too = (cv2.dilate(d, np.ones((3, 3), np.uint8)) for d in (dark, dark_too))
     return min((dark & near_too).sum() / dark.sum(), (dark_too & near).sum() / dark_too.sum())
 
 
 def photo_of_paper(grey, seed=0):
-    """Yellowish paper under a lamp at one side, with noise, the strokes in soft pencil."""
+    """Yellowish paper with a lamp at one side, noise, and soft pencil strokes."""
     height, width = grey.shape
     y, x = np.mgrid[:height, :width]
     light = 220 * (1 - 0.35 * x / width - 0.2 * y / height)
@@ -90,7 +90,7 @@ def slow_blur(image, sigma):
     return np.stack([np.convolve(column, kernel, mode="valid") for column in rows.T]).T
 
 
-def test_xdog_is_its_formula():
+def test_xdog_matches_its_formula():
     grey = np.random.default_rng(0).integers(0, 100, (20, 31)).cumsum(axis=1) // 8  # dark to light, never saturated
     assert grey.max() < 256
     for parameters in ((0.8, 1.6, 0.98, 200.0), (1.0, 2.0, 0.9, 20.0)):
@@ -118,7 +118,7 @@ def test_xdog_of_an_edge_is_dark_on_its_dark_side():
 
 
 @needs_data
-def test_xdog_draws_as_the_coauthor_did():
+def test_xdog_matches_the_co_author():
     photos = sorted((DATA / "coauthor_pairs").glob("*_photo.png"))
     assert photos
     for photo in photos:
@@ -187,7 +187,7 @@ def test_a_hairline_becomes_a_stroke_two_pixels_wide(side):
     page = np.full((side, side), 255, np.uint8)
     page[:, side // 2] = 0
     page[side // 4, : side // 3] = 0
-    page[side // 2 :, : side // 4] = 0  # beside which the hairline must not count as faint
+    page[side // 2 :, : side // 4] = 0  # next to it the hairline must not count as faint
     ink = 1 - read_drawing(rgb(page), crop="none")[..., 0] / 255
     assert np.allclose(ink[20:60, 24:40].sum(axis=1), 1.9, atol=0.2) and ink[20:60, 31:33].max(axis=1).min() > 0.9
     assert np.allclose(ink[8:24, 2:18].sum(axis=0), 1.9, atol=0.2)
@@ -196,7 +196,7 @@ def test_a_hairline_becomes_a_stroke_two_pixels_wide(side):
 def test_thick_strokes_and_black_areas_stay_as_they_are():
     page = np.full((256, 256), 255, np.uint8)
     page[:96, 32:224] = 0  # a head of black hair
-    page[160:172, 40:200] = 0  # a stroke of 12, that is 3 pixels at 64
+    page[160:172, 40:200] = 0  # a stroke of 12 pixels, 3 pixels at 64
     expected = cv2.resize(page, (64, 64), interpolation=cv2.INTER_AREA)
     for image in (rgb(page), photo_of_paper(page)):
         assert np.abs(read_drawing(image, crop="none")[..., 0].astype(int) - expected).max() <= 40
@@ -208,7 +208,7 @@ def test_dense_scribble_is_not_a_blob():
     for _ in range(300):
         cv2.line(page, *(tuple(int(v) for v in rng.integers(0, 512, 2)) for _ in range(2)), 0, 1)
     assert 0.2 < np.mean(read_drawing(rgb(page), crop="none") < 128) < 0.7
-    thickened = cv2.erode(page, np.ones((15, 15), np.uint8))  # what 2 pixels at 64 would be everywhere
+    thickened = cv2.erode(page, np.ones((15, 15), np.uint8))  # uniformly 2 pixels wide at 64
     assert np.mean(thickened < 128) > 0.85
 
 
@@ -224,7 +224,7 @@ def test_a_page_is_padded_to_a_square():
     assert result[:, :9].min() == 255
 
 
-def test_a_box_cuts_pixels_of_the_image():
+def test_a_box_crops_pixels_of_the_image():
     page = np.full((400, 500), 255, np.uint8)
     page[100:300, 200:400] = draw_face(200, 6)
     cv2.line(page, (0, 0), (499, 0), 0, 9)
@@ -273,7 +273,7 @@ def test_a_framed_drawing_stays_whole(side, thickness):
 
 @pytest.mark.parametrize("thickness", [1, 5])
 @pytest.mark.parametrize("box", [(0.3, 0.42, 0.4), (0.35, 0.35, 0.36)])
-def test_a_head_is_cut_to_the_face(thickness, box):
+def test_a_head_is_cropped_to_the_face(thickness, box):
     x, y, size = box
     page = draw_head(512, thickness, x, y, size)
     for image, centre in ((page, x + size / 2), (page[:, ::-1], 1 - x - size / 2)):
@@ -288,7 +288,7 @@ def test_a_head_is_cut_to_the_face(thickness, box):
     )
 
 
-def test_empty_paper_is_cut_away():
+def test_empty_paper_is_cropped():
     page = np.full((900, 700), 255, np.uint8)
     page[500:756, 100:356] = draw_face(256, 8)
     assert like(read_drawing(rgb(page)), read_drawing(rgb(draw_face(256, 8)))) > 0.9
@@ -334,6 +334,6 @@ def test_tiny_and_narrow_images(shape):
 
 
 @pytest.mark.parametrize("image", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3)), np.zeros((0, 9, 3), np.uint8)])
-def test_other_arrays_are_refused(image):
+def test_invalid_arrays_are_refused(image):
     with pytest.raises(ValueError, match=r"^a drawing must be"):
         read_drawing(image)

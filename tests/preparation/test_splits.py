@@ -1,4 +1,4 @@
-"""Training and test images: chosen by hash, or by a list; never the same picture in both."""
+"""Training and test images: chosen by hash or by a list; never the same picture in both."""
 
 import zipfile
 from collections import Counter
@@ -6,7 +6,19 @@ from collections import Counter
 import pytest
 
 from contextual_gan.files.apply import Item, Report
-from contextual_gan.preparation.splits import assert_disjoint, choose, disjoint, divide, finish, read_split, write_split
+from contextual_gan.files.manifest import Manifest
+from contextual_gan.preparation.splits import (
+    assert_disjoint,
+    choose,
+    disjoint,
+    divide,
+    few,
+    finish,
+    read_split,
+    rule,
+    stem,
+    write_split,
+)
 
 NAMES = [f"img/{i:05}.jpg" for i in range(1000)]
 PARAMETERS = {"step": "split"}
@@ -18,7 +30,7 @@ def chosen_in(parts):
 
 @pytest.fixture
 def split(tmp_path):
-    """split(content, names) -> what `read_split` makes of a list of this content."""
+    """split(content, names) -> the result of `read_split` for a list with this content."""
 
     def split(content, names=("img/1.jpg", "img/2.jpg", "img/3.jpg")):
         path = tmp_path / "list.csv"
@@ -42,8 +54,8 @@ def refusal(split, tmp_path):
 # --- by hash ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_choice_is_known_for_ever():
-    """As `printf 0/g | sha256sum` orders them: trained weights go with a split, so it must not change."""
+def test_the_choice_never_changes():
+    """The order of `printf 0/g | sha256sum`: trained weights belong to a split, so it must not change."""
     assert chosen_in(choose("abcdefgh", test=2)) == {"f", "g"}
     assert chosen_in(choose("abcdefgh", test=2, seed=1)) == {"d", "g"}
 
@@ -58,13 +70,13 @@ def test_number_of_test_images(images, test):
     assert list(parts) == sorted(parts) and set(parts.values()) <= {"train", "test"}
 
 
-def test_exactly_as_many_as_asked_for():
+def test_exactly_the_requested_number():
     assert [len(chosen_in(choose(NAMES, test=n))) for n in (0, 1, 999, 1000)] == [0, 1, 999, 1000]
-    with pytest.raises(ValueError, match=r"^1001 test images were asked for, but there are only 1000 images$"):
+    with pytest.raises(ValueError, match=r"^1001 test images requested, but there are only 1000 images$"):
         choose(NAMES, test=1001)
 
 
-def test_neither_order_nor_repetition_of_names_matters():
+def test_order_and_repetition_of_names_do_not_matter():
     assert choose(NAMES[::-1] + NAMES[:10], test=50) == choose(NAMES, test=50)
 
 
@@ -90,17 +102,44 @@ def test_known_images_keep_their_part_and_new_ones_fill_up():
     parts = choose(NAMES, known=known)
     assert {name: parts[name] for name in known} == known and len(chosen_in(parts)) == 100
     new = chosen_in(parts) - set(known)
-    assert new == chosen_in(choose(NAMES[500:], test=50))  # those of smallest hash
+    assert new == chosen_in(choose(NAMES[500:], test=50))  # those with the smallest hashes
     assert choose(NAMES, known=parts) == parts
     full = choose(NAMES, test=50, known=known)  # no room for others
     assert chosen_in(full) == chosen_in(known)
     assert chosen_in(choose(NAMES[:10], test=1, known=dict.fromkeys(NAMES[:10], "test"))) == set(NAMES[:10])
 
 
+def test_a_photo_and_the_png_made_of_it_go_to_the_same_part():
+    photos = choose(NAMES, test=50)
+    joints = choose([name.replace(".jpg", ".png") for name in NAMES], test=50)
+    assert {name.replace(".jpg", ".png"): part for name, part in photos.items()} == joints
+    assert choose(NAMES, test=50, by="name") != photos
+    stems = {"a/b.JPG": "a/b", "a.jpg.png": "a", "v1.2": "v1.2", ".png": ".png", "a.b.tiff": "a.b"}
+    assert {name: stem(name) for name in stems} == stems
+
+
+def test_a_folder_that_was_begun_with_the_old_rule_goes_on_with_it(tmp_path):
+    out, parameters = tmp_path / "out", {"step": "split", "by": "name"}
+    assert rule(out, "by") == "stem"
+    old = choose(NAMES[:500], test=50, by="name")
+    manifest = Manifest(out, parameters)
+    manifest.begin({})
+    manifest.add({"source": NAMES[0], "sha256": "1", "skipped": "no face found"})
+    assert rule(out, "by") == "name"  # as long as the work goes on
+    manifest.finish()
+    write_split(out / "split.csv", old)
+    assert rule(out, "by") == "name" and rule(out, "by", overwrite=True) == "stem" and rule(out, "split by") == "stem"
+    items = [Item(name, f"{name}.png", ()) for name in NAMES]
+    _, _, parts, _ = divide(items, out, parameters, test=100, by=rule(out, "by"))
+    assert old.items() <= parts.items()
+    new = chosen_in(parts) - chosen_in(old)
+    assert new == chosen_in(choose(NAMES[500:], test=50, by="name"))
+
+
 # --- by a list --------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_written_is_read_again(tmp_path):
+def test_a_written_list_can_be_read_again(tmp_path):
     names = ["-x.jpg", " a .jpg", "a,b.jpg", 'a"b.jpg', "ü/日本.png", "a\nb.png", "a\rb.png", "c 0", "#.png", "d\t1"]
     parts = {name: ("train", "test")[i % 2] for i, name in enumerate(names)}
     write_split(tmp_path / "split.csv", parts)
@@ -122,12 +161,43 @@ def test_celebas_own_list(split):
     assert split("a b.jpg 2\n", ["a b.jpg"])[0] == {"a b.jpg": "test"}
 
 
+def test_lines_and_images_may_differ_in_their_extensions(split):
+    expected = {"img/1.jpg": "train", "img/2.jpg": "train", "img/3.jpg": "test"}
+    assert split("1.png 0\n2.JPEG 1\n3 2\n") == (expected, [], 0)
+    assert split("image,split\nold/img/1.png,train\n2.png,train\nimg/3.webp,test\n") == (expected, [], 0)
+    names = ["a.jpg", "b.png", "c.jpg.png"]  # a line with the right extension comes first
+    content = "image,split\na.png,test\na.jpg,train\nb.jpg,test\nc.jpg,test\n"
+    assert split(content, names) == ({"a.jpg": "train", "b.png": "test", "c.jpg.png": "test"}, [], 1)
+
+
+def test_an_image_whose_extension_is_not_in_the_list_must_be_told_apart(refusal):
+    assert (
+        refusal("image,split\na.webp,test\n", ["a.jpg", "a.png"]) == "list.csv, line 2: a is ambiguous: a.jpg or a.png"
+    )
+    message = refusal("image,split\na.webp,test\na.tif,train\n", ["a.jpg"])
+    assert message == "list.csv, line 3: a.jpg is in train, but in line 2 in test"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '"image","split"\n"1.jpg","train"\n"2.jpg","test"\n',
+        "image, split\n1.jpg, train\n 2.jpg , test \n",
+        '"image", "split"\r\n"1.jpg", "train"\r\n"2.jpg" , test\r\n',
+        'Image,Split\n1.jpg,train\n"2.jpg", "test"',
+        '"image_id" ,"partition"\n"1.jpg","0"\n"2.jpg" , 2\n',
+    ],
+)
+def test_quotes_and_spaces_are_csv_too(split, content):
+    assert split(content, ["img/1.jpg", "img/2.jpg"]) == ({"img/1.jpg": "train", "img/2.jpg": "test"}, [], 0)
+
+
 def test_images_without_a_line_and_lines_without_an_image(split):
     content = "image,split\n2.jpg,test\n7.jpg,train\n8.jpg,test\n\n"
     assert split(content) == ({"img/2.jpg": "test"}, ["img/1.jpg", "img/3.jpg"], 2)
 
 
-def test_an_image_may_be_called_by_the_end_of_its_name(split):
+def test_an_image_may_be_named_by_the_end_of_its_name(split):
     names = ["x/a/1.jpg", "x/b/1.jpg", "x/b/2.jpg", "1.jpg"]
     assert split("image,split\na/1.jpg,test\n2.jpg,test\nx/b/1.jpg,train\n", names)[0] == {
         "x/a/1.jpg": "test",
@@ -149,18 +219,18 @@ def test_an_image_may_be_called_by_the_end_of_its_name(split):
         ("", "line 1: it must be image,split, or every line of the form 000001.jpg 0"),
         ("image;split\n1.jpg;test\n", "line 1: it must be image,split"),
         ("1.jpg,test\n", "line 1: it must be image,split"),
-        ("image,split\n", "none of its 0 lines is about one of the images, such as img/1.jpg"),
-        ("image,split\n7.jpg,test\n", "none of its 1 lines is about one of the images, such as img/1.jpg"),
-        ("image,split\n1.jpg,test\n2.jpg\n", "line 3: there must be an image and its part"),
-        ("image,split\n1.jpg,test,x\n", "line 2: there must be an image and its part"),
-        ("image,split\n1.jpg,valid\n", "line 2: the part of 1.jpg is 'valid', it must be train or test"),
+        ("image,split\n", "none of its 0 lines names one of the images, such as img/1.jpg"),
+        ("image,split\n7.jpg,test\n", "none of its 1 lines names one of the images, such as img/1.jpg"),
+        ("image,split\n1.jpg,test\n2.jpg\n", "line 3: it must hold an image and its part"),
+        ("image,split\n1.jpg,test,x\n", "line 2: it must hold an image and its part"),
+        ("image,split\n1.jpg,valid\n", "line 2: the part of 1.jpg is 'valid'; it must be train or test"),
         ("image,split\n1.jpg,\n", "line 2: the part of 1.jpg is ''"),
         ('image,split\n1.jpg,test\n"2.jpg,test\n', "line 3: unexpected end of data"),
-        ("image,split\n1.jpg,test\n2.jpg,test\n1.jpg,train\n", "line 4: img/1.jpg is in train, in line 2 in test"),
-        ("image,split\n1.jpg,test\nimg/1.jpg,train\n", "line 3: img/1.jpg is in train, in line 2 in test"),
+        ("image,split\n1.jpg,test\n2.jpg,test\n1.jpg,train\n", "line 4: img/1.jpg is in train, but in line 2 in test"),
+        ("image,split\n1.jpg,test\nimg/1.jpg,train\n", "line 3: img/1.jpg is in train, but in line 2 in test"),
         ("image,split\n1.jpg,test\n\xff".encode("latin1"), "line 3: not UTF-8"),
         ("1.jpg 0\n2.jpg 3\n", "line 2: the part of 2.jpg is '3'"),
-        ("1.jpg 0\n2.jpg\n", "line 2: there must be an image and its part"),
+        ("1.jpg 0\n2.jpg\n", "line 2: it must hold an image and its part"),
     ],
 )
 def test_a_list_with_a_mistake_is_refused(refusal, content, reason):
@@ -168,10 +238,10 @@ def test_a_list_with_a_mistake_is_refused(refusal, content, reason):
     assert message.startswith("list.csv") and reason in message
 
 
-def test_a_short_name_of_two_images_is_refused(refusal):
+def test_an_ambiguous_short_name_is_refused(refusal):
     assert (
         refusal("image,split\n1.jpg,test\n", ["a/1.jpg", "b/1.jpg"])
-        == "list.csv, line 2: 1.jpg may be a/1.jpg or b/1.jpg"
+        == "list.csv, line 2: 1.jpg is ambiguous: a/1.jpg or b/1.jpg"
     )
 
 
@@ -183,7 +253,7 @@ def test_the_same_line_twice_does_no_harm(split):
     )
 
 
-def test_what_is_no_list_is_refused(tmp_path):
+def test_a_file_that_is_not_a_list_is_refused(tmp_path):
     for path, reason in (
         (tmp_path, "not a regular file"),
         (tmp_path / "no.csv", "No such file"),
@@ -214,21 +284,21 @@ def test_copies_of_test_images_are_refused():
     refuse = disjoint()
     assert [refuse(item("test/a.png"), "1"), refuse(item("test/b.png"), "1")] == [None, None]
     assert refuse(item("train/c.png"), "2") is None
-    assert refuse(item("train/d.png"), "2") is None  # copies within a part are no harm
+    assert refuse(item("train/d.png"), "2") is None  # copies within a part are harmless
     assert refuse(item("train/e.png"), "1") == "same content as the test image a.png"
     assert disjoint({"x.png": "not in list.csv"})(item("train/x.png"), "3") == "not in list.csv"
     skipped = disjoint({"a.png": "not in list.csv"})
     assert skipped(item("test/a.png"), "1") and skipped(item("train/b.png"), "1") is None
 
 
-def test_outputs_whose_input_is_gone_count():
+def test_outputs_count_after_their_input_is_removed():
     gone = [
         {"source": "t.png", "sha256": "1", "output": "test/t.png"},
         {"source": "r.png", "sha256": "2", "output": "train/r.png"},
         {"source": "s.png", "sha256": "3", "skipped": "no face found"},
     ]
     refuse = disjoint(gone=gone)
-    assert refuse(item("test/a.png"), "2") == "same content as the training image r.png, whose input is no longer there"
+    assert refuse(item("test/a.png"), "2") == "same content as the training image r.png, whose input no longer exists"
     assert refuse(item("test/b.png"), "3") is None and refuse(item("test/c.png"), "1") is None
     assert refuse(item("train/d.png"), "1") == "same content as the test image t.png"
     assert refuse(item("train/e.png"), "2") is None
@@ -245,10 +315,10 @@ def test_an_image_in_both_parts_stops_the_work():
         assert_disjoint([*entries, {"source": "d", "sha256": "1", "output": "test/d.png"}])
 
 
-# --- all of it --------------------------------------------------------------------------------------------------------
+# --- the whole split --------------------------------------------------------------------------------------------------
 
 
-def test_test_images_come_first_and_the_list_is_written_in_the_end(tmp_path):
+def test_test_images_come_first_and_the_list_is_written_at_the_end(tmp_path):
     items = [Item(f"{i}.jpg", f"{i}.png", ()) for i in range(20)]
     divided, refuse, parts, unused = divide(items, tmp_path / "out", PARAMETERS, test=5)
     assert [i.output.split("/")[0] for i in divided] == 5 * ["test"] + 15 * ["train"] and unused == 0
@@ -263,7 +333,11 @@ def test_test_images_come_first_and_the_list_is_written_in_the_end(tmp_path):
 def test_nothing_is_written_over_a_list_of_another_origin(tmp_path):
     (tmp_path / "split.csv").write_text("mine")
     items = [Item("1.jpg", "1.png", ())]
-    with pytest.raises(ValueError, match="no manifest says what made it"):
+    with pytest.raises(ValueError, match="no manifest lists it"):
         divide(items, tmp_path, PARAMETERS)
     assert (tmp_path / "split.csv").read_text() == "mine"
     assert divide(items, tmp_path, PARAMETERS, overwrite=True)[2] == {"1.jpg": "train"}
+
+
+def test_a_small_training_set_is_warned_of():
+    assert few(500) is None and "only 499 training images" in few(499)

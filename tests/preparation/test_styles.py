@@ -1,4 +1,4 @@
-"""sketches.py: each style against a slow twin written from the formulas, and photos whose sketch is known."""
+"""sketches.py: each style against a slow reference written from the formulas, and photos with known sketches."""
 
 import math
 
@@ -35,7 +35,7 @@ def scene():
     return rgb(np.clip(tone + noise, 0, 255))
 
 
-# --- slow twins: plain Python, one pixel at a time --------------------------------------------------------------------
+# --- slow references: plain Python, one pixel at a time ---------------------------------------------------------------
 
 
 def at(image, x, y):
@@ -166,7 +166,7 @@ def slow_quantile(values, share):
 
 
 def slow_photocopy(grey, mask_radius, sharpness, threshold, pct_black, pct_white):
-    def blurred(radius):  # GIMP's radius is where a Gaussian has fallen to 1 / 255
+    def blurred(radius):  # at GIMP's radius a Gaussian has fallen to 1 / 255
         return slow_blur(grey, math.sqrt(-((radius + 1) ** 2) / (2 * math.log(1 / 255))))
 
     tone, around = blurred(max(1, 10 * (1 - sharpness))), blurred(mask_radius)
@@ -184,7 +184,7 @@ def slow_photocopy(grey, mask_radius, sharpness, threshold, pct_black, pct_white
 
 
 @pytest.mark.parametrize("numbers", [(0.8, 1.6, 0.98, 0.0, 200.0), (1.2, 2.5, 0.9, 0.02, 20.0)])
-def test_textbook_xdog_is_its_formula(scene, numbers):
+def test_textbook_xdog_matches_its_formula(scene, numbers):
     twin = np.array(slow_xdog((scene[..., 0] / 255).tolist(), *numbers))
     names = ("sigma", "k", "tau", "eps", "phi")
     sketch = xdog(scene, form="textbook", **dict(zip(names, numbers, strict=True)))
@@ -192,18 +192,18 @@ def test_textbook_xdog_is_its_formula(scene, numbers):
 
 
 @pytest.mark.parametrize(("sigma_m", "tau", "phi"), [(2.0, 0.8, 1000.0), (1.2, 0.1, 0.2)])
-def test_fdog_is_its_formula(scene, sigma_m, tau, phi):
+def test_fdog_matches_its_formula(scene, sigma_m, tau, phi):
     twin = np.array(slow_response(scene[..., 0].astype(float).tolist(), 2.5, 2, 1.0, sigma_m, 0.98))
     level = np.arctanh(tau - 1)
     expected = np.where(twin >= level, 1, 1 + np.tanh(phi * (twin - level)))
     sketch = fdog(scene, radius=2.5, iterations=2, sigma_m=sigma_m, rho=0.98, tau=tau, phi=phi)
     assert np.abs(sketch[..., 0] - 255 * expected).max() < 0.6 and 0.05 < ink_density(sketch) < 0.95
-    if phi == 1000:  # so steep that it is the paper's step
+    if phi == 1000:  # steep enough to equal the paper's step
         step = np.where((twin < 0) & (1 + np.tanh(twin) < tau), 0, 255)
         assert np.mean(sketch[..., 0] != step) < 0.01
 
 
-def test_the_flow_is_its_formula(scene):
+def test_the_flow_matches_its_formula(scene):
     grey = scene[..., 0].astype(float)
     grey[:7, :8] = 50  # an even corner
     for radius, iterations in ((2, 0), (2, 3), (3.5, 1)):
@@ -212,7 +212,7 @@ def test_the_flow_is_its_formula(scene):
 
 
 @pytest.mark.parametrize("numbers", [(8, 0.8, 0.9, 0.5, 0.8), (3, 0.95, 0.75, 0.2, 0.2)])
-def test_photocopy_is_its_formula(scene, numbers):
+def test_photocopy_matches_its_formula(scene, numbers):
     twin = np.array(slow_photocopy((scene[..., 0] / 255).tolist(), *numbers))
     names = ("mask_radius", "sharpness", "threshold", "pct_black", "pct_white")
     sketch = photocopy(scene, **dict(zip(names, numbers, strict=True)))
@@ -244,13 +244,13 @@ def test_an_edge_gives_one_line_beside_it(style, preset, turns):
     else:
         parts, level = (numbers["sigma_c"], 1.6, numbers["rho"]), np.arctanh(numbers["tau"] - 1)
     difference = np.array([edge_difference(x, *parts) for x in range(-32, 32)])
-    dark = np.flatnonzero(difference < level)  # where the formula says that there is ink
+    dark = np.flatnonzero(difference < level)  # positions with ink by the formula
     assert len(dark) <= 8 and dark[-1] == 31  # one line, on the dark side
     assert (sketch == sketch[0]).all()  # straight, up to the borders
     inked = np.flatnonzero(sketch[0] < 127.5)
     assert inked[-1] == 31 and set(inked) <= set(dark) and len(inked) >= min(3, len(dark) - 1)
-    if preset != "celeba":  # which is a little grey where the photo is dark
-        far = np.abs(difference - level) > 0.5  # where the sampled Gaussian cannot matter
+    if preset != "celeba":  # which draws slight grey in dark areas
+        far = np.abs(difference - level) > 0.5  # away from the edge of the line, sampling the Gaussian has no effect
         assert sketch[0][far & (difference > level)].min() == 255
 
 
@@ -271,7 +271,7 @@ def test_fdog_closes_the_gaps_of_a_dashed_line():
         assert (middle.max() < 128) == closed
 
 
-def test_photocopy_darkens_what_is_darker_than_its_neighbourhood():
+def test_photocopy_darkens_pixels_darker_than_their_neighbourhood():
     photo = np.full((64, 64, 3), 200, np.uint8)
     photo[20:44, 30:34] = 80  # a stroke
     photo[:, 60:] = 190  # hardly darker
@@ -279,7 +279,7 @@ def test_photocopy_darkens_what_is_darker_than_its_neighbourhood():
         sketch = draw(photo, "photocopy", preset)[..., 0]
         assert sketch[24:40, 31:33].max() < 40 and sketch[:, 60:].min() > 200 and sketch[:, :20].min() > 200
     photo = np.full((64, 64, 3), 220, np.uint8)
-    photo[:, :30] = 40  # an area: the larger the neighbourhood, the more of it is filled
+    photo[:, :30] = 40  # an area: a larger neighbourhood fills more of it
     assert ink_density(draw(photo, "photocopy", "filled")) > 1.5 * ink_density(draw(photo, "photocopy", "copy"))
 
 
@@ -288,7 +288,7 @@ def test_an_even_photo_is_blank_paper(style, preset):
     for colour in ((255, 255, 255), (200, 170, 150), (128, 128, 128), (10, 20, 90), (1, 1, 1), (0, 0, 0)):
         sketch = draw(np.full((64, 64, 3), colour, np.uint8), style, preset)
         assert ink_density(sketch) == 0
-        assert sketch.min() == 255 or (preset == "celeba" and sum(colour) < 600)  # which is grey where it is dark
+        assert sketch.min() == 255 or (preset == "celeba" and sum(colour) < 600)  # which draws dark areas grey
 
 
 @every_preset
@@ -308,7 +308,7 @@ def test_results_are_grey_sketches_of_any_size_and_always_the_same(style, preset
 
 @every_preset
 def test_a_mirrored_photo_gives_the_mirrored_sketch(style, preset, scene):
-    """Up to rounding: flows that start from left and right add up in another order."""
+    """Up to rounding: mirrored flows sum in another order."""
     difference = draw(scene[:, ::-1], style, preset)[:, ::-1].astype(int) - draw(scene, style, preset)
     assert np.mean(np.abs(difference) > 1) < 0.01
 
@@ -350,7 +350,7 @@ def test_the_first_preset_is_the_default(scene):
     assert np.array_equal(draw(scene), xdog(scene))
 
 
-def test_numbers_win_over_the_preset(scene):
+def test_numbers_override_the_preset(scene):
     changed = draw(scene, "xdog", "bold", sigma=2)
     assert np.array_equal(changed, xdog(scene, form="textbook", sigma=2, k=2.5, tau=0.97, phi=100.0))
     assert not np.array_equal(changed, draw(scene, "xdog", "bold"))
@@ -367,27 +367,27 @@ def test_numbers_win_over_the_preset(scene):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"style": "dog"}, "style is 'dog', it must be one of xdog, fdog, photocopy"),
-        ({"preset": "kang"}, "preset of xdog is 'kang', it must be one of celeba, textbook, pencil, bold"),
-        ({"style": "fdog", "sigma": 1}, "fdog has no parameter sigma, it has radius, iterations, sigma_c, .*"),
-        ({"form": "hard"}, "form is 'hard', it must be one of tanh, textbook"),
-        ({"sigma": 0}, "sigma is 0, it must be a number from 0.1 to 50"),
-        ({"k": 1}, "k is 1, it must be a number from 1.01 to 50"),
-        ({"tau": float("nan")}, "tau is nan, it must be .*"),
-        ({"eps": 1.5}, "eps is 1.5, it must be .*"),
-        ({"phi": "high"}, "phi is 'high', it must be a number .*"),
-        ({"phi": True}, "phi is True, it must be a number .*"),
-        ({"style": "fdog", "iterations": 2.0}, r"iterations is 2\.0, it must be a whole number from 0 to 20"),
-        ({"style": "fdog", "rho": 1.1}, "rho is 1.1, it must be .*"),
-        ({"style": "photocopy", "pct_black": -0.1}, "pct_black is -0.1, it must be .*"),
+        ({"style": "dog"}, "style is 'dog'; it must be one of xdog, fdog, photocopy"),
+        ({"preset": "kang"}, "preset of xdog is 'kang'; it must be one of celeba, textbook, pencil, bold"),
+        ({"style": "fdog", "sigma": 1}, "fdog has no parameter sigma; it has radius, iterations, sigma_c, .*"),
+        ({"form": "hard"}, "form is 'hard'; it must be one of tanh, textbook"),
+        ({"sigma": 0}, "sigma is 0; it must be a number from 0.1 to 50"),
+        ({"k": 1}, "k is 1; it must be a number from 1.01 to 50"),
+        ({"tau": float("nan")}, "tau is nan; it must be .*"),
+        ({"eps": 1.5}, "eps is 1.5; it must be .*"),
+        ({"phi": "high"}, "phi is 'high'; it must be a number .*"),
+        ({"phi": True}, "phi is True; it must be a number .*"),
+        ({"style": "fdog", "iterations": 2.0}, r"iterations is 2\.0; it must be a whole number from 0 to 20"),
+        ({"style": "fdog", "rho": 1.1}, "rho is 1.1; it must be .*"),
+        ({"style": "photocopy", "pct_black": -0.1}, "pct_black is -0.1; it must be .*"),
     ],
 )
-def test_wrong_parameters_are_refused_in_one_line(scene, arguments, message):
+def test_invalid_parameters_are_refused_in_one_line(scene, arguments, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         draw(scene, **arguments)
 
 
-def test_functions_check_too(scene):
+def test_functions_check_their_parameters(scene):
     for function, numbers in ((xdog, {"sigma": -1}), (fdog, {"radius": 0}), (photocopy, {"threshold": 2})):
         with pytest.raises(ValueError, match=rf"^{next(iter(numbers))} is "):
             function(scene, **numbers)

@@ -1,4 +1,4 @@
-"""`datasets/xdog.py` as a user runs it, in processes of its own."""
+"""`datasets/xdog.py` as a user runs it, in separate processes."""
 
 import json
 import resource
@@ -61,7 +61,7 @@ def test_sketches_have_the_names_of_the_photos_and_their_ink_in_the_manifest(pho
     assert again.returncode == 0 and "nothing to do" in again.stdout and "ink density of 3 sketches" in again.stdout
     refused = run(photos, out, "--sigma", 1.5)
     assert refused.returncode == 2 and "sigma: 0.8 there, 1.5 now" in refused.stderr
-    assert run(photos, out, "--preset", "celeba", "--phi", 200).returncode == 0  # the same numbers by another name
+    assert run(photos, out, "--preset", "celeba", "--phi", 200).returncode == 0  # the same settings under another name
     assert everything(out) == before
 
 
@@ -115,10 +115,10 @@ def test_unusual_ink_is_reported(photos, tmp_path):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ("--mask-radius 3", "--mask-radius goes with --style photocopy, not with xdog"),
-        ("--style photocopy --tau 0.9", "--tau goes with --style xdog or --style fdog, not with photocopy"),
-        ("--sigma 0", "sigma is 0.0, it must be a number from 0.1 to 50"),
-        ("--style fdog --preset bold", "preset of fdog is 'bold', it must be one of kang, contour, pencil"),
+        ("--mask-radius 3", "--mask-radius is for --style photocopy, not for xdog"),
+        ("--style photocopy --tau 0.9", "--tau is for --style xdog or --style fdog, not for photocopy"),
+        ("--sigma 0", "sigma is 0.0; it must be a number from 0.1 to 50"),
+        ("--style fdog --preset bold", "preset of fdog is 'bold'; it must be one of kang, contour, pencil"),
         ("--style fdog --iterations 1.5", "argument --iterations: invalid int value"),
         ("--form hard", "invalid choice: 'hard'"),
         ("--style dog", "invalid choice: 'dog'"),
@@ -130,7 +130,7 @@ def test_mistakes_are_one_line_and_write_nothing(photos, tmp_path, options, reas
     assert not (tmp_path / "out").exists()
 
 
-def test_help_answers_at_once():
+def test_help_responds_at_once():
     """Within 0.5 s, measured as processor time: the machine may be busy."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = run("--help")

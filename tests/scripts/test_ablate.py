@@ -1,4 +1,4 @@
-"""`scripts/experiments/ablate.py`: every row is a valid evaluation, and the table holds what the runs say."""
+"""`scripts/experiments/ablate.py`: every row is a valid evaluation, and the table matches the runs."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def test_every_row_is_a_valid_search_and_all_differ(rows):
     assert found["coauthor, 1000 iterations"].iterations == found["readme, 1000 iterations"].iterations == 1000
 
 
-def test_the_table_holds_what_the_runs_say_and_a_second_run_computes_nothing(tmp_path):
+def test_the_table_matches_the_runs_and_a_second_run_computes_nothing(tmp_path):
     for i in range(2):
         write_png(tmp_path / "data" / f"{i}.png", join(draw_face(i), 255 - draw_face(i)))
     done = run("--data", tmp_path / "data", "--out", tmp_path / "out", "--rows", "N = 1,", "--limit", "2")
@@ -67,7 +67,7 @@ def test_mistakes_are_one_line(tmp_path):
         assert len(done.stderr.splitlines()) == 1 and "Traceback" not in done.stderr
 
 
-def test_what_l1_and_l2_descend(networks):
+def test_the_search_descends_l1_and_l2(networks):
     """One small step of plain gradient descent, recomputed with the whole generator and numpy's definitions."""
     import tensorflow as tf
 

@@ -30,7 +30,7 @@ def training():
         yield importlib.import_module("benchmarks.training")
 
 
-def test_flop_of_a_layer_are_those_counted_by_hand(training):
+def test_flop_of_a_layer_match_a_count_by_hand(training):
     g, d = dcgan.generator(), dcgan.discriminator()
     # D, conv1: each of 16 x 32 places and 128 channels is a sum over 5 x 5 places and 64 channels
     assert training.layer_flop(d.get_layer("conv1")) == 2 * (16 * 32 * 128) * (5 * 5 * 64)
@@ -41,7 +41,7 @@ def test_flop_of_a_layer_are_those_counted_by_hand(training):
 
 
 @pytest.mark.parametrize(("g_updates", "gflop"), [(1, 7.15), (2, 10.4)])
-def test_flop_of_a_step_are_those_of_the_specification(training, g_updates, gflop):
+def test_flop_of_a_step_match_the_specification(training, g_updates, gflop):
     counted = training.step_flop(dcgan.generator(), dcgan.discriminator(), g_updates) / 1e9
     assert counted == pytest.approx(gflop, abs=0.05)
 
@@ -96,20 +96,20 @@ def test_the_search_is_measured_by_the_command():
     assert {"sketch-iterations/s", "ratio"} < set(medians) and min(medians.values()) > 0
 
 
-def test_help_answers_at_once_and_names_all_subjects():
+def test_help_responds_at_once_and_names_all_subjects():
     start = time.monotonic()
     done = benchmark("--help")
-    assert done.returncode == 0 and time.monotonic() - start < 1.5  # 0.15 s where nothing else runs
+    assert done.returncode == 0 and time.monotonic() - start < 1.5  # 0.15 s on an idle machine
     assert all(f"benchmark.py {subject}" in done.stdout for subject in ("completion", "training", "data"))
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("training", "--direction", "photo"), "--direction has nothing to do with training"),
-        (("completion", "--g-updates", "1"), "--g-updates has nothing to do with completion"),
-        (("data", "--precision", "bfloat16"), "--precision has nothing to do with data"),
-        (("training", "--batch-size", "1"), "batch_size is 1, it must be from 2 to 65536"),
+        (("training", "--direction", "photo"), "--direction does not apply to training"),
+        (("completion", "--g-updates", "1"), "--g-updates does not apply to completion"),
+        (("data", "--precision", "bfloat16"), "--precision does not apply to data"),
+        (("training", "--batch-size", "1"), "batch_size is 1; it must be from 2 to 65536"),
         (("training", "--data", "no/such"), "no such folder: no/such/train"),
     ],
 )

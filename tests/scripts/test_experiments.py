@@ -24,7 +24,7 @@ def run(script, *arguments):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory, networks):
-    """Two joint images that the generator draws, so that a perfect z exists, and one file that is none."""
+    """Two joint images drawn by the generator, so that a perfect z exists, and one file that is not an image."""
     folder = tmp_path_factory.mktemp("joints")
     z = np.random.default_rng(5).uniform(-1, 1, (2, 100)).astype(np.float32)
     for i, image in enumerate(to_uint8(generate(networks[0], z))):
@@ -33,7 +33,7 @@ def data(tmp_path_factory, networks):
     return folder
 
 
-def test_the_oracle_finds_what_it_sees(data, tmp_path):
+def test_the_oracle_finds_its_targets(data, tmp_path):
     ask = ("oracle.py", "--data", data, "--out", tmp_path / "out", "--iterations", "30")
     done = run(*ask)
     assert done.returncode == 1 and "failed: bad.png" in done.stderr and "Traceback" not in done.stderr, done.stderr
@@ -56,7 +56,7 @@ def test_the_oracle_finds_what_it_sees(data, tmp_path):
     assert again.stdout.startswith("nothing to do") and table in again.stdout
 
 
-def test_shifted_photos_score_what_the_formula_says(data, tmp_path):
+def test_scores_of_shifted_photos_match_the_formula(data, tmp_path):
     for i in range(2):
         write_png(tmp_path / "made" / f"{i}.png", half(read_image(data / f"{i}.png"), "photo"))
     done = run("shift.py", "--data", data, "--predictions", tmp_path / "made", "--out", tmp_path / "out")
@@ -72,7 +72,7 @@ def test_shifted_photos_score_what_the_formula_says(data, tmp_path):
     assert lost.returncode == 2 and "made/1.png" in lost.stderr.splitlines()[-1]
 
 
-def test_agreement_is_of_the_images_that_both_have(tmp_path):
+def test_agreement_uses_the_images_in_both(tmp_path):
     values = np.random.default_rng(0).normal(size=9)
     for name, shift in (("a", 0.0), ("b", 0.5)):
         images = [{"name": f"{i}.png", "ssim": v + shift, "psnr": "inf"} for i, v in enumerate(values)]
@@ -88,7 +88,7 @@ def test_agreement_is_of_the_images_that_both_have(tmp_path):
 
 
 @pytest.mark.parametrize("script", ["shift.py", "oracle.py"])
-def test_without_one_usable_image_it_is_one_line(script, tmp_path):
+def test_without_a_usable_image_the_error_is_one_line(script, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in/bad.png").write_bytes(b"no image")
     write_png(tmp_path / "in/small.png", join(draw_face(0), draw_photo(0))[:32])
@@ -97,7 +97,7 @@ def test_without_one_usable_image_it_is_one_line(script, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_diagrams_of_the_repository_are_those_of_the_networks(tmp_path):
+def test_the_diagrams_of_the_repository_match_the_networks(tmp_path):
     done = run("diagrams.py", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     for name in ("generator.svg", "discriminator.svg", "method.svg"):

@@ -16,7 +16,7 @@ from contextual_gan.models.inference import groups, padded
 AVX2, PLAIN = {"ONEDNN_MAX_CPU_ISA": "AVX2"}, {"TF_ENABLE_ONEDNN_OPTS": "0"}
 ENVIRONMENTS = {
     "native": {},
-    "avx2": AVX2,  # shows batches of 1
+    "avx2": AVX2,  # reveals batches of 1
     "avx512": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
     "no-onednn": PLAIN,
     "1-thread": {"TF_NUM_INTRAOP_THREADS": "1"},
@@ -115,14 +115,14 @@ same(lambda known, size: (draw_half(pix2pix, known),), 1)
     ("preset", "iterations"),
     [("edges", 15), *(pytest.param(name, 50, marks=pytest.mark.full) for name in ("coauthor", "fast", "edges"))],
 )
-def test_results_do_not_depend_on_the_batch_the_order_or_the_others(environment, preset, iterations):
+def test_results_do_not_depend_on_batch_order_or_other_inputs(environment, preset, iterations):
     done = python("-c", ALONE_AND_TOGETHER, preset, iterations, environment=environment, cwd=ROOT / "tests")
     assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Seven drawings, of which one cannot be read."""
+    """Seven drawings, one of them unreadable."""
     folder = tmp_path_factory.mktemp("drawings")
     for i in range(7):
         write_png(folder / f"{i}.png", draw_face(i))

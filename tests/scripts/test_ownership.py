@@ -1,4 +1,4 @@
-"""No command replaces or deletes a file that it did not write, unless --overwrite; and what it wrote is told by hashes.
+"""No command replaces or deletes a file that it did not write, unless --overwrite; hashes identify its files.
 
 `complete.py` and `evaluate.py` as users run them, in this process, which has TensorFlow already.
 """
@@ -46,12 +46,12 @@ def tree(folder):
 
 
 def refused(result, name):
-    return result.returncode == 2 and f"{name} is there" in result.stderr and len(result.stderr.splitlines()) == 1
+    return result.returncode == 2 and f"{name} already exists" in result.stderr and len(result.stderr.splitlines()) == 1
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """A finished run of two drawings, whose folder is to be copied."""
+    """A finished run of two drawings; tests copy its folder."""
     folder = tmp_path_factory.mktemp("done")
     for i in range(2):
         write_png(folder / "in" / f"{i}.png", draw_face(i))
@@ -78,7 +78,7 @@ def test_complete_refuses_files_of_the_users(tmp_path, name):
     assert tree(tmp_path) == before
 
 
-def test_complete_overwrites_where_it_is_asked_to_and_leaves_the_rest(tmp_path):
+def test_complete_overwrites_on_request_and_leaves_other_files(tmp_path):
     write_png(tmp_path / "mine" / "face.png", draw_face(0))
     others = ["face_truth.png", "grid_2.png", "grid_x.png", ".notes.part", ".z.npz.part", "notes.txt"]
     for name in ("face_photo.png", "grid.png", *others):
@@ -102,8 +102,8 @@ def test_initializations_and_figures_are_refused_too(done, copy):
     assert run("scripts/compare.py", done / "in", "--out", copy, *figures).returncode == 0
 
 
-def test_a_run_of_an_earlier_version_goes_on(done, copy):
-    """Its entries have no path, and nothing says what was being written."""
+def test_a_run_of_an_earlier_version_continues(done, copy):
+    """Its entries have no path and do not say which files were being written."""
     record = json.loads((copy / "results.json").read_text())
     for entry in record["results"]:
         del entry["path"]
@@ -114,8 +114,8 @@ def test_a_run_of_an_earlier_version_goes_on(done, copy):
     assert result.returncode == 0 and "1 completed, 1 were done before" in result.stdout, result.stderr
 
 
-def test_what_a_kill_left_half_written_is_made_again(done, copy):
-    """As after a kill within a batch: its pictures are there, the record says only that they are being written."""
+def test_results_left_incomplete_by_a_kill_are_made_again(done, copy):
+    """As after a kill within a batch: its pictures exist, but the record says that they are being written."""
     record = json.loads((copy / "results.json").read_text())
     entry = record["results"].pop()
     (copy / "results.json").write_text(json.dumps(record | {"writing": entry["outputs"]}))
@@ -128,7 +128,7 @@ def test_what_a_kill_left_half_written_is_made_again(done, copy):
     assert {name: found[name] for name in whole} == whole and len(found) == len(whole) + 1
 
 
-def test_parts_are_not_written_through_links(tmp_path):
+def test_temporary_files_are_not_written_through_links(tmp_path):
     (tmp_path / "victim").write_text("mine")
     os.symlink("victim", part_of(tmp_path / "x.png"))
     replace_file(tmp_path / "x.png", b"new")
@@ -144,7 +144,7 @@ def test_the_same_relative_name_from_another_folder(tmp_path, monkeypatch):
     first = tree(tmp_path / "out")
     monkeypatch.chdir(tmp_path / "b")
     result = complete("x.png", "--out", tmp_path / "out")
-    assert result.returncode == 2 and "the result of another x.png (../a/x.png" in result.stderr
+    assert result.returncode == 2 and "the result of another x.png (at ../a/x.png" in result.stderr
     assert tree(tmp_path / "out") == first
     assert complete("x.png", "--out", tmp_path / "out", "--overwrite").returncode == 0
     assert np.array_equal(read_image(tmp_path / "out/x_input.png"), draw_face(1))
@@ -164,10 +164,10 @@ def test_names_that_end_in_npy_keep_their_own_z(tmp_path):
         assert not np.array_equal(after["x.npy"], after["x.npy.npy"])
 
 
-def test_a_path_that_is_too_long_costs_its_own_input_alone(tmp_path, monkeypatch):
+def test_a_path_that_is_too_long_fails_for_its_input_alone(tmp_path, monkeypatch):
     write_png(tmp_path / "in" / "good.png", draw_face(0))
     monkeypatch.chdir(tmp_path / "in")
-    for _ in range(21):  # deeper than a path may be long
+    for _ in range(21):  # longer than a path may be
         os.mkdir("d" * 200)
         os.chdir("d" * 200)
     Image.fromarray(draw_face(1)).save("deep.png")
@@ -198,7 +198,7 @@ def test_evaluate_refuses_files_of_the_users(evaluation, tmp_path, name):
     (tmp_path / name).write_text("mine")
     result = run("scripts/evaluate.py", *evaluation[0], "--out", tmp_path)
     assert refused(result, name) or result.stderr.splitlines()[-1].startswith(
-        f"evaluate.py: {tmp_path / name} is there"
+        f"evaluate.py: {tmp_path / name} already exists"
     )
     assert result.returncode == 2 and tree(tmp_path) == {name: b"mine"}
     assert run("scripts/evaluate.py", *evaluation[0], "--out", tmp_path, "--overwrite").returncode == 0
@@ -206,7 +206,7 @@ def test_evaluate_refuses_files_of_the_users(evaluation, tmp_path, name):
 
 
 @pytest.mark.parametrize("change", ["number", "prediction", "table.md", "grid.png", "version before"])
-def test_what_was_changed_by_hand_is_not_believed(evaluation, tmp_path, change):
+def test_results_changed_by_hand_are_made_again(evaluation, tmp_path, change):
     arguments, whole = evaluation
     out = shutil.copytree(whole, tmp_path / "out")
     path = out / "metrics.json"
@@ -236,7 +236,7 @@ def test_what_was_changed_by_hand_is_not_believed(evaluation, tmp_path, change):
     assert times == {p: p.stat().st_mtime_ns for p in times}, "now there is nothing to do"
 
 
-def test_a_journal_that_a_kill_has_left_is_finished(evaluation, tmp_path):
+def test_a_journal_left_by_a_kill_is_merged(evaluation, tmp_path):
     arguments, whole = evaluation
     out = shutil.copytree(whole, tmp_path / "out")
     os.rename(out / "mean-face/manifest.jsonl", out / "mean-face/manifest.journal")
@@ -256,10 +256,10 @@ def test_prepare_refuses_files_of_the_users(tmp_path, name):
     before = tree(tmp_path)
     crop = ["--set", "data.crop=centre", "--set", "data.test=0", "--workers", 1]
     result = run("datasets/prepare.py", "--images", tmp_path / "in", "--out", tmp_path / "out", *crop)
-    assert result.returncode == 2 and f"{name} is" in result.stderr and tree(tmp_path) == before
+    assert result.returncode == 2 and f"{name} " in result.stderr and tree(tmp_path) == before
 
 
-def test_files_that_came_later_are_not_replaced_either(tmp_path):
+def test_files_added_later_are_not_replaced_either(tmp_path):
     for name in ("a.png", "b.png"):
         write_png(tmp_path / "in" / name, draw_face(0))
     resize = ["datasets/resize.py", tmp_path / "in", tmp_path / "out", "--workers", 1]
@@ -271,7 +271,7 @@ def test_files_that_came_later_are_not_replaced_either(tmp_path):
     (tmp_path / "out" / "c.png").unlink()
     write_png(tmp_path / "in" / "a.png", draw_face(2))
     result = run(*resize)
-    assert result.returncode == 0 and "made anew, as the inputs have changed: 1: a.png" in result.stderr
+    assert result.returncode == 0 and "made again because their inputs changed: 1: a.png" in result.stderr
 
 
 def test_export_refuses_a_card_of_the_users(tmp_path):

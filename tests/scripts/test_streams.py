@@ -1,4 +1,4 @@
-"""Where nobody reads what a command prints, the work is done all the same; what it prints is harmless."""
+"""Commands finish their work even if nobody reads their output, and print no control characters."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ def shell(line, *words, **environment):
         '"$@" >/dev/full 2>&1',
     ],
 )
-def test_the_status_is_that_of_the_work(photos, tmp_path, line):
+def test_the_status_depends_on_the_work_alone(photos, tmp_path, line):
     result = shell(line, *RESIZE, photos, tmp_path / "out", "--workers", 1)
     assert result.returncode == 1 and b"Traceback" not in result.stderr + result.stdout
     assert sorted(os.listdir(tmp_path / "out")) == ["0.png", "1.png", "manifest.jsonl"]
@@ -52,14 +52,14 @@ def test_the_status_is_that_of_the_work(photos, tmp_path, line):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
 
-def test_a_name_that_cannot_be_spelled_is_spelled_out(photos, tmp_path):
+def test_an_undecodable_name_is_escaped(photos, tmp_path):
     os.unlink(photos / "damaged.png")
     result = shell('"$@"', *RESIZE, photos, tmp_path / "größe", "--workers", 1, PYTHONIOENCODING="ascii")
     assert result.returncode == 0 and b"gr\\xf6\\xdfe" in result.stdout and result.stderr.count(b"Traceback") == 0
     assert (tmp_path / "größe" / "0.png").exists()
 
 
-def test_control_characters_are_spelled_out(photos, tmp_path):
+def test_control_characters_are_escaped(photos, tmp_path):
     for name in ("red\x1b[31m.png", "two\nlines.png", "bell\x07.png", "c1\x9b31m.png"):
         (photos / name).write_bytes(b"\x89PNG")
     result = shell('"$@"', *RESIZE, photos, tmp_path / "out", "--workers", 1)
@@ -76,7 +76,7 @@ def test_control_characters_are_spelled_out(photos, tmp_path):
 
 @pytest.mark.parametrize("what", ["pipe", "device"])
 @pytest.mark.parametrize("flag", ["--celeba-landmarks", "--csv", "manifest.jsonl", "manifest.journal"])
-def test_pipes_and_devices_are_no_lists_and_no_records(photos, tmp_path, what, flag):
+def test_pipes_and_devices_are_refused_as_lists_and_records(photos, tmp_path, what, flag):
     path = tmp_path / "list"
     os.mkfifo(path) if what == "pipe" else os.symlink("/dev/zero", path)
     out, script, more = tmp_path / "out", "resize.py", []

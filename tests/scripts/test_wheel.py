@@ -1,4 +1,4 @@
-"""The wheel: what it holds works without the repository."""
+"""The wheel: its content works without the repository."""
 
 import os
 import subprocess
@@ -19,6 +19,10 @@ for name in modules:
     importlib.import_module(name)
 assert len(modules) > 50
 
+from contextual_gan.web.app import static_files
+
+assert {"/", "/main.js", "/style.css", "/samples/01_smile.png"} <= static_files().keys()
+
 import numpy as np
 from contextual_gan.completion.search import complete
 from contextual_gan.files.images import read_image
@@ -37,12 +41,12 @@ assert found.joints.shape == (1, 1, 64, 128, 3) and np.isfinite(found.total).all
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """A folder with what pip makes of the wheel, without its dependencies."""
+    """A folder where pip has installed the wheel, without its dependencies."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"  # a copy: building leaves files behind
     source.mkdir()
     for name in ("contextual_gan", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
-        subprocess.run(["cp", "-r", ROOT / name, source], check=True)
+        subprocess.run(["cp", "-rL", ROOT / name, source], check=True)  # the page's samples are a link
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", folder, source], check=True, timeout=300)
     (wheel,) = folder.glob("*.whl")

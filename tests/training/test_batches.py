@@ -1,4 +1,4 @@
-"""The batches of training: known images in a known order, the same whatever the way they come."""
+"""Training batches: known images in a known order, cached or streamed."""
 
 import io
 import os
@@ -19,7 +19,7 @@ ANYWHERE = {"cached": 10**9, "streamed": 0}  # cache_bytes
 
 
 def drawn(index):
-    """A joint that tells its index (every pixel's red), its half (green) and its columns (blue, rising)."""
+    """A joint that encodes its index (red), its half (green) and its columns (blue, rising)."""
     joint = np.empty((64, 128, 3), np.uint8)
     joint[..., 0] = index
     half(joint, "sketch")[..., 1], half(joint, "photo")[..., 1] = 10, 200
@@ -51,7 +51,7 @@ def indices(batches):
 
 
 def mirrored(batches):
-    """Whether each joint is mirrored; asserts that it is one of the two pictures that it can be."""
+    """Whether each joint is mirrored; asserts that it is one of the two possible pictures."""
     joints = batches.reshape(-1, 64, 128, 3)
     which = joints[:, 0, 0, 2] != 0
     for joint, flip in zip(joints, which, strict=True):
@@ -66,7 +66,7 @@ def mirrored(batches):
 
 
 @pytest.mark.parametrize("cache_bytes", ANYWHERE.values(), ids=ANYWHERE)
-def test_every_epoch_has_each_image_once_in_an_order_of_its_own(files, cache_bytes):
+def test_every_epoch_has_each_image_once_in_a_new_order(files, cache_bytes):
     epochs = indices(take(25, files, cache_bytes=cache_bytes)).reshape(10, 10)  # batches of 4 cross the ends of epochs
     np.testing.assert_array_equal(np.sort(epochs), np.tile(np.arange(10), (10, 1)))
     assert len({tuple(epoch) for epoch in epochs}) == 10
@@ -80,19 +80,19 @@ def test_a_large_epoch_is_well_mixed():
     np.testing.assert_array_equal(np.sort(second), np.arange(n))
     assert abs(np.corrcoef(first, np.arange(n))[0, 1]) < 0.03
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.03
-    batches = (first[: n // 64 * 64] < n / 2).reshape(-1, 64).sum(axis=1)  # of the lower half, in batches of 64
+    batches = (first[: n // 64 * 64] < n / 2).reshape(-1, 64).sum(axis=1)  # images of the lower half per batch of 64
     assert 3.4 < batches.std() < 4.6  # 4 for a fair draw
 
 
-def test_other_seeds_give_other_batches_and_the_same_seed_the_same(files):
+def test_batches_depend_on_the_seed(files):
     seeds = [0, 1, -1, 2**32, -(2**32), 2**63 - 1, -(2**63)]
     runs = [indices(take(10, files, seed=seed)).tobytes() for seed in seeds]
     assert len(set(runs)) == len(seeds)
     assert runs == [indices(take(10, files, seed=seed)).tobytes() for seed in seeds]
 
 
-def test_the_order_of_a_seed_stays_what_it_was(files):
-    """A run that is continued with a later version of this program must go on with the same batches."""
+def test_the_order_of_a_seed_never_changes(files):
+    """A run that is continued with a later version of this program must continue with the same batches."""
     batches = take(2, files, seed=3)
     assert indices(batches).tolist() == [9, 2, 8, 7, 6, 0, 5, 3]
     assert mirrored(batches).tolist() == [True, False, True, True, False, False, True, False]
@@ -122,7 +122,7 @@ def test_the_cache_changes_nothing(files):
 def test_half_of_the_pairs_are_mirrored_each_half_in_its_place(files):
     batches = take(100, files)
     which = mirrored(batches)
-    assert 0.4 < which.mean() < 0.6  # of 400: four standard deviations
+    assert 0.4 < which.mean() < 0.6  # four standard deviations for 400 images
     assert len(np.unique(which[:400].reshape(-1, 4), axis=0)) == 16  # independent within a batch
     for index in range(10):
         assert 0 < which[indices(batches) == index].mean() < 1
@@ -135,7 +135,7 @@ def test_without_flip_nothing_is_mirrored_and_the_order_stays(files):
     np.testing.assert_array_equal(indices(plain), indices(take(10, files)))
 
 
-def test_batches_are_floats_of_the_range_of_the_networks(tmp_path):
+def test_batches_are_floats_in_the_range_of_the_networks(tmp_path):
     joint = np.arange(64 * 128 * 3, dtype=np.uint32).reshape(64, 128, 3).astype(np.uint8)  # every value, 0 and 255 too
     write_png(tmp_path / "all.png", joint)
     dataset = data.joint_batches(data.joint_files(tmp_path), batch_size=3, seed=0, flip=False)
@@ -153,8 +153,8 @@ def test_one_file_and_batches_larger_than_the_set(files, cache_bytes):
     assert sorted(batch[:10]) == sorted(batch[10:20]) == list(range(10)) and len(set(batch[20:])) == 5
 
 
-def test_replicas_get_their_part_of_the_very_batch(files):
-    """As the replicas of one machine do it; here there is one."""
+def test_replicas_get_their_part_of_the_same_batch(files):
+    """As the replicas of one machine do; here there is one."""
     dataset = data.joint_batches(files, batch_size=4, seed=2)
     distributed = tf.distribute.MirroredStrategy(["CPU:0"]).experimental_distribute_dataset(dataset)
     for whole, part, _ in zip(dataset, distributed, range(5), strict=False):
@@ -203,7 +203,7 @@ def test_the_cache_is_in_memory_once(files):
     def megabytes():
         return int(resident.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
-    take(3, files)  # what TensorFlow keeps for itself at the first use
+    take(3, files)  # memory that TensorFlow allocates at the first use
     many = files * 800
     before = megabytes()
     iterator = iter(data.joint_batches(many, batch_size=4, seed=0))
@@ -247,7 +247,7 @@ def jpeg():
 
 NO_JOINTS = {  # name -> (content, a word of the reason)
     "empty": (b"", "empty file"),
-    "text": (b"this is no picture at all, but some text", "not a PNG"),
+    "text": (b"this is not a picture, but some text", "not a PNG"),
     "jpeg": (jpeg(), "not a PNG"),
     "signature": (b"\x89PNG\r\n\x1a\n", "cut short"),
     "small": (png(drawn(0)[:, :64]), "64 x 64 pixels"),
@@ -260,7 +260,7 @@ NO_JOINTS = {  # name -> (content, a word of the reason)
 
 
 def set_with(folder, content, name="000001.png"):
-    """A folder with good joints and a file of this content."""
+    """A folder with valid joints and a file with this content."""
     for index in (0, 2):
         write_png(folder / f"{index:06d}.png", drawn(index))
     (folder / name).write_bytes(content)
@@ -275,7 +275,7 @@ def one_line(error, *words):
 
 
 @pytest.mark.parametrize("what", NO_JOINTS)
-def test_a_file_that_is_no_joint_is_named(tmp_path, what):
+def test_a_file_that_is_not_a_joint_is_named(tmp_path, what):
     content, reason = NO_JOINTS[what]
     with pytest.raises(ValueError) as error:
         data.joint_files(set_with(tmp_path, content))
@@ -294,7 +294,7 @@ def damaged():
 
 @pytest.mark.parametrize("what", damaged())
 def test_a_damaged_body_is_named_when_it_is_read(tmp_path, what):
-    files = data.joint_files(set_with(tmp_path, damaged()[what]))  # the header is whole
+    files = data.joint_files(set_with(tmp_path, damaged()[what]))  # the header is intact
     for read in (data.read_joints, lambda files: data.joint_batches(files, batch_size=2, seed=0)):
         with pytest.raises(ValueError) as error:
             read(files)
@@ -312,7 +312,7 @@ def test_a_damaged_body_is_named_in_the_stream(tmp_path, what):
 
 
 @pytest.mark.parametrize("change", ["deleted", "another size", "a folder"])
-def test_a_file_that_changes_while_a_run_goes_on_is_named(tmp_path, change):
+def test_a_file_that_changes_during_a_run_is_named(tmp_path, change):
     files = data.joint_files(set_with(tmp_path, png(drawn(1))))
     path = tmp_path / "000001.png"
     path.unlink()
@@ -338,7 +338,7 @@ def test_the_damaged_file_is_found_among_many(files, tmp_path):
     one_line(error, str(damaged_file))
 
 
-def test_joints_are_found_below_the_folder_and_sorted_by_their_place(tmp_path):
+def test_joints_are_found_below_the_folder_and_sorted_by_relative_path(tmp_path):
     names = ["b/2.png", "a.PNG", "b/10.png", "ünïcode ☺.png"]
     for index, name in enumerate(names):
         write_png(tmp_path / name, drawn(index))
@@ -352,7 +352,7 @@ def test_joints_are_found_below_the_folder_and_sorted_by_their_place(tmp_path):
     assert (data.read_joints(files)[:, 0, 0, 0] == [names.index(name) for name in sorted(names)]).all()
 
 
-def test_names_that_are_no_utf_8_are_read(tmp_path):
+def test_names_that_are_not_utf_8_are_read(tmp_path):
     path = os.fsencode(tmp_path) + b"/\xff\xfe.png"
     try:
         with open(path, "wb") as file:
@@ -405,7 +405,7 @@ def test_arguments_out_of_range_are_refused_in_one_line(files, wrong):
     one_line(error)
 
 
-def test_read_joints_gives_the_images_in_order_and_tells_its_progress(files):
+def test_read_joints_gives_the_images_in_order_and_reports_progress(files):
     told = []
     joints = data.read_joints(files[::-1], told.append)
     assert joints.dtype == np.uint8 and sum(told) == 10

@@ -1,4 +1,4 @@
-"""Training on several devices: 2 logical CPUs give what one gives, and 2 workers on this machine survive a kill."""
+"""Training on several devices: 2 logical CPUs match one, and 2 workers on this machine survive a kill."""
 
 import json
 import os
@@ -17,11 +17,11 @@ from contextual_gan.files.images import write_png
 from contextual_gan.joint import join
 from contextual_gan.training import devices
 
-# --- 2 logical CPUs: made before TensorFlow starts, so all this runs in a process of its own --------------------------
+# --- 2 logical CPUs: made before TensorFlow starts, so these tests run in a separate process -------------------------
 
 
 def compare():
-    """Train small networks on one device and on two, print as JSON how they differ."""
+    """Train small networks on one device and on two, and print their differences as JSON."""
     import tensorflow as tf
 
     from contextual_gan.models import dcgan
@@ -63,7 +63,7 @@ def compare():
 
 
 def trained_pix2pix(strategy):
-    """[the mean absolute error of the first of two steps, whether all devices have the same numbers in the end]."""
+    """[the mean absolute error of the first of two steps, whether all devices end with the same numbers]."""
     import tensorflow as tf
 
     from contextual_gan.training import pix2pix
@@ -79,7 +79,7 @@ def trained_pix2pix(strategy):
 
 
 def smooth_generator(width):
-    """Without batch normalization, and without ReLU: at its kink, a rounding error is a large one in the gradient."""
+    """Without batch normalization, and without ReLU: at its kink, rounding changes the gradient a lot."""
     from keras import Input, Model, initializers, layers
 
     z = Input((100,))
@@ -164,7 +164,7 @@ def test_two_devices_give_the_gradients_of_one(compared):
 
 
 def test_two_devices_give_the_gradients_of_one_with_pairs_and_edges(compared):
-    """Strangers are chosen in the whole batch: the last sketch of a share is beside a photo of the other share."""
+    """Strangers are chosen in the whole batch: the last sketch of a share is paired with a photo of the other share."""
     assert max(compared["tied"]) < 5e-6  # the edges' tanh(200 D) magnifies rounding: 2.2e-6 with AVX2
     one, two = compared["tied stats"]
     assert two == pytest.approx(one, rel=1e-5) and {"P(mismatched)", "g_loss_edges"} < set(one)
@@ -174,7 +174,7 @@ def test_two_devices_give_the_weights_of_one_after_three_steps(compared):
     assert max(compared["weights"]) < 1e-5 < 1e-3 < min(compared["moved"])
 
 
-def test_what_is_logged_is_of_the_whole_batch(compared):
+def test_logged_values_are_those_of_the_whole_batch(compared):
     one, two = compared["stats"]
     assert two == pytest.approx(one, rel=1e-5) and len(one) == 8
 
@@ -183,7 +183,7 @@ def test_batch_normalization_sees_shares_and_its_averages_are_means_over_the_dev
     assert compared["alike"] and compared["finite"] and compared["statistics"] < 1e-6
 
 
-def test_pix2pix_is_trained_alike_on_two_devices(compared):
+def test_pix2pix_trains_the_same_on_two_devices(compared):
     (one, _), (two, alike) = compared["pix2pix"]
     assert alike and two == pytest.approx(one, rel=0.02)  # not equal: each device normalises its own share
 
@@ -227,7 +227,7 @@ def test_a_killed_worker_stops_the_other_and_both_continue(killed, tmp_path):
         _, errors = started[1 - killed].communicate(timeout=60)
         assert started[1 - killed].returncode == 1, errors
         *_, last = errors.splitlines()
-        assert last == "train.py: another worker stopped or is out of reach: start all again with --resume"
+        assert last == "train.py: another worker stopped or is unreachable: restart all workers with --resume"
         assert "Traceback" not in errors
 
         saved = int(max(path.name for path in checkpoints.glob("step-*"))[5:])
@@ -248,7 +248,7 @@ def test_a_killed_worker_stops_the_other_and_both_continue(killed, tmp_path):
     "given",
     ["", "no JSON", "[]", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}'],
 )
-def test_multi_worker_wants_a_tf_config(given, monkeypatch):
+def test_multi_worker_needs_a_tf_config(given, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", given)
     with pytest.raises(ValueError, match="multi-worker needs TF_CONFIG"):
         devices.is_chief("multi-worker")

@@ -1,4 +1,4 @@
-"""The training loop with a model of a few numbers: what it saves, and what it does when something goes wrong."""
+"""The training loop with a model of a few numbers: the files it saves, and its reaction to errors."""
 
 import dataclasses
 import os
@@ -51,7 +51,7 @@ def saved(path):
     return [found.name for found in checkpoints.found(path / "checkpoints")]
 
 
-def test_what_is_written_when(tmp_path):
+def test_checkpoints_pictures_and_lines_are_written_on_schedule(tmp_path):
     assert loop(tmp_path / "run", 11, g_loss=lambda step: 1.0) == (11, sum(range(11)))
     assert saved(tmp_path / "run") == ["step-000011", "step-000008"]  # of 4, 8 and 11 the newest two
     pictures = sorted(path.name for path in (tmp_path / "run" / "samples").iterdir())
@@ -60,7 +60,7 @@ def test_what_is_written_when(tmp_path):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, value):
+def test_a_non_finite_loss_stops_the_run(tmp_path, value):
     with pytest.raises(Diverged) as error:
         loop(tmp_path / "run", 20, d_loss=lambda step: value if step == 9 else 1.0, g_loss=lambda step: 1.0)
     assert "d_loss no longer finite, between steps 10 and 10" in str(error.value)
@@ -68,7 +68,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, value):
     assert loop(tmp_path / "run", 12, resume=True, d_loss=lambda step: 1.0) == (12, sum(range(12)))
 
 
-def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+def test_non_finite_weights_are_not_saved(tmp_path):
     def spoil(step, state):
         if step == 6:
             state.weights.assign(tf.fill(20_000, float("nan")))
@@ -133,7 +133,7 @@ def test_a_run_without_a_checkpoint_starts_again_only_if_none_was_due(tmp_path, 
         loop(tmp_path / "run", 20, resume=True, g_loss=lambda step: 1.0)
 
 
-def test_a_saturated_discriminator_is_warned_of(tmp_path, capsys):
+def test_a_saturated_discriminator_causes_a_warning(tmp_path, capsys):
     values = {"D(x)": lambda step: 0.999 if step > 3 else 0.5, "D(G(z))": lambda step: 0.001}
     loop(tmp_path / "run", 6, **values)
     warned = [line for line in capsys.readouterr().err.splitlines() if "saturated" in line]
@@ -147,7 +147,7 @@ def damage(path, name):
     file.write_bytes(content)
 
 
-def test_only_whole_checkpoints_count_among_those_that_are_kept(tmp_path):
+def test_only_complete_checkpoints_count_towards_those_kept(tmp_path):
     loop(tmp_path / "run", 8, g_loss=lambda step: 1.0)
     damage(tmp_path / "run", "step-000008")
     checkpoints.save(tmp_path / "run" / "checkpoints", Tiny(), 12, keep=2)
@@ -156,9 +156,9 @@ def test_only_whole_checkpoints_count_among_those_that_are_kept(tmp_path):
     assert saved(tmp_path / "run") == ["step-000016", "step-000012"]
 
 
-def test_no_checkpoint_is_removed_before_its_successor_was_read_back(tmp_path, monkeypatch):
+def test_no_checkpoint_is_removed_before_its_successor_is_verified(tmp_path, monkeypatch):
     loop(tmp_path / "run", 8, g_loss=lambda step: 1.0)
-    monkeypatch.setattr(checkpoints, "file_sha256", lambda path: "what the disk did not keep")
+    monkeypatch.setattr(checkpoints, "file_sha256", lambda path: "another hash")
     with pytest.raises(OSError, match="cannot be read back"):
         checkpoints.save(tmp_path / "run" / "checkpoints", Tiny(), 12, keep=1)
     assert saved(tmp_path / "run")[1:] == ["step-000008", "step-000004"]
@@ -194,7 +194,7 @@ def test_a_run_folder_of_any_name_can_be_resumed(tmp_path, name):
     assert list((tmp_path / name).glob("events*"))
 
 
-def test_a_checkpoint_that_is_removed_while_it_is_used_stays_readable(tmp_path):
+def test_a_checkpoint_removed_while_in_use_stays_readable(tmp_path):
     loop(tmp_path / "run", 4, g_loss=lambda step: 1.0)
     pinned, state = pin(tmp_path / "run"), Tiny()
     shutil.rmtree(tmp_path / "run" / "checkpoints")
@@ -202,9 +202,9 @@ def test_a_checkpoint_that_is_removed_while_it_is_used_stays_readable(tmp_path):
     assert float(state.weights[0]) == sum(range(4))
 
 
-def test_a_checkpoint_that_is_not_finite_is_refused(tmp_path):
+def test_a_checkpoint_with_non_finite_values_is_refused(tmp_path):
     state = Tiny()
     state.weights.assign(tf.fill(20_000, float("inf")))
     checkpoints.save(tmp_path / "checkpoints", state, 4)
-    with pytest.raises(WeightsError, match="not finite"):
+    with pytest.raises(WeightsError, match="non-finite"):
         checkpoints.restore(tmp_path / "checkpoints", Tiny(), print)

@@ -1,4 +1,4 @@
-"""Training: the losses, one step, the run folder, checkpoints, and what happens when it is killed or goes wrong."""
+"""Training: the losses, one step, the run folder, checkpoints, and its behaviour after kills and errors."""
 
 import hashlib
 import json
@@ -27,6 +27,7 @@ from contextual_gan.models.weights import load_networks, load_run, load_state, s
 from contextual_gan.training import batches, devices
 from contextual_gan.training import run as joint_training
 from contextual_gan.training.dcgan import build, learning_rate, start_from, update_function
+from contextual_gan.training.run import steps_of
 from contextual_gan.training.run_folder import PIXELS, RunFolder
 
 TRAIN = [sys.executable, str(ROOT / "scripts" / "train.py"), "--config", str(ROOT / "configs" / "smoke.yaml")]
@@ -53,13 +54,13 @@ def train(joints, out, *more, **options):
 
 
 def stats(run):
-    """The lines of stats.jsonl without the rates, which differ from run to run."""
+    """The lines of stats.jsonl without the rates, which differ between runs."""
     lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
     return [{name: value for name, value in line.items() if name != "images/s"} for line in lines]
 
 
 def weights(run, step):
-    """{name: bytes} of all that a checkpoint holds, the description of the Python objects excepted."""
+    """{name: bytes} of a checkpoint's content, except the description of the Python objects."""
     reader = tf.train.load_checkpoint(str(run / "checkpoints" / f"step-{step:06}" / "state"))
     names = [name for name in reader.get_variable_to_shape_map() if name != "_CHECKPOINTABLE_OBJECT_GRAPH"]
     assert len(names) > 100
@@ -93,7 +94,7 @@ def sgd_model():
 
 
 @pytest.mark.parametrize("g_updates", [1, 2, 3])
-def test_a_step_is_that_of_the_paper(g_updates):
+def test_a_step_matches_the_paper(g_updates):
     """The same step in separate passes, everything recomputed: D first, then G against the new D, the same z."""
     rng = np.random.default_rng(0)
     real = tf.constant(rng.uniform(-1, 1, (6, 64, 128, 3)), tf.float32)
@@ -141,7 +142,7 @@ def whole(joints, tmp_path_factory):
 
 
 def train_here(joints, out, steps, resume=False, **changed):
-    """What the command does, in this process."""
+    """The command's work, in this process."""
     overrides = [f"train.{name}={value}" for name, value in changed.items()]
     settings = config.load(ROOT / "configs" / "smoke.yaml", "train", config.TrainSettings, overrides)
     files = batches.joint_files(joints / "train")
@@ -150,7 +151,11 @@ def train_here(joints, out, steps, resume=False, **changed):
     return joint_training.train_on_joints(run, files, files[:6], steps=steps, strategy=one, resume=resume)
 
 
-def test_a_run_folder_explains_itself(whole):
+def test_a_small_training_set_is_warned_of_in_the_log(whole):
+    assert "warning: only 20 training images" in (whole / "log.txt").read_text()
+
+
+def test_a_run_folder_is_self_contained(whole):
     names = {path.name.partition(".out.")[0] for path in whole.iterdir()}
     assert names == {"config.yaml", "log.txt", "stats.jsonl", "events", "samples", "checkpoints"}
     assert [line["step"] for line in stats(whole)] == list(range(1, 13))
@@ -200,7 +205,7 @@ def test_a_run_can_complete_sketches_and_be_scored(joints, whole, tmp_path):
     assert (tmp_path / "out" / "003_photo.png").exists() and (tmp_path / "scores" / "metrics.json").exists()
 
 
-def test_a_run_is_exported_to_what_weights_are_read_from(whole, tmp_path):
+def test_an_exported_run_can_be_read_as_weights(whole, tmp_path):
     line = [sys.executable, str(ROOT / "scripts" / "export.py"), str(whole), str(tmp_path / "small.safetensors")]
     done = subprocess.run(line, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -222,7 +227,7 @@ def test_a_run_is_exported_as_saved_models(whole, tmp_path):
     generator, _ = load_networks(whole)
     exported = tf.saved_model.load(str(tmp_path / "saved" / "generator"))
     np.testing.assert_allclose(exported.serve(z), generator(z), atol=1e-5)
-    saved_models.write(tmp_path / "saved", *load_networks(whole))  # in place of what is there
+    saved_models.write(tmp_path / "saved", *load_networks(whole))  # replacing the existing files
     assert sorted(path.name for path in tmp_path.iterdir()) == ["saved"]
     (tmp_path / "saved" / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"other files .*mine\.txt"):
@@ -246,7 +251,7 @@ def test_losses_and_pictures_are_plotted(whole, tmp_path):
 # --- exact resume -----------------------------------------------------------------------------------------------------
 
 
-def test_an_interrupted_run_is_bitwise_the_uninterrupted_one(joints, whole, tmp_path):
+def test_an_interrupted_run_equals_the_uninterrupted_one_bitwise(joints, whole, tmp_path):
     """Stopped in epoch 0, at the end of an epoch, in epoch 2 and after pictures were drawn."""
     for begun, stop in zip((0, 1, 5, 6, 10), (1, 5, 6, 10, 12), strict=True):
         assert train_here(joints, tmp_path / "run", stop, resume=begun > 0) == (begun, stop)
@@ -254,8 +259,15 @@ def test_an_interrupted_run_is_bitwise_the_uninterrupted_one(joints, whole, tmp_
     assert train_here(joints, tmp_path / "run", 12, resume=True) == (12, 12)  # nothing is left to do
 
 
+def test_no_epochs_train_nothing_and_leave_nothing(joints, tmp_path):
+    result = train(joints, tmp_path / "run", "--epochs", 0)
+    assert result.returncode == 0 and "nothing to do: step 0 of 0" in result.stdout, result.stderr
+    assert not list(tmp_path.rglob("*.*"))
+    assert [steps_of(*numbers) for numbers in ((0, 500, 64), (1e-6, 500, 64), (2, 640, 64))] == [0, 1, 20]
+
+
 def test_other_settings_are_refused_on_resume(joints, whole, tmp_path):
-    with pytest.raises(ValueError, match=r"begun with train.lr 0.0002, not 0.001; .* train.init_from="):
+    with pytest.raises(ValueError, match=r"started with train.lr 0.0002, not 0.001; .* train.init_from="):
         train_here(joints, whole, 20, resume=True, lr=1e-3)
     shutil.copytree(whole, tmp_path / "run")
     assert train_here(joints, tmp_path / "run", 13, resume=True, save_every=7, keep=1) == (12, 13)
@@ -266,7 +278,7 @@ def test_other_images_are_noticed_on_resume(joints, whole, tmp_path, capsys):
     shutil.copytree(joints, tmp_path / "data")
     (tmp_path / "data" / "train" / "000.png").unlink()
     train_here(tmp_path / "data", tmp_path / "run", 13, resume=True)
-    assert "not the images that the run was begun with" in capsys.readouterr().err
+    assert "the images differ from those that the run was started with" in capsys.readouterr().err
 
 
 def test_other_pixels_under_the_same_names_are_noticed_on_resume(joints, whole, tmp_path, capsys):
@@ -275,18 +287,18 @@ def test_other_pixels_under_the_same_names_are_noticed_on_resume(joints, whole, 
     shutil.copytree(joints, other)
     shutil.copy(other / "train" / "001.png", other / "train" / "000.png")
     train_here(joints, run, 13, resume=True, cache_gb=0.0)
-    assert "not the images" not in capsys.readouterr().err
+    assert "the images differ" not in capsys.readouterr().err
     train_here(other, run, 14, resume=True)
-    assert "not the images that the run was begun with" in capsys.readouterr().err
+    assert "the images differ from those that the run was started with" in capsys.readouterr().err
     text = (whole / "config.yaml").read_text().splitlines(keepends=True)
     assert text[1].startswith(PIXELS)
-    (run / "config.yaml").write_text("".join([text[0], *text[2:]]))  # as it was before pixels were looked at
+    (run / "config.yaml").write_text("".join([text[0], *text[2:]]))  # as in older runs, without a hash of the pixels
     train_here(joints, run, 15, resume=True)
-    assert "not the images" not in capsys.readouterr().err
+    assert "the images differ" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("cache_gb", [6.0, 0.0])
-def test_of_a_damaged_joint_there_is_no_run_folder(joints, tmp_path, cache_gb):
+def test_a_damaged_joint_leaves_no_run_folder(joints, tmp_path, cache_gb):
     shutil.copytree(joints, tmp_path / "data")
     path = tmp_path / "data" / "train" / "003.png"
     path.write_bytes(path.read_bytes()[:200])
@@ -300,12 +312,12 @@ def test_a_run_of_another_width_than_its_checkpoint_is_refused_before_it_is_buil
     assert len(load_networks(tmp_path / "lr[1e-4]")) == 2
     path = tmp_path / "lr[1e-4]" / "config.yaml"
     path.write_text(path.read_text().replace("width: 4", "width: 1024"))
-    with pytest.raises(WeightsError, match="is of other networks"):
+    with pytest.raises(WeightsError, match="does not match the networks"):
         load_networks(tmp_path / "lr[1e-4]")
 
 
 @pytest.mark.full
-def test_deterministic_runs_are_bitwise_alike(joints, whole, tmp_path):
+def test_deterministic_runs_are_bitwise_equal(joints, whole, tmp_path):
     assert train(joints, tmp_path / "run", "--steps", 12, "--deterministic").returncode == 0
     assert train(joints, tmp_path / "again", "--steps", 12, "--deterministic").returncode == 0
     assert weights(tmp_path / "run", 12) == weights(tmp_path / "again", 12)
@@ -333,7 +345,7 @@ def tied(joints, tmp_path_factory):
     return run
 
 
-def test_what_p_says_is_logged(tied):
+def test_outputs_of_p_are_logged(tied):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     names = {"p_loss", "p_gradient", "P(x)", "P(G(z))", "P(mismatched)", "g_loss_pairs", "g_loss_edges"}
@@ -346,7 +358,7 @@ def test_what_p_says_is_logged(tied):
     assert 0 < last["P(x)"] < 1 and -1 <= last["own_pairs_average"] <= 1
 
 
-def test_own_pairs_are_logged_without_p_too_and_warned_of(joints, whole):
+def test_own_pairs_are_logged_without_p_and_cause_a_warning(joints, whole):
     assert all({"own_pairs_g", "own_pairs_average"} <= set(line) and "p_loss" not in line for line in stats(whole))
     warned = [line for line in (whole / "log.txt").read_text().splitlines() if "have not belonged together" in line]
     best = {line["step"]: max(line["own_pairs_g"], line["own_pairs_average"]) for line in stats(whole)}
@@ -369,7 +381,7 @@ def test_a_killed_run_with_p_and_decay_continues_bitwise(joints, tied, tmp_path)
     assert stats(tmp_path / "run") == stats(tied) and weights(tmp_path / "run", 12) == weights(tied, 12)
 
 
-def test_a_run_goes_on_where_another_stopped(joints, tied, tmp_path):
+def test_a_run_continues_from_another_run(joints, tied, tmp_path):
     files = batches.joint_files(joints / "train")
     settings = config.load(tied / "config.yaml", "train", config.TrainSettings, [f"train.init_from={tied}"])
     before, model = load_run(tied), build(settings)
@@ -380,9 +392,9 @@ def test_a_run_goes_on_where_another_stopped(joints, tied, tmp_path):
     assert not np.array_equal(model.generator.weights[0], model.average.weights[0])
     batch, step = tf.constant(batches.read_joints(files[:8]) / np.float32(127.5) - 1), tf.constant(0, tf.int64)
     update_function(model, settings, devices.create("one"), 12)(batch, step)
-    for a, b in zip(before.average.weights, model.average.weights, strict=True):  # it is not warmed up again
+    for a, b in zip(before.average.weights, model.average.weights, strict=True):  # the average does not warm up again
         np.testing.assert_allclose(a, b, atol=2e-3)
-    with pytest.raises(WeightsError, match=r"are not of train\.pair_width 5"):
+    with pytest.raises(WeightsError, match=r"do not have train\.pair_width 5"):
         train_here(joints, tmp_path / "run", 13, **TIED | {"pair_width": 5}, init_from=tied)
     assert not (tmp_path / "run").exists()
     train_here(joints, tmp_path / "run", 1, init_from=tied)  # without P
@@ -412,7 +424,7 @@ def test_the_learning_rate_falls_to_0_over_the_last_share():
     assert learning_rate(config.TrainSettings(lr=0.1), tf.constant(5, tf.int64), 8) is None
 
 
-def test_another_end_of_a_run_whose_learning_rate_has_begun_to_fall_is_noticed(joints, tied, tmp_path, capsys):
+def test_a_changed_end_is_noticed_once_the_learning_rate_falls(joints, tied, tmp_path, capsys):
     shutil.copytree(tied, tmp_path / "late")
     train_here(joints, tmp_path / "late", 13, resume=True, **TIED)
     assert "the learning rate now reaches 0 at step 13" in capsys.readouterr().err
@@ -437,7 +449,7 @@ def test_p_trains_in_lower_precision_too(joints, tied, tmp_path):
 
 
 def test_p_learns_which_halves_belong_together(joints):
-    """And its false pairs are others' photos: with these alone, only the pairing tells true from false."""
+    """Its false pairs have photos of others: with these alone, only the pairing tells true from false."""
     images = tf.constant(batches.read_joints(batches.joint_files(joints / "train")[:8]) / np.float32(127.5) - 1)
     settings = config.TrainSettings(
         width=2, pair_width=16, batch_size=8, pairs=1.0, mismatched=1.0, lr=2e-3, g_updates=1
@@ -458,9 +470,9 @@ def test_p_learns_which_halves_belong_together(joints):
         (["--data", "nowhere"], "no such folder"),
         (["--set", "train.batchsize=3"], "did you mean train.batch_size?"),
         (["--set", "train.lr=fast"], "train.lr"),
-        (["--steps", "0"], "0 is not at least 1"),
+        (["--steps", "0"], "0 is less than 1"),
         (["--set", "train.init_from=nothing"], "no weights at nothing"),
-        (["--set", "train.init_from=celeba"], "train.init_from celeba are not of train.width 4"),
+        (["--set", "train.init_from=celeba"], "train.init_from celeba do not have train.width 4"),
         (["--resume"], "there is no run to resume"),
     ],
 )
@@ -470,10 +482,10 @@ def test_a_mistake_is_one_line(joints, tmp_path, arguments, message):
     assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "run").exists()
 
 
-def test_a_run_in_use_is_refused(joints, whole):
+def test_a_folder_with_a_run_is_refused(joints, whole):
     before = sorted(path.stat().st_mtime_ns for path in whole.rglob("*"))
     done = train(joints, whole, "--steps", 20)
-    assert done.returncode == 2 and "--resume continues the run" in done.stderr
+    assert done.returncode == 2 and "--resume continues its run" in done.stderr
     assert before == sorted(path.stat().st_mtime_ns for path in whole.rglob("*"))
 
 
@@ -524,7 +536,7 @@ def kill(joints, run, kills, seed=0):
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.full)])
-def test_a_killed_run_continues_as_if_nothing_had_been(joints, tmp_path, kills):
+def test_a_killed_run_continues_as_if_never_killed(joints, tmp_path, kills):
     kill(joints, tmp_path / "run", kills)
     steps, changed = len(stats_or_none(tmp_path / "run")) + 4, {"save_every": 2, "sample_every": 1000000}
     train_here(joints, tmp_path / "run", steps, resume=True, **changed)

@@ -1,1 +1,1 @@
-"""What benchmark.py measures: one module per subject, whose main(args) prints; TensorFlow is loaded before."""
+"""The subjects of benchmark.py: one module each, whose main(args) prints; TensorFlow is loaded before."""

@@ -1,4 +1,4 @@
-"""What all subjects measure with."""
+"""Clocks and tables for all subjects."""
 
 import time
 
@@ -7,7 +7,7 @@ import tensorflow as tf
 
 
 def clocks(work):
-    """(seconds of wall time, of processor time) of work(), which must wait for its result."""
+    """(wall seconds, processor seconds) of work(), which must wait for its result."""
     start, processor = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - start, time.process_time() - processor
@@ -18,7 +18,7 @@ def seconds(work):
 
 
 def matrix_product_rate(side=2048, products=10):
-    """GFLOP/s of a float32 matrix product: what this machine can do."""
+    """GFLOP/s of a float32 matrix product: the speed of this machine."""
     matrix = tf.random.normal((side, side), seed=0)
     _square(matrix)
     return 2 * side**3 * products / 1e9 / seconds(lambda: [_square(matrix) for _ in range(products)][-1].numpy())

@@ -15,11 +15,11 @@ GFLOP_PER_ITERATION = 2.6  # multiply-adds counted twice: G and D forward, and b
 
 
 def main(args):
-    """The search beside a matrix product, in turn; medians."""
+    """Time the search and a matrix product in turn; print medians."""
     generator, discriminator = load_pretrained()
     z = np.random.default_rng(0).uniform(-1, 1, (2, args.batch_size, 100)).astype(np.float32)
     known = joint.half(inference.generate(generator, z[0]), joint.DIRECTIONS[args.direction])
-    settings = replace(PRESETS["coauthor"], iterations=args.iterations - 1)  # and the evaluation of the start
+    settings = replace(PRESETS["coauthor"], iterations=args.iterations - 1)  # one more is the evaluation of the start
 
     def run():
         search(generator, discriminator, known, z[1], direction=args.direction, settings=settings)

@@ -1,4 +1,4 @@
-"""Preparing photos as a user does it, beside the plain way; and reading joints."""
+"""Preparing photos with prepare.py, compared with the plain way; and reading joints."""
 
 import os
 import shutil
@@ -25,16 +25,16 @@ from contextual_gan.preparation import alignment, sketches
 from contextual_gan.training.batches import joint_batches, joint_files
 
 PREPARE = Path(__file__).parents[3] / "datasets" / "prepare.py"
-ENTRIES = 200_000  # of the archive whose start is timed
-CACHED = 10_000  # joints that py reads
+ENTRIES = 200_000  # size of the archive whose start is timed
+CACHED = 10_000  # joints read by batches.py
 
 
 def main(args):
-    """prepare.py as a user runs it and the plain way, in turn; its steps, its start, its memory; py."""
+    """Measure prepare.py against the plain way, its steps, start and memory, and the reading of joints."""
     with command.mistakes():
-        alignment.default_predictor()  # is it installed?
+        alignment.default_predictor()  # fails now if it is not installed
         photos = read_photos(args.images, args.limit) if args.images else made_photos(args.limit)
-    few, count, rates = photos[::4], len(photos), {}  # a part is enough for what is slow or only to be compared
+    few, count, rates = photos[::4], len(photos), {}  # a part is enough for slow or relative measurements
     with tempfile.TemporaryDirectory() as work:
         work = Path(work)
         write_zip(work / "few.zip", few)
@@ -64,14 +64,14 @@ def main(args):
 
 
 def read_photos(location, limit):
-    """The bytes of `limit` photos from all over a folder or zip archive."""
+    """The bytes of `limit` photos spread over a folder or zip archive."""
     found, _ = images_in(location)
     count = min(limit, len(found))
     return [found[i * len(found) // count].read() for i in range(count)]
 
 
 def made_photos(count):
-    """The bytes of JPEGs of 178 x 218 pixels, as CelebA's: one photo in the public domain with different noise."""
+    """The bytes of JPEGs of 178 x 218 pixels, like CelebA's: one photo in the public domain with different noise."""
     from skimage.data import astronaut
 
     rng, face = np.random.default_rng(0), astronaut()[:218, 136:314, ::-1]
@@ -80,7 +80,7 @@ def made_photos(count):
 
 
 def write_zip(path, photos, entries=0):
-    """An archive of the photos; of more entries, if so many are wanted: dots between them."""
+    """An archive of the photos; if `entries` is larger, padded with single-pixel images."""
     dot, every = images.encode_png(np.zeros((1, 1, 3), np.uint8)), max(entries // len(photos), 1)
     at = {i * every: photo for i, photo in enumerate(photos)}
     with zipfile.ZipFile(path, "w") as archive:
@@ -89,7 +89,7 @@ def write_zip(path, photos, entries=0):
 
 
 def plain_way(photos, work):
-    """As the scripts of OpenFace and pix2pix do it: one pass after the other, files in, files out."""
+    """The way of the OpenFace and pix2pix scripts: one pass after the other, from files to files."""
     import dlib
 
     model, indices = alignment.load_predictor(None, "inner-eyes-bottom-lip")
@@ -121,7 +121,7 @@ def plain_way(photos, work):
 
 
 def steps(photos, out):
-    """{step: `clocks`} of what prepare.py does with photos, one step after the other, each on all of them."""
+    """{step: `clocks`} of the steps of prepare.py, each on all photos."""
 
     def align(photo):
         try:
@@ -146,7 +146,7 @@ def steps(photos, out):
 
 
 def prepare(archive, out, until_first=False):
-    """Run prepare.py, to its end or until the first image is done -> (seconds, of processor time, MB at most)."""
+    """Run prepare.py, to its end or until the first image is done -> (seconds, processor seconds, peak MB)."""
 
     def begun():
         return (out / JOURNAL).is_file() and (out / JOURNAL).read_bytes().count(b"\n") > 1  # the first are parameters
@@ -161,11 +161,11 @@ def prepare(archive, out, until_first=False):
     process.terminate()
     if process.wait() > 1:
         raise RuntimeError(f"failed: {' '.join(map(str, command_line))}")
-    return taken, sum(os.times()[2:4]) - sum(before[2:4]), memory  # [2:4] is of children that have ended
+    return taken, sum(os.times()[2:4]) - sum(before[2:4]), memory  # [2:4]: children that have ended
 
 
 def memory_of(pid):
-    """MB of a process and those that it has started (on Linux; 0 elsewhere); what they share counts in each."""
+    """MB of a process and its children (on Linux; 0 elsewhere); shared memory counts in each."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         children = "".join(file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/children")).split()
@@ -175,7 +175,7 @@ def memory_of(pid):
 
 
 def reading(folder, steps=100):
-    """Print the joints/s of py, from the cache and from PNG; medians of 5."""
+    """Print the joints/s of batches.py, from the cache and from PNG; medians of 5."""
     files = joint_files(folder)
     files = (files * -(-CACHED // len(files)))[:CACHED]
     for name, cache_bytes in (("the cache", 10**9), ("PNG", 0)):
@@ -187,4 +187,4 @@ def reading(folder, steps=100):
 
         take()
         rate = statistics.median(64 * steps / seconds(take) for _ in range(5))
-        print(f"py, joints/s from {name:11} {rate:6.0f}")
+        print(f"joints/s from {name:11} {rate:6.0f}")

@@ -1,4 +1,4 @@
-"""Presets of the search on the same sketches: how near they come to the first of them, and how soon."""
+"""Presets of the search on the same sketches: their losses compared with the first preset, and their time."""
 
 import hashlib
 import io
@@ -25,12 +25,12 @@ def main(args):
         raise command.UserError("search needs --data, a folder of joint images such as data/celeba/test")
     names = args.presets.split(",")
     if unknown := set(names) - set(PRESETS):
-        raise command.UserError(f"no preset {', '.join(unknown)}, there are {', '.join(PRESETS)}")
+        raise command.UserError(f"no preset {', '.join(unknown)}; available: {', '.join(PRESETS)}")
     with command.mistakes():
         args.weights = pin(args.weights)
         joints, failed = predictions.usable_joints(args.data, limit=args.limit)
         networks = load_networks(args.weights)
-        for name in names:  # before the first search, which takes long
+        for name in names:  # before the first search, which takes longer
             if PRESETS[name].start == "encoder":
                 load_encoder(args.weights, args.direction)
             if args.samples > PRESETS[name].n_init:
@@ -54,7 +54,7 @@ def main(args):
 def kept_result(name, networks, known, args):
     """{"seconds" per sketch, "contextual" and "total" (n, iterations + 1), "made" uint8 halves} of a preset.
 
-    What was measured is kept under a hash of all it depends on.
+    Results are stored under a hash of everything that determines them.
     """
     content = {
         "weights": args.weights.sha256,
@@ -100,12 +100,12 @@ def kept_result(name, networks, known, args):
 
 
 def final(result, name="contextual"):
-    """The loss of the z that was kept, for each sketch."""
+    """The loss of the selected z of each sketch."""
     return result[name][np.arange(len(result["total"])), np.nanargmin(result["total"], axis=1)]
 
 
 def print_result(name, result, against, reference):
-    """Time, losses, and how they compare with the reference, a preset called `against`."""
+    """Time and losses, compared with the reference, the preset named `against`."""
     losses, seconds = final(result), float(result["seconds"])
     iterations = result["contextual"].shape[1] - 1
     medians = np.nanmedian(result["contextual"], axis=0)
@@ -120,7 +120,7 @@ def print_result(name, result, against, reference):
 
 
 def print_metrics(result, reference, pixels, direction):
-    """SSIM, PSNR and sketch consistency of what was made, and their differences from the reference."""
+    """SSIM, PSNR and sketch consistency of the results, and their differences from the reference."""
     for metric in ("ssim", "psnr", "consistency"):
         values, of_reference = (score(metric, x["made"], pixels, direction) for x in (result, reference))
         value, difference = metrics.summary(values), metrics.summary(values - of_reference)
@@ -131,7 +131,7 @@ def print_metrics(result, reference, pixels, direction):
 
 
 def score(metric, made, pixels, direction):
-    """A metric of each half that was made."""
+    """A metric of each generated half."""
     if metric == "consistency":
         pair = {joint.DIRECTIONS[direction]: joint.half(pixels, joint.DIRECTIONS[direction]), direction: made}
         return metrics.sketch_consistency(pair["sketch"], pair["photo"])

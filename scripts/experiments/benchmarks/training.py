@@ -1,4 +1,4 @@
-"""Training: the step beside a matrix product, what the loop around it costs, and the plain loop of the ancestors."""
+"""Training: the step compared with a matrix product, the cost of the loop around it, and a plain loop."""
 
 import math
 import tempfile
@@ -24,16 +24,16 @@ from contextual_gan.training.run_folder import RunFolder
 
 PRODUCTS = 5  # of matrices, after every step
 PAIRS = {"pairs": 1.0, "edges": 5.0}  # as in configs/celeba_pairs.yaml
-PLAIN_EVERY = 4  # steps; at the end of the same ones comes a line of stats.jsonl
-JOINTS = 300  # made where no data set is given
+PLAIN_EVERY = 4  # steps; the last of them also writes a line of stats.jsonl
+JOINTS = 300  # made if no data set is given
 NEVER = 10**9
 
 
 def main(args):
-    """Step by step in turn, so that what else the machine does hits all alike; a measurement is log_every steps of all.
+    """Time all in turn after every step, so that other load affects them equally; a measurement has log_every steps.
 
-    lr 0 is the same arithmetic, but no network learns these few images by heart, which would be warned of. Joints are
-    decoded from PNG in every epoch, as of data sets that memory cannot hold: what is cached costs less.
+    With lr 0 the arithmetic is the same, but no network memorises these few images, which would cause a warning. Joints
+    are decoded from PNG in every epoch, as for data sets larger than memory; cached joints cost less.
     """
     if args.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -53,7 +53,7 @@ def main(args):
 
 
 def rows(gflop, batch_size, loop, step, product, plain, pairs):
-    """{name: (repeats,) values} of what `measure` returns, each (repeats, number)."""
+    """{name: (repeats,) values} from the results of `measure`, each (repeats, number)."""
     in_loop = with_log(loop)
     cost = with_log(loop / step) - 1
     more = {"step with pairs / step without": np.median(pairs / step, axis=1)} if pairs.size else {}
@@ -73,9 +73,9 @@ def rows(gflop, batch_size, loop, step, product, plain, pairs):
 
 
 def with_log(values):
-    """(repeats, n) -> (repeats,): the mean over steps, most of which are alike, so that their median stands for them.
+    """(repeats, n) -> (repeats,): the mean over steps, from the median of the n - 1 similar ones and the last one.
 
-    The last of n is not: it writes a line of stats.jsonl.
+    The last of n differs: it writes a line of stats.jsonl.
     """
     n = values.shape[1]
     return ((n - 1) * np.median(values[:, :-1], axis=1) + values[:, -1]) / n
@@ -92,7 +92,7 @@ def make_joints(folder):
 
 
 def layer_flop(layer):
-    """FLOP of a layer per image. So many are done forward, and backward to its input, and backward to its weights."""
+    """FLOP of a layer per image; the forward pass and the gradients of input and weights each take this many."""
     match layer:
         case layers.Conv2D():
             places = math.prod(layer.output.shape[1:3])
@@ -106,7 +106,7 @@ def layer_flop(layer):
 
 
 def step_flop(generator, discriminator, g_updates):
-    """FLOP per image of `dcgan.train_step`: nothing goes back to z, nor from the update of D to the images."""
+    """FLOP per image of `dcgan.train_step`: without gradients of z, and of the images in the update of D."""
     (g_first, *g), (d_first, *d) = (
         [flop for layer in network.layers if (flop := layer_flop(layer))] for network in (generator, discriminator)
     )
@@ -119,19 +119,18 @@ def step_flop(generator, discriminator, g_updates):
 
 
 def measure(settings, files, out, steps, with_pairs=False):
-    """Seconds per step of `training.train`, per step alone, per GFLOP of matrix products, per step of the plain loop,
+    """Seconds per step of `loop.train`, per step alone, per GFLOP of matrix products, per step of the plain loop, and
     per step alone with pairs and edges.
 
-    Each is a list of `steps` values; of the plain loop fewer, and of the last none unless `with_pairs`.
-    The others are measured while the loop waits for
-    its next batch. The pipeline has prepared that one long before, in a part of the time of the loop's last step, so
-    that nothing of it is left to be done during the others; a device faster than the pipeline would deceive here.
+    Each is a list of `steps` values; fewer for the plain loop, and none for the last unless `with_pairs`. The others
+    are measured while the loop waits for its next batch. The pipeline has prepared that batch long before, within the
+    loop's last step, so it does no work during the other measurements; a faster device would distort them.
     """
     model, update = built(settings)
     update_pairs = built(replace(settings, **PAIRS))[1] if with_pairs else None
     batches = data.joint_batches(files, batch_size=settings.batch_size, seed=0, cache_bytes=0)
     batch, plain_step = next(iter(batches)), plain_loop(settings, files)
-    plain_step()  # which compiles
+    plain_step()  # compiles
     if with_pairs:
         alone_step(update_pairs, batch)
     loop, alone, products, plain, pairs = [], [], [], [], []
@@ -146,7 +145,7 @@ def measure(settings, files, out, steps, with_pairs=False):
 
     run = RunFolder(out, settings)
     run.begin(0)
-    start = settings.log_every - 1  # the first step compiles and logs; the one after the last ends the last's time
+    start = settings.log_every - 1  # the first step compiles and logs; one more step ends the time of the last
     end = start + 1 + steps + 1
     turns = in_turn(iter(batches), others, loop)
     if training.train(run, model, update, turns, start=start, steps=end, pictures=lambda step: {}) < end:
@@ -166,7 +165,7 @@ def alone_step(update, batch):
 
 
 def in_turn(batches, others, taken):
-    """The batches; from the second on, `taken` gets the seconds until the next is asked for, and others() is called."""
+    """The batches; from the second on, `taken` gets the seconds until the next request, and others() is called."""
     yield next(batches)
     while True:
         begun = time.perf_counter()
@@ -180,8 +179,8 @@ def in_turn(batches, others, taken):
 
 
 def plain_loop(settings, files):
-    """step(): one of DCGAN-tensorflow's loop, with these networks: images are read when it is their turn, each update
-    makes its own fakes, and at the end the losses are computed once more to be printed.
+    """step(): one of DCGAN-tensorflow's loop, with these networks: each image is read when needed, each update
+    makes its own fakes, and the losses are computed once more for printing.
     """
     update_d, update_g, *losses = plain_functions(dcgan.build(replace(settings, ema=0.0)))
     rng, position = np.random.default_rng(0), 0
@@ -201,7 +200,7 @@ def plain_loop(settings, files):
 
 
 def plain_functions(model):
-    """(update of D, update of G, loss of D on fakes, of D on real images, of G): every one a graph of its own."""
+    """(update of D, update of G, loss of D on fakes, of D on real images, of G): each a separate graph."""
     G, D = model.generator, model.discriminator
 
     def on_fakes(real, z):
