@@ -20,9 +20,11 @@ from starlette.routing import Route
 from contextual_gan.files.images import MAX_BYTES, decode_rgba, encode_png, on_background
 from contextual_gan.joint import SIZE
 from contextual_gan.models.dcgan import LATENT
+from contextual_gan.preparation import portraits
+from contextual_gan.preparation.alignment import default_predictor
 from contextual_gan.preparation.drawings import read_faces
 from contextual_gan.preparation.framing import face_score
-from contextual_gan.preparation.known import DRAWING_NOTE, NO_FACE_NOTE, PHOTO_NOTE, read_known
+from contextual_gan.preparation.known import DRAWING_NOTE, NO_FACE_NOTE, PHOTO_NOTE, SEVERAL_NOTE, read_known
 from contextual_gan.web.bodies import Bodies
 from contextual_gan.web.guard import Guard, Refused, refusal
 from contextual_gan.web.parameters import parameters
@@ -31,9 +33,11 @@ from contextual_gan.web.queue import Queue
 FAITHFUL = {"photo": 0.5, "sketch": 1.0}  # initial value of the dial: drawings by people are not exact
 CANVAS_BYTES, CANVAS_PIXELS = 2 * 10**6, 1024**2  # limits of a drawing made on the page
 NOTES = {  # replace those of `known.read_known`, which are for users of complete.py
+    SEVERAL_NOTE: "This file holds several pictures; the first is used.",
     NO_FACE_NOTE: "No face was recognised in this picture. Draw over it, or load it as it is.",
     PHOTO_NOTE: "This looks like a photograph. To draw a sketch of it, choose Photo to sketch.",
     DRAWING_NOTE: "This looks like a drawing. To turn it into a photo, choose Sketch to photo.",
+    portraits.NO_FACE_NOTE: "No face was found in this photo; the square in its middle is used.",
 }
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -81,6 +85,7 @@ class Page:
     def __init__(self, live, about):
         self.live, self.weights = live, about
         self.queue, self.bodies = Queue(), Bodies()
+        self.aligns = can_align()
         self.files = static_files()
 
     async def about(self, request):
@@ -125,15 +130,15 @@ class Page:
     async def picture(self, request):
         """The known half of a picture from the user: the face in a drawing, or a photo."""
         given = parameters(request, "direction", "crop")
-        task = SimpleNamespace(direction=given.direction, crop=given.crop, joint="auto", faces="largest", align="off")
+        is_photo = given.direction == "sketch"
+        align = "auto" if is_photo and self.aligns and given.crop == "auto" else "off"
+        crop = "auto" if is_photo else given.crop
+        task = SimpleNamespace(direction=given.direction, crop=crop, joint="auto", faces="largest", align=align)
         async with self.bodies.read(request, MAX_BYTES) as data:
             known = await self.queue.call("pictures", _refusing, read_known, data, task)
-        note = NOTES.get(known[0].note)
-        if known[0].faces > 1:
-            note = f"{known[0].faces} faces were found; the largest is used."
         pictures = {"known": known[0].image, "other": known[0].other}
         pictures = {name: image if image is None else _base64(encode_png(image)) for name, image in pictures.items()}
-        return _json(pictures | {"note": note, "score": known[0].face})
+        return _json(pictures | {"note": note_of(known[0]), "score": known[0].face})
 
     async def from_z(self, request):
         """The face of a saved z: 100 numbers, float32, little-endian."""
@@ -161,6 +166,25 @@ def read_canvas(data, kind, direction="photo"):
         return known, round(face_score(known), 3) if direction == "photo" else None
     sketch = _refusing(partial(read_faces, crop="none"), rgba)[0]
     return sketch.image, round(sketch.score, 3)
+
+
+def note_of(known):
+    """What the user should know about a picture, from its `known.Known`, or None."""
+    notes = [text for note, text in NOTES.items() if note in (known.note or "")]
+    if known.faces > 1:
+        notes.append(f"{known.faces} faces were found; the largest is used.")
+    if "turned" in (known.alignment or ""):
+        notes.append("The photo was turned upright.")
+    return " ".join(notes) or None
+
+
+def can_align():
+    """Whether dlib's models for aligning photos are installed."""
+    try:
+        default_predictor()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def described(faces, known, score):

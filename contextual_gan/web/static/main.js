@@ -74,7 +74,7 @@ function setDirection(direction) {
   for (const name of ["lead", "hint", "waiting"]) page[name].textContent = texts[name];
   document.querySelector('[data-save="photo"]').textContent = texts.result;
   document.querySelector('[data-save="large"]').textContent = `${texts.result}, enlarged`;
-  page.samples.hidden = page.find.parentElement.hidden = direction === "sketch";
+  page.samples.hidden = direction === "sketch";
   pen.enabled = direction === "photo";
   showGuide();
   page.faithful.value = faithful[direction];

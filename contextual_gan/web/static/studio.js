@@ -158,7 +158,7 @@ export class Studio {
 
   async #openPicture(file, isNewest) {
     const direction = this.direction;
-    const crop = this.page.find.checked || direction === "sketch" ? "auto" : "none";
+    const crop = this.page.find.checked ? "auto" : "none";
     const found = await server.picture(file, direction, crop);
     const known = server.pngOf(found.known);
     const image = await createImageBitmap(known);
@@ -201,8 +201,8 @@ export class Studio {
     page.undo.disabled = !drawing.operations.length;
     page.redo.disabled = !drawing.undone.length;
     page.clear.disabled = isEmpty;
-    page.refine.disabled = page.four.disabled = isEmpty || Boolean(this.search);
-    page.stop.hidden = !this.search;
+    page.refine.disabled = page.four.disabled = isEmpty;
+    this.#swapStop();
     page.hint.hidden = drawing.operations.length > 0;
     page.pen.disabled = page.eraser.disabled = page.width.disabled = isSketch;
     page.view.setAttribute("aria-busy", Boolean(this.live || this.search || this.opening));
@@ -211,6 +211,15 @@ export class Studio {
       const what = button.dataset.save;
       button.disabled = what === "drawing" ? isEmpty || isSketch : !result.face || (what === "z" && !result.face.z);
     }
+  }
+
+  // Stop stands where Refine does, as long as there is something to stop; the keyboard's focus stays there.
+  #swapStop() {
+    const [shown, other] = this.search ? [this.page.stop, this.page.refine] : [this.page.refine, this.page.stop];
+    const isFocused = document.activeElement === other;
+    shown.hidden = false;
+    other.hidden = true;
+    if (isFocused) shown.focus();
   }
 
   showProgress(share) {
