@@ -161,7 +161,7 @@ def predict(manifest, left, batches, predictor, *, direction, progress=lambda n,
             if joint.name not in names:
                 continue
             entry = {"source": joint.name, "sha256": joint.sha256, "output": joint.output}
-            manifest.add(entry | notes, encode_png(prediction))
+            manifest.add(entry | notes, [encode_png(prediction)])
     manifest.finish()
 
 
