@@ -119,7 +119,7 @@ def passed_over(passed):
 
 def no_images(where, passed):
     """The ValueError for inputs without images: what is there instead, advice, and the formats that are read."""
-    described = _described(passed) or "nothing similar is there"
+    described = _described(passed) or "no other files were found"
     advice = [ADVICE[kind] for kind in dict.fromkeys(kind for _, kind in passed) if kind in ADVICE]
     return ValueError(f"no images in {where}: {'; '.join([described, *advice])}; {READ} files are read")
 

@@ -169,7 +169,7 @@ def step(x, y, number, title, lines):
 
 
 def vector(x, y, number, colour, across=True):
-    """The cells of a z, of strengths that differ with its number."""
+    """The cells of a z, with strengths that depend on its number."""
     cells = ((29 * i + 53 * number + 17 * i * number) % 90 / 100 + 0.1 for i in range(8))
     return "".join(
         box(x + 13 * i * across, y + 13 * i * (not across), 13, 13, colour, 0, colour, strength)

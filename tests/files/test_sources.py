@@ -162,7 +162,7 @@ def test_what_is_passed_over_is_counted_in_one_line(working_folder, capsys):
         ("face.svg", SVG, "1 SVG (in/face.svg); export an SVG as PNG"),
         ("in.zip", b"PK\x03\x04" + bytes(40), "1 zip archive (in/in.zip); give a zip archive by itself, or unpack it"),
         ("notes.txt", b"text", "1 other file (in/notes.txt); "),
-        (None, None, "nothing similar is there; "),
+        (None, None, "no other files were found; "),
     ],
 )
 def test_where_there_are_no_images_it_is_said_what_is_there_and_what_is_read(working_folder, name, data, what):
