@@ -35,6 +35,7 @@ results: figures tables
 figures: demo
 	$(BIN)/python scripts/experiments/diagrams.py
 	$(BIN)/python scripts/experiments/draw_styles.py
+	$(BIN)/python scripts/experiments/draw_rough.py
 	$(call jpeg,runs/demo/grid.png,results/demo.jpg)
 	$(BIN)/python scripts/compare.py datasets/samples/sketches --out $(RUNS)/compare
 	$(call jpeg,$(RUNS)/compare/compare.png,results/compare.jpg)

@@ -76,14 +76,6 @@ PRESETS = {
 DEFAULT_PRESET = "edges"
 
 
-def prior_weight(faithful):
-    """The weight of the prior around the encoder's z for a value of --faithful in (0, 1].
-
-    It falls geometrically from 10 near 0, where z hardly moves, to 0.1 at 1, a free search.
-    """
-    return 10 ** (1 - 2 * faithful)
-
-
 @dataclass(frozen=True)
 class DataSettings:
     """How photos become joint images: `data:` in a configuration. Raises ValueError for an invalid value."""
@@ -188,6 +180,8 @@ class Pix2PixSettings:
     beta_1: float = _shared("beta_1", 0.5)
     l1: float = setting(100.0, "weight of the mean absolute error added to the adversarial loss", low=0, high=1e6)
     jitter: bool = setting(True, "enlarge to 72 pixels and crop to 64")
+    rough: float = setting(0.0, "largest roughness of the sketches that it draws photos from", low=0, high=1)
+    clean: float = setting(0.25, "share of the sketches that stay clean, if others are rough", low=0, high=1)
     precision: str = setting("float32", "as in train", choices=("float32", "bfloat16"))
     flip: bool = setting(True, "mirror half of the joint images, each half in place")
     seed: int = setting(0, "of initial weights, order of images, flips, crops and dropout", low=0, high=2**63 - 1)
@@ -213,7 +207,6 @@ class EncoderSettings:
     clean: float = setting(0.25, "share of the known halves left unchanged", low=0, high=1)
     l1: float = setting(1.0, "weight of the mean absolute error of the wanted half", low=0, high=1e6)
     edges: float = setting(0.5, "weight of 1 - consistency of the wanted half with the known one", low=0, high=1e6)
-    adversarial: float = setting(0.0, "weight of D's loss on the joint image", low=0, high=1e6)
     pull: float = setting(
         0.1,
         "weight of the mean squared error of z, or of the mean square of z if the true z is unknown",

@@ -55,7 +55,7 @@ def add_search_arguments(parser):
     group.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET, help="default: %(default)s")
     faithful = (
         "how closely to follow the strokes, from 0 to 1; 0: the encoder's plausible face, without a "
-        "search; 1: a free search"
+        "search; 1: a free search (default: depends on the kind of input)"
     )
     group.add_argument("--faithful", type=share, metavar="F", help=faithful)
     _add_fields(group, PRESETS)
@@ -96,8 +96,15 @@ def _check_faithful(args):
 
 
 def faithful(args, search):
-    """The value of --faithful for a search that starts from an encoder, otherwise None."""
-    return args.faithful if search.start == "encoder" else None
+    """The value of --faithful, or the values for each kind of input, for a search that starts from an encoder.
+
+    None if it does not, or if --prior says how free the search is.
+    """
+    from contextual_gan.completion.faithful import BY_KIND
+
+    if search.start == "random" or args.prior is not None:
+        return None
+    return BY_KIND if args.faithful is None else args.faithful
 
 
 def completion_task(args):

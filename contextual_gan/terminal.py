@@ -1,6 +1,7 @@
 """Messages of commands: mistakes and failed inputs; and the import of TensorFlow without its messages."""
 
 import contextlib
+import gc
 import os
 import sys
 import tempfile
@@ -59,12 +60,33 @@ def silent_libraries():
 
 
 def import_tensorflow():
-    """Import TensorFlow without the messages that it writes directly to file descriptor 2."""
-    with silent_libraries():
+    """Import TensorFlow without the messages that it writes directly to file descriptor 2.
+
+    The import creates a million objects that live as long as the process. Searching them for garbage, again and again
+    during the import and once more at exit, would take a fifth of the time of a short command.
+    """
+    is_collecting = gc.isenabled()
+    gc.disable()
+    with silent_libraries(), _without("matplotlib.pyplot"):  # which Keras imports for plots, if it is installed
         import tensorflow as tf
 
         tf.config.list_physical_devices("GPU")
+    gc.freeze()
+    if is_collecting:
+        gc.enable()
     return tf
+
+
+@contextlib.contextmanager
+def _without(name):
+    """Make a module count as not installed in this block, unless it has been imported before."""
+    is_there = name in sys.modules
+    sys.modules.setdefault(name, None)
+    try:
+        yield
+    finally:
+        if not is_there:
+            del sys.modules[name]
 
 
 def printable(name, longest=LONGEST_PRINTED):

@@ -1,5 +1,7 @@
 """Score methods on a folder of joint images: each predicts the photo from the sketch (or the sketch from the photo)."""
 
+from pathlib import Path
+
 from installed import command, flags
 
 METHODS = {  # as in methods.py, which must not be imported for --help
@@ -13,6 +15,7 @@ EXAMPLES = """\
   python scripts/evaluate.py --data data/celeba/test --method contextual,pix2pix --out runs/evaluation
   python scripts/evaluate.py --data data/celeba/test --method contextual --limit 100 --samples 4 --out runs/quick
   python scripts/evaluate.py --data data/celeba/test --method mean-face --train-data data/celeba/train --out runs/mean
+  python scripts/evaluate.py --data data/celeba/test --method contextual,pix2pix --rough 0,0.5,1 --out runs/rough
   python scripts/evaluate.py --folder my_photos/ true_photos/
   python scripts/evaluate.py --folder results/facades/test_latest/images/
 
@@ -31,6 +34,14 @@ def method_names(text):
         if name not in METHODS:
             raise command.argparse.ArgumentTypeError(f"no method {name!r}; available: {', '.join(METHODS)}")
     return names
+
+
+def levels(text):
+    """An argparse type: different numbers from 0 to 1, separated by commas, as sorted floats."""
+    found = sorted({command.share(number) for number in text.split(",")})
+    if len(found) < text.count(",") + 1:
+        raise command.argparse.ArgumentTypeError(f"{text} names a roughness twice")
+    return found
 
 
 def parse(words=None):
@@ -58,6 +69,8 @@ def parse(words=None):
     parser.add_argument(
         "--no-dropout", action="store_true", help="run pix2pix without dropout, which the original keeps on"
     )
+    rough = "make the sketches this rough, from 0 to 1; the results are in DIR/R/"
+    parser.add_argument("--rough", type=levels, metavar="R[,R...]", help=rough)
     parser.add_argument("--overwrite", action="store_true", help="replace predictions made with other settings")
     flags.add_search_arguments(parser)
     args = parser.parse_args(words)
@@ -92,6 +105,13 @@ def main(args):
     if args.folder:
         options = {"direction": args.direction, "limit": args.limit, "out": args.out, "overwrite": args.overwrite}
         return run.score_folders(args.folder[0], args.folder[-1], **options)
+    if args.rough:
+        from contextual_gan.evaluation.robustness import RESULTS, evaluate_rough
+
+        there = [Path(args.out) / f"{level:g}" / "metrics.json" for level in args.rough]
+        for name in RESULTS:
+            command.check_file(Path(args.out) / name, args.overwrite or any(path.is_file() for path in there))
+        return evaluate_rough(request(args), args.rough)
     return run.evaluate(request(args))
 
 

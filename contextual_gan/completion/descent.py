@@ -100,21 +100,23 @@ def _lbfgs(settings, curvature):
 
 
 def _newton(descent, steps, changes, inverse):
-    """The inverse Hessian implied by the pairs, times `descent`: the two-loop recursion."""
-    parts = []
-    for s, y in reversed(list(zip(tf.unstack(steps, axis=1), tf.unstack(changes, axis=1), strict=True))):
-        weight = tf.math.divide_no_nan(np.float64(1), _dot(s, y))
-        a = weight * _dot(s, descent)
-        descent -= a * y
-        parts.append((s, y, weight, a))
-    scale = tf.ones_like(descent[:, :1])
-    for s, y, *_ in reversed(parts):  # scaled by the latest pair
-        ratio = tf.math.divide_no_nan(_dot(s, y), _dot(y, y @ inverse))
-        scale = tf.where(ratio > 0, ratio, scale)
-    descent = scale * (descent @ inverse)
-    for s, y, weight, a in reversed(parts):
-        descent += s * (a - weight * _dot(y, descent))
-    return descent
+    """The inverse Hessian implied by the pairs, times `descent`: the two-loop recursion.
+
+    Each loop is a triangular system, because what it finds for a pair depends on the pairs before.
+    """
+    products = tf.matmul(steps, changes, transpose_b=True)  # (n, 10, 10)
+    bends = tf.linalg.diag_part(products)
+    used = tf.not_equal(bends, 0)
+    triangle = tf.linalg.set_diag(tf.linalg.band_part(products, 0, -1), tf.where(used, bends, np.float64(1)))
+    first = tf.linalg.triangular_solve(triangle, tf.matmul(steps, descent[..., None]), lower=False)
+    descent -= tf.matmul(changes, first, transpose_a=True)[..., 0]
+    latest = tf.reduce_max(tf.where(used, tf.range(MEMORY), 0), axis=1)
+    s, y = (tf.gather(pairs, latest, batch_dims=1) for pairs in (steps, changes))
+    ratio = tf.math.divide_no_nan(_dot(s, y), _dot(y, y @ inverse))
+    descent = tf.where(ratio > 0, ratio, np.float64(1)) * (descent @ inverse)
+    rest = bends[..., None] * first - tf.matmul(changes, descent[..., None])
+    second = tf.linalg.triangular_solve(triangle, rest, lower=False, adjoint=True)
+    return descent + tf.matmul(steps, second, transpose_a=True)[..., 0]
 
 
 def _dot(a, b):

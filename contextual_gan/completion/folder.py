@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from contextual_gan.completion.faithful import of_kinds
 from contextual_gan.completion.record import ends
 from contextual_gan.config import SearchSettings
 from contextual_gan.files.apply import unfinished
@@ -32,7 +33,7 @@ class CompletionTask:
     preset: str
     search: SearchSettings
     encoder_sha256: str | None = None
-    faithful: float | None = None  # None: the prior of the search settings
+    faithful: float | dict | None = None  # see `faithful.of_kinds`
     direction: str = "photo"
     seed: int = 0
     samples: int = 1
@@ -180,14 +181,14 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
         if not batch:
             continue
         run.save()  # the record must list further faces before they are written
-        start = time.monotonic()
+        start, faithful = time.monotonic(), of_kinds(task.faithful, [known.kind for *_, known in batch])
         found = complete(
             *networks,
             np.stack([known.image for *_, known in batch]),
             encoder=encoder,
             direction=task.direction,
             preset=task.preset,
-            faithful=task.faithful,
+            faithful=faithful,
             seed=task.seed,
             samples=task.samples,
             batch_size=batch_size,
@@ -208,6 +209,7 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
             run.z[stem], run.initial_z[stem] = found.z[i], found.initial_z[i]
             about = {"input": source.name, "path": run.path_of(source), "stem": stem, "sha256": sha256}
             about["outputs"] = [stem + suffix for suffix in pictures]
+            about |= {} if faithful is None else {"kind": known.kind, "faithful": float(faithful[i])}
             losses = _losses(found.contextual[i, 0], found.total[i, 0])
             run.results[stem] = {**about, **_seen(known, of), **losses, "seconds": round(seconds, 3)}
             if known.note:

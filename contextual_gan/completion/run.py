@@ -37,7 +37,7 @@ def complete_inputs(
         from contextual_gan.completion import figures
 
         with mistakes():
-            networks, encoder = load_networks(weights), None
+            networks, encoder = load_networks(weights, task.search.lambda_ > 0), None
             if task.encoder_sha256:
                 encoder = load_encoder(weights, task.direction, task.encoder_sha256)
         options = {"encoder": encoder, "batch_size": batch_size}
@@ -56,6 +56,8 @@ def complete_inputs(
     begun = {stem for stem, *_ in todo}
     new = [stem for stem, entry in run.results.items() if entry.get("of", stem) in begun]
     print(f"{len(new)} completed, {len(run.results) - len(new)} were done before, {len(failed)} failed")
+    if isinstance(task.faithful, dict) and run.results:
+        print(_faithful(run.results.values()))
     if alignments := Counter(entry["alignment"] for entry in run.results.values() if "alignment" in entry):
         print(f"photos: {', '.join(f'{count} {done}' for done, count in alignments.most_common())}")
     losses = [entry["contextual"] for entry in run.results.values() if entry["contextual"]["best"] is not None]
@@ -65,3 +67,10 @@ def complete_inputs(
     if run.results:
         print(f"pictures: {run.out}/grid.png   losses: {run.out}/results.json")
     return 1 if failed else 0
+
+
+def _faithful(entries):
+    """How closely inputs were followed, in one line."""
+    counts = Counter((entry["kind"], entry["faithful"]) for entry in entries)
+    parts = [f"{value:g} to {n} {kind}{'s' * (n > 1)}" for (kind, value), n in sorted(counts.items())]
+    return f"faithful {', '.join(parts)} (--faithful F: from 0, the encoder's face, to 1, a free search)"

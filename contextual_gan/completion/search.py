@@ -28,9 +28,10 @@ import numpy as np
 import tensorflow as tf
 
 from contextual_gan.completion import descent
+from contextual_gan.completion.faithful import prior_weight
 from contextual_gan.completion.initialization import checked, chosen, initialize
 from contextual_gan.completion.losses import TARGET, objective, target
-from contextual_gan.config import PRESETS, prior_weight
+from contextual_gan.config import PRESETS
 from contextual_gan.joint import DIRECTIONS
 from contextual_gan.models.dcgan import LATENT
 from contextual_gan.models.inference import encode, generate, groups, padded
@@ -70,7 +71,7 @@ def complete(
     encoder: from `weights.load_encoder`, for settings that start from it, such as "fast" and "edges".
     preset: "readme", "coauthor", "fast" or "edges"; `numbers` override its fields, those of `config.SearchSettings`.
     faithful: how closely to follow the known half, from 0 to 1, one number or (n,): 0 returns the encoder's result
-    without a search; above 0, the prior has the weight `config.prior_weight`. None: that of the settings.
+    without a search; above 0, the prior has the weight `faithful.prior_weight`. None: that of the settings.
     samples: K results for each, from the K best of the n_init initializations; the encoder's is always one of them.
     batch_size: rows searched at once, rounded down to a power of two. Results do not depend on batch size, order or
     the other inputs.

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from contextual_gan.completion.faithful import of_kinds
 from contextual_gan.completion.folder import check_samples, undefined
 from contextual_gan.config import SearchSettings, resolved
 from contextual_gan.evaluation.metrics import diversity
@@ -22,6 +23,7 @@ from contextual_gan.files.progress import progress
 from contextual_gan.joint import DIRECTIONS, SIZE, half
 from contextual_gan.models.locations import Pinned, encoder_sha256, pin, pin_pix2pix
 from contextual_gan.models.weights import load_encoder, load_networks, load_pix2pix
+from contextual_gan.preparation.known import kinds_of
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class PredictionTask:
     seed: int
     weights: str | Pinned
     search: SearchSettings
-    faithful: float | None = None
+    faithful: float | dict | None = None  # as of `faithful.of_kinds`
     train_data: str | None = None
     excluded: str | None = None  # a subfolder that does not belong to train_data
     pix2pix: str = "celeba"  # weights
@@ -85,13 +87,14 @@ def _networks(weights):
     return load_networks(weights)
 
 
-def _completed(known, progress, *, networks, search, **options):
+def _completed(known, progress, *, networks, search, faithful=None, **options):
     from contextual_gan.completion.search import complete  # late: a finished evaluation needs no TensorFlow
 
     def advance(n, contextual):
         progress(n, f"contextual loss {contextual:.3f}")
 
-    found = complete(*networks, known, progress=advance, **options, **asdict(search))
+    faithful = of_kinds(faithful, kinds_of(known, options["direction"]))
+    found = complete(*networks, known, faithful=faithful, progress=advance, **options, **asdict(search))
     if failed := int(undefined(found).sum()):
         raise FloatingPointError(
             f"the search for {failed} of {len(known)} images found no finite loss: the weights are damaged"

@@ -149,20 +149,28 @@ def refuse_foreign(out, record, plans=()):
             )
 
 
-def predict(manifest, left, batches, predictor, *, direction, progress=lambda n, note="": None):
+def predict(manifest, left, batches, predictor, *, direction, rough=0.0, seed=0, progress=lambda n, note="": None):
     """Predict the batches of joints, and write the missing predictions.
 
-    predictor, progress: see methods.py.
+    predictor, progress: see methods.py. rough: how rough sketches are made before, see `preparation.rough`.
     """
     names = {joint.name for joint in left}
     for batch in batches:
         known = np.stack([half(joint.pixels, DIRECTIONS[direction]) for joint in batch])
+        if rough:
+            known = _made_rough(known, rough, seed)
         for joint, prediction, notes in zip(batch, *predictor(known, progress), strict=True):
             if joint.name not in names:
                 continue
             entry = {"source": joint.name, "sha256": joint.sha256, "output": joint.output}
             manifest.add(entry | notes, [encode_png(prediction)])
     manifest.finish()
+
+
+def _made_rough(sketches, rough, seed):
+    from contextual_gan.preparation import rough as roughening  # late: a finished evaluation needs no TensorFlow
+
+    return roughening.rough(sketches, rough, seed)
 
 
 def predictions(folder, joints, width=SIZE):

@@ -1,7 +1,7 @@
 """A whole evaluation: plan it, predict what is missing, score everything, write the results, print the table."""
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from contextual_gan.config import SearchSettings
@@ -22,7 +22,7 @@ class Request:
     methods: tuple[str, ...]  # names in methods.METHODS
     search: SearchSettings
     preset: str  # source of the search settings; only recorded
-    faithful: float | None = None
+    faithful: float | dict | None = None  # see `faithful.of_kinds`
     weights: str = "celeba"
     direction: str = "photo"
     seed: int = 0
@@ -34,6 +34,7 @@ class Request:
     inception: str | None = None  # its weights file, for KID
     pix2pix: str = "celeba"  # weights
     dropout: bool = True  # of pix2pix
+    rough: float = 0.0  # how rough the sketches are made, see preparation/rough.py; the truth stays
     overwrite: bool = False
 
 
@@ -60,6 +61,11 @@ def evaluate(request):
             samples=request.samples,
         )
         chosen = {name: methods.METHODS[name](task) for name in methods.METHODS if name in request.methods}
+        if request.rough:
+            roughness = {"rough": request.rough, "rough_seed": request.seed}
+            chosen = {
+                name: replace(method, parameters=method.parameters | roughness) for name, method in chosen.items()
+            }
         joints, failed = predictions.load_joints(request.data, excluded=request.out, limit=request.limit)
         plans = {
             name: predictions.plan(out / name, method.parameters, joints, request.overwrite)
@@ -135,7 +141,8 @@ def _predict(request, chosen, plans, joints):
         unit = "iterations" if steps > 1 else "images"
         n = sum(map(len, batches))
         with progress(steps * n, f"{name}, {len(left)} images", unit) as advance:
-            options = {"direction": request.direction, "progress": advance}
+            options = {"direction": request.direction, "rough": request.rough, "seed": request.seed}
+            options["progress"] = advance
             predictions.predict(manifest, left, batches, predictors[name], **options)
 
 

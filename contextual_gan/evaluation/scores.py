@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from contextual_gan.evaluation import metrics
-from contextual_gan.evaluation.identity import distances, embeddings, verification
+from contextual_gan.evaluation.identity import distances, embeddings, finds_faces, verification
 from contextual_gan.evaluation.predictions import predictions
 from contextual_gan.evaluation.realism import hog_features, inception_features, kernel_summary
 from contextual_gan.files.images import ImageError, enlarge, grid, read_bytes, read_image, replace_file, write_png
@@ -29,6 +29,7 @@ COLUMNS = {  # of the table: metric -> (title, digits)
     "identity": ("identity distance", 3),
     "verification": ("verification", 3),
     "hog_distance": ("HOG distance", 3),
+    "faces": ("faces found", 3),
     "kid": ("KID", 3),
     "diversity": ("diversity", 1),
     "contextual": ("contextual loss", 3),
@@ -78,6 +79,7 @@ def score(predicted, truth, notes=({},), progress=lambda n: None):
     faces = None if truth.faces is None else embeddings(predicted, progress)
     if faces is not None:
         values["identity"] = distances(faces, truth.faces)
+        values["faces"] = finds_faces(predicted).astype(np.float64)
     found = metrics.summaries(values)
     if len(predicted) >= 4:
         found |= {name: kernel_summary(f(predicted), truth.real[name]) for name, f in truth.features.items()}

@@ -10,6 +10,7 @@ import numpy as np
 
 from contextual_gan.files.checkpoints import WeightsError
 
+USUAL = 64  # networks up to this width are small enough to be built before the shapes are compared
 NARROW, NARROW_PAIR = 7, 11  # primes that divide no size except multiples of the width, or of P's width
 
 
@@ -25,9 +26,14 @@ def widened(shape, width, pair_width=None):
     return tuple(n // NARROW * width if n % NARROW == 0 else n for n in shape)
 
 
+def shapes_of(*models):
+    """{name: shape} of the tensors of models."""
+    return {name: tuple(variable.shape) for name, variable in named_variables(*models).items()}
+
+
 @lru_cache
 def _narrow_shapes(build):
-    return {name: tuple(variable.shape) for name, variable in named_variables(*build(NARROW)).items()}
+    return shapes_of(*build(NARROW))
 
 
 def shapes(build, width):
@@ -40,7 +46,8 @@ def load(path, found, build, width):
 
     Raises `WeightsError` naming tensors that are missing, unknown, of another shape, or not finite in float32.
     """
-    expected = shapes(build, width)
+    models = build(width) if width <= USUAL else None
+    expected = shapes_of(*models) if models else shapes(build, width)
     missing, unknown = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
     if missing or unknown:
         raise WeightsError(f"{path} does not match these networks: missing {_few(missing)}; unknown {_few(unknown)}")
@@ -52,7 +59,7 @@ def load(path, found, build, width):
     for name, value in values.items():
         if not np.isfinite(value).all():
             raise WeightsError(f"{path}: {name} holds non-finite values; the file is damaged")
-    models = build(width)
+    models = models or build(width)
     for name, variable in named_variables(*models).items():
         variable.assign(values[name])
     return models

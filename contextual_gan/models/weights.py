@@ -40,16 +40,21 @@ def _tensors(dtype, *models):
     return {name: np.asarray(variable).astype(dtype) for name, variable in named_variables(*models).items()}
 
 
-def load_weights(path):
+def load_weights(path, needs_discriminator=True):
     """Read a file of `save_weights` -> (generator, discriminator) in float32, with their saved width.
 
-    path: a path or a `Pinned` file. Raises `WeightsError`, before any network is built, for an unreadable file, and for
-    tensors with an unknown name, a wrong shape or non-finite values, which it names.
+    path: a path or a `Pinned` file. needs_discriminator: if not, D is not built, and None.
+    Raises `WeightsError`, before any larger network is built, for an unreadable file, and for tensors with an unknown
+    name, a wrong shape or non-finite values, which it names.
     """
     pinned = path if isinstance(path, Pinned) else pin_file(path, Path(path))
     found = _read(pinned)
     bias = found.get("discriminator/conv0.bias")
-    return tensors.load(pinned.path, found, _dcgan, bias.size if bias is not None and bias.size else 64)
+    width = bias.size if bias is not None and bias.size else 64
+    if needs_discriminator:
+        return tensors.load(pinned.path, found, _dcgan, width)
+    held = {name: value for name, value in found.items() if not name.startswith("discriminator/")}
+    return *tensors.load(pinned.path, held, _generator, width), None
 
 
 def _dcgan(width):
@@ -102,13 +107,13 @@ def load_pretrained(name="celeba"):
     return load_weights(pin(name))
 
 
-def load_networks(weights):
-    """(generator, discriminator) from a published name, a .safetensors file, a run folder, or `Pinned` weights."""
-    pinned = pin(weights)
-    if pinned.data is not None:
-        return load_weights(pinned)
+def load_networks(weights, needs_discriminator=True):
+    """(generator, discriminator) from a published name, a .safetensors file, a run folder, or `Pinned` weights.
 
-    return load_dcgan_run(pinned)
+    needs_discriminator: as of `load_weights`.
+    """
+    pinned = pin(weights)
+    return load_dcgan_run(pinned) if pinned.data is None else load_weights(pinned, needs_discriminator)
 
 
 def load_state(weights):

@@ -32,6 +32,7 @@ FRAMED, WIDE_MARGIN = 0.75, 0.35  # a face with this share may be the whole draw
 BENT_MARGIN = 0.1  # minimum gain of a turned, tilted or stretched face over the uncropped drawing
 SECOND_SCORE = 0.55  # minimum score of a second face
 SKETCH_SCORE = 0.2  # a ready sketch below this is not a face: 0.3% of xdog() sketches of photos
+SOFT = 0.08  # share of grey pixels: at least 8.8% in 500 computed sketches, at most 6.9% in 9 drawings of 64 pixels
 PAPER_MARGIN = 0.85  # ink that spans less of the page than this leaves a margin worth cropping
 
 
@@ -51,11 +52,15 @@ def parse_crop(text):
 
 @dataclass(frozen=True)
 class Sketch:
-    """A sketch from a drawing: `image`, (64, 64, 3) uint8, its face score, and whether that counts as a face."""
+    """A sketch from a drawing: `image`, (64, 64, 3) uint8, its face score, and whether that counts as a face.
+
+    is_computed: whether it was given as a sketch that a filter had drawn of a photo.
+    """
 
     image: np.ndarray
     score: float
     is_face: bool
+    is_computed: bool = False
 
 
 def read_drawing(image, *, crop="auto"):
@@ -86,7 +91,7 @@ def read_faces(image, *, crop="auto"):
     if rgb.shape[:2] == (SIZE, SIZE) and crop != "ink":
         for sketch in (rgb, 255 - rgb) if _is_light_on_dark(rgb) else (rgb,):
             if _is_sketch(sketch):
-                return [_judged(sketch, SKETCH_SCORE)]
+                return [replace(_judged(sketch, SKETCH_SCORE), is_computed=is_computed(sketch))]
     sheet = find_sheet(rgb) if crop != "none" and max(rgb.shape) > 2 * SIZE else None
     first = None
     for corners in (sheet, None) if sheet is not None else (None,):
@@ -161,6 +166,12 @@ def _is_sketch(rgb):
     if rgb.shape != (SIZE, SIZE, 3) or (rgb != grey[..., None]).any():
         return False
     return grey.min() <= 5 and grey.max() == 255 and (grey >= 250).mean() > 0.05 and (grey < 128).mean() < 0.54
+
+
+def is_computed(sketch):
+    """Whether a sketch, (64, 64, 3) uint8 and not enlarged or reduced, has the soft strokes that a filter draws."""
+    grey = sketch[..., 0]
+    return bool(((grey > 25) & (grey < 230)).mean() > SOFT)
 
 
 def _is_light_on_dark(rgb):

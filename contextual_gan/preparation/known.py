@@ -13,7 +13,7 @@ from contextual_gan.files.images import (
     reduction,
 )
 from contextual_gan.joint import SIZE
-from contextual_gan.preparation.drawings import parse_crop, read_faces
+from contextual_gan.preparation.drawings import is_computed, parse_crop, read_faces
 from contextual_gan.preparation.photographs import is_drawing, is_photograph
 from contextual_gan.preparation.portraits import portraits, square
 
@@ -31,7 +31,7 @@ class Known:
 
     face: likeness of a sketch to a face (see `framing.face_score`), None for a photo; faces: their number in the
     drawing or photo; alignment: how a photo was aligned (see `portraits`), None for a sketch; note: note for the user,
-    or None.
+    or None; kind: "sketch" if a filter drew it of a photo, "drawing" if a person drew it, or "photo".
     """
 
     image: np.ndarray
@@ -40,6 +40,7 @@ class Known:
     faces: int = 1
     alignment: str | None = None
     note: str | None = None
+    kind: str = "drawing"
 
 
 def read_known(data, task):
@@ -72,9 +73,10 @@ def _read_joint(image, task):
         raise ImageError(f"{width} x {height} pixels: a joint image must be twice as wide as high")
     sketch, photo = image[:, :height], centre_square(on_background(image[:, height:]), SIZE)
     if task.direction == "sketch":
-        return Known(photo, centre_square(on_background(sketch), SIZE))
+        return Known(photo, centre_square(on_background(sketch), SIZE), kind="photo")
     drawing = read_faces(sketch, crop="none")[0]
-    return Known(drawing.image, photo, round(drawing.score, 3), note=None if drawing.is_face else NO_FACE_NOTE)
+    note = None if drawing.is_face else NO_FACE_NOTE
+    return Known(drawing.image, photo, round(drawing.score, 3), note=note, kind=_kind(drawing))
 
 
 def _read_drawing(image, crop, task):
@@ -87,10 +89,22 @@ def _read_drawing(image, crop, task):
     elif len(sketches) > 1 and task.faces == "largest":
         note = f"{len(sketches)} faces in this drawing; the largest is completed, --faces all completes each"
     wanted = sketches if task.faces == "all" else sketches[:1]
+    kind = _kind(sketches[0])
     return [
-        Known(sketch.image, face=round(sketch.score, 3), faces=len(sketches), note=None if i else note)
+        Known(sketch.image, face=round(sketch.score, 3), faces=len(sketches), note=None if i else note, kind=kind)
         for i, sketch in enumerate(wanted)
     ]
+
+
+def _kind(sketch):
+    return "sketch" if sketch.is_computed else "drawing"
+
+
+def kinds_of(known, direction):
+    """The kinds of known halves (n, 64, 64, 3) uint8 of joint images, as in `Known`."""
+    if direction == "sketch":
+        return ["photo"] * len(known)
+    return ["sketch" if is_computed(sketch) else "drawing" for sketch in known]
 
 
 def _read_photo(photo, task):
@@ -101,6 +115,6 @@ def _read_photo(photo, task):
         found, faces, note = portraits(photo, always=task.align == "on", every=task.faces == "all")
     notes = "; ".join(filter(None, (DRAWING_NOTE if is_drawing(photo) else None, note))) or None
     return [
-        Known(portrait.image, faces=faces, alignment=portrait.done, note=None if i else notes)
+        Known(portrait.image, faces=faces, alignment=portrait.done, note=None if i else notes, kind="photo")
         for i, portrait in enumerate(found)
     ]

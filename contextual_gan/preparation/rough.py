@@ -30,6 +30,13 @@ MISSING = 0.22  # of the range of the field
 CONTRAST = (-0.5, 1.5)  # range of the logarithm of the gain
 
 
+def levels(n, largest, clean, seed):
+    """Random levels of roughness for training: (n,) from U(0, largest), but 0 for the share `clean`; seed: (2,)."""
+    seeds = tf.random.split(seed, 2)
+    found = largest * tf.random.stateless_uniform((n,), seeds[0])
+    return tf.where(tf.random.stateless_uniform((n,), seeds[1]) < clean, 0.0, found)
+
+
 def roughen(sketches, roughness, seed):
     """Make sketches rougher, eagerly or in a TensorFlow graph.
 

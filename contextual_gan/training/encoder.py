@@ -19,11 +19,11 @@ from contextual_gan.joint import DIRECTIONS, half
 from contextual_gan.models import dcgan
 from contextual_gan.models.common import computing_in
 from contextual_gan.models.consistency import consistency, grey
-from contextual_gan.models.dcgan import LATENT, generator_loss
+from contextual_gan.models.dcgan import LATENT
 from contextual_gan.models.encoder import Encoder, encoder
 from contextual_gan.models.inference import encode, generate, generate_half
 from contextual_gan.models.weights import load_networks
-from contextual_gan.preparation.rough import disturb, roughen
+from contextual_gan.preparation.rough import disturb, levels, roughen
 from contextual_gan.training import loop
 from contextual_gan.training.batches import damage_named, joint_batches, read_joints
 from contextual_gan.training.dcgan import noise
@@ -47,10 +47,9 @@ class Training(tf.Module):
 
 def given_for(known, direction, settings, seed):
     """Input of E from known halves (n, 64, 64, 3) in [-1, 1]: most sketches are roughened, most photos disturbed."""
-    n, seeds = tf.shape(known)[0], tf.random.split(seed, 3)
-    amount = settings.rough * tf.random.stateless_uniform((n,), seeds[0])
-    amount = tf.where(tf.random.stateless_uniform((n,), seeds[1]) < settings.clean, 0.0, amount)
-    return (roughen if direction == "photo" else disturb)(known, amount, seeds[2])
+    seeds = tf.random.split(seed, 2)
+    amount = levels(tf.shape(known)[0], settings.rough, settings.clean, seeds[0])
+    return (roughen if direction == "photo" else disturb)(known, amount, seeds[1])
 
 
 def losses(joints, truth, direction):
@@ -69,7 +68,7 @@ def losses(joints, truth, direction):
     }
 
 
-def update_function(state, generator, discriminator, settings, direction):
+def update_function(state, generator, settings, direction):
     """update(batch, step) -> {name: scalar tensor} for `loop.train`.
 
     batch: true joints, some of which are replaced by generated ones; None for generated joints only.
@@ -92,9 +91,6 @@ def update_function(state, generator, discriminator, settings, direction):
             parts["z_error"] = tf.reduce_mean((guess - tf.pad(z, ((0, size - own), (0, 0)))) ** 2)
             loss = parts["contextual"] + settings.pull * parts["z_error"]
             loss += settings.l1 * parts["l1"] + settings.edges * parts["edges"]
-            if settings.adversarial:
-                parts["adversarial"] = tf.reduce_mean(generator_loss(discriminator(joints, training=False)))
-                loss += settings.adversarial * parts["adversarial"]
         gradients = tape.gradient(loss, state.encoder.trainable_variables)
         state.optimizer.apply(gradients)
         return parts | {"gradient": tf.linalg.global_norm(gradients)}
@@ -129,11 +125,11 @@ def pictures_function(state, generator, settings, direction, truth):
     """
     known = half(truth, DIRECTIONS[direction])
     make, seed = roughen if direction == "photo" else disturb, tf.constant([settings.seed % 2**31, 0])
-    levels = [make(known, tf.fill([len(known)], amount), seed) for amount in (0.0, 0.5)]
+    given = [make(known, tf.fill([len(known)], amount), seed) for amount in (0.0, 0.5)]
 
     def pictures(step):
         columns = []
-        for halves in levels:
+        for halves in given:
             columns += [to_uint8(halves.numpy()), to_uint8(generate(generator, encode(state.encoder, halves)))]
         rows = [list(row) for row in zip(*columns, strict=True)]
         return {"encoded": grid(rows, titles=("given", "G(E(given))", "rougher", "G(E(rougher))"))}
@@ -152,7 +148,7 @@ def train_encoder(run, weights, direction, steps, resume=False, files=(), show=l
     settings = run.settings
     if run.was_about_something_else():
         raise ValueError(f"the run in {run.path} is a different one, not {run.about}; give another --out")
-    generator, discriminator = load_networks(weights)
+    generator, _ = load_networks(weights, needs_discriminator=False)
     with computing_in(settings.precision):
         fast = dcgan.generator(generator.get_layer("up4").input.shape[-1])
     fast.set_weights(generator.get_weights())
@@ -167,7 +163,7 @@ def train_encoder(run, weights, direction, steps, resume=False, files=(), show=l
             if files:
                 shown = to_float(read_joints(files[:: max(1, len(files) // SHOWN)][:SHOWN]))
             run.begin(start, pixels)
-            update = update_function(state, fast, discriminator, settings, direction)
+            update = update_function(state, fast, settings, direction)
             pictures = pictures_function(state, generator, settings, direction, shown)
             done = loop.train(run, state, update, batches, start=start, steps=steps, pictures=pictures)
     made = Encoder(state.encoder, curvature(generator, direction)) if done >= steps else None

@@ -13,6 +13,7 @@ from contextual_gan.joint import DIRECTIONS, half
 from contextual_gan.models import pix2pix
 from contextual_gan.models.pix2pix import draw_half
 from contextual_gan.models.weights import load_pix2pix
+from contextual_gan.preparation.rough import levels, roughen
 from contextual_gan.training import devices
 
 
@@ -47,11 +48,23 @@ def update_function(model, settings, strategy, steps=None):
             for shape, seed in zip(shapes, seeds[1:], strict=True)
         ]
         joints = pix2pix.jittered(batch, seeds[0]) if settings.jitter else batch
-        joints, plain, *noise = (devices.share(part) for part in (joints, batch, *noise))
+        if settings.rough and settings.direction == "photo":
+            seed = tf.stack([tf.constant((settings.seed + len(seeds)) % 2**63, tf.int64), step])
+            joints, plain = (_with_rough_sketches(images, settings, seed) for images in (joints, batch))
+        else:
+            plain = batch
+        joints, plain, *noise = (devices.share(part) for part in (joints, plain, *noise))
         options = {"direction": settings.direction, "l1": settings.l1, "plain": plain if settings.jitter else None}
         return pix2pix.train_step(model, joints, noise, **options)
 
     return devices.update_function(on_replica, strategy)
+
+
+def _with_rough_sketches(joints, settings, seed):
+    """Joints (n, 64, 128, 3) in [-1, 1] with most of their sketches made rough."""
+    seeds = tf.random.split(seed, 2)
+    sketches, amount = half(joints, "sketch"), levels(settings.batch_size, settings.rough, settings.clean, seeds[0])
+    return tf.concat([roughen(sketches, amount, seeds[1]), half(joints, "photo")], axis=2)
 
 
 def judge_function(model, settings, files, lines, warn):

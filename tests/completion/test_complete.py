@@ -10,15 +10,18 @@ import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
-from conftest import ROOT, draw_face
+from conftest import ROOT, draw_face, draw_photo
 from PIL import Image
 
+from contextual_gan.completion.faithful import BY_KIND
 from contextual_gan.files.images import read_image, write_png
 from contextual_gan.joint import join
 from contextual_gan.preparation.drawings import read_faces
 from contextual_gan.preparation.known import read_known
+from contextual_gan.preparation.sketches import xdog
 
 COMMAND = [sys.executable, str(ROOT / "scripts" / "complete.py")]
 QUICK = ["--preset", "coauthor", "--iterations", "3", "--n-init", "4"]
@@ -286,7 +289,29 @@ def test_the_default_preset_is_edges_and_starts_from_the_published_encoder(tmp_p
     assert all(line.startswith("completing 1: ") for line in lines), "no warnings of TensorFlow's either"
     settings, (entry,) = record(tmp_path / "run")["settings"], record(tmp_path / "run")["results"]
     assert settings["preset"] == "edges" and settings["start"] == "encoder" and settings["encoder_sha256"]
-    assert entry["contextual"]["best"] < 0.7 * entry["contextual"]["initial"]
+    free = complete(tmp_path / "face.png", "--out", tmp_path / "free", "--faithful", 1)
+    assert free.returncode == 0
+    (free,) = record(tmp_path / "free")["results"]
+    assert free["contextual"]["best"] < 0.7 * entry["contextual"]["initial"]
+
+
+def test_how_faithful_a_result_is_depends_on_whether_a_filter_or_a_person_drew_the_input(tmp_path):
+    filtered = xdog(cv2.resize(draw_photo(0, 16, 16), (64, 64), interpolation=cv2.INTER_CUBIC))
+    write_png(tmp_path / "in/drawn.png", draw_face(0))
+    write_png(tmp_path / "in/filtered.png", filtered)
+    write_png(tmp_path / "in/joint.png", join(filtered, draw_photo(0)))
+    write_png(tmp_path / "in/large.png", draw_face(1, size=300))
+    result = complete(tmp_path / "in", "--out", tmp_path / "run", "--iterations", 2)
+    assert result.returncode == 0, result.stderr
+    found = record(tmp_path / "run")
+    kinds = {entry["stem"]: entry["kind"] for entry in found["results"]}
+    assert kinds == {"drawn": "drawing", "filtered": "sketch", "joint": "sketch", "large": "drawing"}
+    assert found["settings"]["faithful"] == BY_KIND
+    assert all(entry["faithful"] == BY_KIND[entry["kind"]] for entry in found["results"])
+    parts = [f"{BY_KIND[kind]:g} to 2 {kind}s" for kind in ("drawing", "sketch")]
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("faithful ")]
+    assert all(part in line for part in parts) and "--faithful F" in line
+    assert "nothing to do" in complete(tmp_path / "in", "--out", tmp_path / "run", "--iterations", 2).stdout
 
 
 def test_faithful_is_in_the_record_and_never_mixed(tmp_path):

@@ -11,13 +11,16 @@ import pytest
 from conftest import ROOT, draw_face, split
 from test_evaluate import evaluate, metrics, tree
 
+from contextual_gan.completion.faithful import BY_KIND, of_kinds
 from contextual_gan.evaluation import identity, methods, realism
-from contextual_gan.evaluation.metrics import diversity
+from contextual_gan.evaluation.metrics import diversity, likeness
 from contextual_gan.files.images import read_image, to_uint8, write_png
 from contextual_gan.joint import join
 from contextual_gan.models import pix2pix
 from contextual_gan.models.pix2pix import draw_half
 from contextual_gan.models.weights import load_pix2pix, save_pix2pix
+from contextual_gan.preparation.known import kinds_of
+from contextual_gan.preparation.rough import rough
 
 QUICK = ["--iterations", "2", "--n-init", "4"]
 
@@ -97,11 +100,46 @@ def test_diversity_matches_the_samples(done, networks, encoder, pixels):
 
     found = metrics(done[1])
     sketches = split(pixels)[0]
-    whole = complete(*networks, sketches, encoder=encoder, preset="edges", iterations=2, n_init=4, samples=3)
+    faithful = of_kinds(BY_KIND, kinds_of(sketches, "photo"))
+    options = {"faithful": faithful, "iterations": 2, "n_init": 4, "samples": 3}
+    whole = complete(*networks, sketches, encoder=encoder, preset="edges", **options)
     expected = diversity(split(to_uint8(whole.joints).reshape(-1, 64, 128, 3))[1].reshape(6, 3, 64, 64, 3))
     np.testing.assert_allclose([image["diversity"] for image in found["contextual"]["images"]], expected)
     assert found["pix2pix"]["diversity"]["mean"] > 0 and found["initialization"]["diversity"]["mean"] > 0
     assert "| diversity" in done[0].stdout
+
+
+def test_sketches_are_made_rough_and_the_truth_stays(joints, pixels, weights, tmp_path):
+    sketches, photos = split(pixels)
+    ask = ["--data", joints, "--method", "initialization,pix2pix", "--pix2pix", weights, "--out", tmp_path / "out"]
+    result = evaluate(*ask, "--rough", "0.5,0")
+    assert result.returncode == 0, result.stderr
+    generator = load_pix2pix(weights, "photo")
+    for level, given in (("0", sketches), ("0.5", rough(sketches, 0.5))):
+        made = np.stack([read_image(tmp_path / f"out/{level}/pix2pix/{i}.png") for i in range(6)])
+        assert np.array_equal(made, draw_half(generator, given))
+        found = metrics(tmp_path / "out" / level)["pix2pix"]
+        assert found["ssim"]["mean"] == pytest.approx(likeness(made, photos)["ssim"].mean())
+    table = (tmp_path / "out/robustness.md").read_text()
+    rows = [line.split("|")[1].strip() for line in table.splitlines()[2:]]
+    assert rows == ["initialization, 0", "initialization, 0.5", "pix2pix, 0", "pix2pix, 0.5"]
+    assert f"{found['ssim']['mean']:.3f} (" in table.splitlines()[-1]
+    assert read_image(tmp_path / "out/robustness.png").ndim == 3
+    assert evaluate(*ask, "--rough", "0.5,0").stdout.count("nothing to do") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--rough", "0.5", "--direction", "sketch"), "is given photos"),
+        (("--rough", "0.5,1.5"), "1.5 is not from 0 to 1"),
+        (("--rough", "0.5,0.50"), "twice"),
+    ],
+)
+def test_a_roughness_that_cannot_be_is_one_line(joints, tmp_path, words, reason):
+    result = evaluate("--data", joints, "--method", "initialization", "--out", tmp_path / "out", *words)
+    assert result.returncode == 2 and reason in result.stderr and len(result.stderr.splitlines()) == 1
+    assert not list((tmp_path / "out").rglob("*.png"))
 
 
 def test_identity_and_realism_match_the_predictions(done, pixels):
@@ -112,6 +150,7 @@ def test_identity_and_realism_match_the_predictions(done, pixels):
         faces, true = identity.embeddings(made), identity.embeddings(photos)
         values = [image["identity"] for image in found[method]["images"]]
         np.testing.assert_allclose(values, identity.distances(faces, true))
+        assert found[method]["faces"]["mean"] == identity.finds_faces(made).mean()
         accuracy = identity.verification(faces, true)
         assert found[method]["verification"]["mean"] == pytest.approx(accuracy["correct"].mean())
         distance = realism.kernel_summary(realism.hog_features(made), realism.hog_features(photos))["mean"]

@@ -20,6 +20,7 @@ from contextual_gan.joint import join
 from contextual_gan.models import pix2pix
 from contextual_gan.models.pix2pix import draw_half
 from contextual_gan.models.weights import load_pix2pix, load_pix2pix_run, save_pix2pix
+from contextual_gan.training import pix2pix as training
 
 TINY = ["--set", "pix2pix.ngf=2", "--set", "pix2pix.batch_size=4", "--set", "pix2pix.log_every=1"]
 QUIET = ["--set", "pix2pix.sample_every=1000", "--set", "pix2pix.save_every=2"]
@@ -152,6 +153,15 @@ def test_drawing_uses_the_statistics_of_images_without_jitter():
     pix2pix.train_step(model, jittered, noise, direction="photo", plain=plain)
     norm = model.generator.get_layer("down_bn1")
     np.testing.assert_allclose(norm.moving_variance, before.var(axis=(0, 1, 2)), rtol=1e-3)
+
+
+def test_it_can_learn_from_rough_sketches():
+    joints = tf.constant(np.stack([join(draw_face(i), 255 - draw_face(i)) for i in range(40)]) / 127.5 - 1, tf.float32)
+    settings = config.Pix2PixSettings(batch_size=40, rough=1.0)
+    found = training._with_rough_sketches(joints, settings, tf.constant([0, 1], tf.int64)).numpy()
+    assert np.array_equal(found[:, :, 64:], joints[:, :, 64:])
+    same = (found[:, :, :64] == joints.numpy()[:, :, :64]).all(axis=(1, 2, 3))
+    assert 2 <= same.sum() <= 20
 
 
 def test_it_learns_a_single_image():
