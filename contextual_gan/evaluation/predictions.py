@@ -163,7 +163,7 @@ def predict(manifest, left, batches, predictor, *, direction, rough=0.0, seed=0,
             if joint.name not in names:
                 continue
             entry = {"source": joint.name, "sha256": joint.sha256, "output": joint.output}
-            manifest.add(entry | notes, encode_png(prediction))
+            manifest.add(entry | notes, [encode_png(prediction)])
     manifest.finish()
 
 

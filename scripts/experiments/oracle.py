@@ -107,7 +107,7 @@ def search(args, plans, joints, weights, encoder_sha256):
                 for found, image in zip(batch, find(pixels, lambda n, _: advance(n, row)), strict=True):  # noqa: B023
                     if found.name in names:
                         entry = {"source": found.name, "sha256": found.sha256, "output": found.output}
-                        manifest.add(entry, images.encode_png(image))
+                        manifest.add(entry, [images.encode_png(image)])
             manifest.finish()
 
 

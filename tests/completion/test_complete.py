@@ -414,5 +414,7 @@ def test_a_sketch_given_as_a_photo_is_named(tmp_path):
     write_png(tmp_path / "face.png", draw_face(3, size=300))
     result = complete(tmp_path / "face.png", "--out", tmp_path / "out", *QUICK, "--direction", "sketch")
     assert result.returncode == 0 and "face.png: this looks like a drawing; --direction photo" in result.stderr
-    result = complete(tmp_path / "face.png", "--out", tmp_path / "o", "--direction", "sketch", "--faces", "all")
+    result = complete(
+        tmp_path / "face.png", "--out", tmp_path / "o", "--direction", "sketch", "--faces", "all", "--align", "off"
+    )
     assert result.returncode == 2 and "--faces all needs the faces" in result.stderr

@@ -25,7 +25,7 @@ def test_an_input_without_a_finite_loss_does_not_count_as_completed(broken, tmp_
     write_png(tmp_path / "face.png", draw_face(0))
     task = folder.CompletionTask("broken", "0", "readme", SearchSettings(n_init=2, iterations=2))
     run = record.Run(tmp_path / "out", task)
-    found, _ = sources.find_images([tmp_path / "face.png"], excluded=tmp_path / "out")
+    found, *_ = sources.find_images([tmp_path / "face.png"], excluded=tmp_path / "out")
     stems = sources.output_stems(found)
     folder.complete_folder(run, task, folder.batches_to_complete(stems, folder.plan(run, stems), 64), broken)
     assert not run.results and "its search found no finite loss" in run.failed[str(tmp_path / "face.png")]

@@ -159,7 +159,7 @@ def test_pairs_of_pix2pix_lie_in_one_folder(photos, tmp_path):
     found, failed, unused = score_folders(tmp_path / "images", tmp_path / "true")
     assert len(found["images"]) == 2 and not failed and unused == ["x_real_A.png", "x_real_B.png", "y_real_B.png"]
     save(tmp_path / "other", z_fake_B=made, w_real_B=truth)
-    with pytest.raises(ValueError, match=r"w_real_B\.png: no single prediction"):
+    with pytest.raises(ValueError, match=r"w_real_B\.png: not exactly one prediction"):
         score_folders(tmp_path / "other", tmp_path / "other")
     for arguments, message in (
         ((tmp_path / "true",), "cannot be scored against itself"),
