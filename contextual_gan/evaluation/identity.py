@@ -9,7 +9,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from contextual_gan.preparation.alignment import detect_faces, model_file
+from contextual_gan.preparation.alignment import model_file
+from contextual_gan.preparation.faces import detect_faces
 
 ENLARGED = 256  # pixels; the landmark model was trained on larger faces than 64
 BORDER = 128  # pixels of repeated edge around the face, which fills its image
