@@ -179,7 +179,7 @@ def test_numbers_do_not_depend_on_batches_or_interruptions(done, joints, weights
     [
         (["--method", "nearest-sketch"], "--train-data"),
         (["--method", "pix2pix", "--pix2pix", "nowhere"], "nowhere"),
-        (["--method", "contextual", "--samples", "9"], "n_init is 8"),
+        (["--method", "contextual", "--samples", "9"], "add --n-init 9"),
         (["--method", "initialization", "--identity", "--direction", "sketch"], "--identity is for photos"),
         (["--method", "contextual", "--inception", "nowhere.h5", *QUICK], "nowhere.h5 does not hold"),
     ],
