@@ -65,3 +65,10 @@ def test_non_finite_values_are_refused(tmp_path, value):
     save_weights(tmp_path / "bad.safetensors", generator, discriminator)
     with pytest.raises(WeightsError, match=r"generator/up4.bias holds non-finite values"):
         load_networks(tmp_path / "bad.safetensors")
+
+
+def test_a_search_that_needs_no_discriminator_builds_none(networks):
+    generator, discriminator = load_networks("celeba", needs_discriminator=False)
+    assert discriminator is None
+    pairs = zip(generator.get_weights(), networks[0].get_weights(), strict=True)
+    assert all(np.array_equal(a, b) for a, b in pairs)

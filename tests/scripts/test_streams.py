@@ -88,3 +88,12 @@ def test_pipes_and_devices_are_refused_as_lists_and_records(photos, tmp_path, wh
     result = shell('"$@"', sys.executable, ROOT / "datasets" / script, photos, out, *more)
     assert result.returncode == 2 and len(result.stderr.splitlines()) == 1 and b"not a regular file" in result.stderr
     assert not out.exists() or os.listdir(out) == [flag]
+
+
+def test_tensorflow_is_imported_without_plots_and_leaves_the_collector_on():
+    code = (
+        "import gc, sys; from contextual_gan.terminal import import_tensorflow; import_tensorflow(); "
+        "assert 'matplotlib.pyplot' not in sys.modules and gc.isenabled(); import matplotlib.pyplot"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and not done.stderr, done.stderr
