@@ -98,13 +98,17 @@ def _check_faithful(args):
 def faithful(args, search):
     """The value of --faithful, or the values for each kind of input, for a search that starts from an encoder.
 
-    None if it does not, or if --prior says how free the search is.
+    None, which leaves it to the prior of the preset, if it does not, if --prior is given, or if the encoder was not
+    trained on true joint images.
     """
     from contextual_gan.completion.faithful import BY_KIND
+    from contextual_gan.models.weights import learned_from_joints
 
     if search.start == "random" or args.prior is not None:
         return None
-    return BY_KIND if args.faithful is None else args.faithful
+    if args.faithful is None:
+        return BY_KIND if learned_from_joints(args.weights, args.direction) else None
+    return args.faithful
 
 
 def completion_task(args):

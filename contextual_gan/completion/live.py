@@ -23,7 +23,7 @@ from contextual_gan.joint import DIRECTIONS, SIZE, half
 from contextual_gan.models.consistency import consistency, grey
 from contextual_gan.models.dcgan import LATENT
 from contextual_gan.models.inference import folded, padded
-from contextual_gan.models.weights import load_encoder, load_networks, pin
+from contextual_gan.models.weights import learned_from_joints, load_encoder, load_networks, pin
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Live:
         weights = pin(weights)
         self.settings = PRESETS[preset]
         self.encoders = {direction: load_encoder(weights, direction) for direction in DIRECTIONS}
+        self.learned_from_joints = {direction: learned_from_joints(weights, direction) for direction in DIRECTIONS}
         self.generator, self.discriminator = load_networks(weights)
         self._generate = folded(self.generator)
         self._encode = {direction: folded(encoder.network) for direction, encoder in self.encoders.items()}

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
 from contextual_gan import config
@@ -184,6 +184,19 @@ def load_encoder(weights, direction, sha256=None):
     from contextual_gan.models.encoder import Encoder  # late: needs TensorFlow
 
     return Encoder(network, curvature)
+
+
+def learned_from_joints(weights, direction):
+    """Whether the encoder of some weights was trained on true joint images, so that its own result is plausible.
+
+    False if there is no encoder. Only the header of its file is read: `load_encoder` checks the rest.
+    """
+    try:
+        with safe_open(encoder_file(weights, direction), "numpy") as file:
+            about = json.loads((file.metadata() or {}).get("about", "null"))
+    except (OSError, ValueError, SafetensorError):
+        return False
+    return isinstance(about, dict) and bool(about.get("joint_images"))
 
 
 def _encoder(width):

@@ -30,7 +30,7 @@ from contextual_gan.web.guard import Guard, Refused, refusal
 from contextual_gan.web.parameters import parameters
 from contextual_gan.web.queue import Queue
 
-FAITHFUL = {"photo": 0.5, "sketch": 1.0}  # initial value of the dial: drawings by people are not exact
+FAITHFUL = 0.5  # initial value of the dial for drawings by people, which are not exact
 CANVAS_BYTES, CANVAS_PIXELS = 2 * 10**6, 1024**2  # limits of a drawing made on the page
 NOTES = {  # replace those of `known.read_known`, which are for users of complete.py
     SEVERAL_NOTE: "This file holds several pictures; the first is used.",
@@ -91,7 +91,9 @@ class Page:
     async def about(self, request):
         """The initial state of the page: the weights, the samples, the length of the queue."""
         names = sorted(path for path in self.files if path.startswith("/samples/"))
-        about = {"weights": self.weights, "samples": names, "faithful": FAITHFUL, "queue": len(self.queue)}
+        # the result of an encoder that has not seen true joint images is blurred, so the search is free at first
+        faithful = {"photo": FAITHFUL if self.live.learned_from_joints["photo"] else 1.0, "sketch": 1.0}
+        about = {"weights": self.weights, "samples": names, "faithful": faithful, "queue": len(self.queue)}
         return _json(about)
 
     async def face(self, request):

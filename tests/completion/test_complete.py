@@ -16,9 +16,13 @@ from conftest import ROOT, draw_face, draw_photo
 from PIL import Image
 
 from contextual_gan.completion.faithful import BY_KIND
+from contextual_gan.config import PRESETS
+from contextual_gan.files.checkpoints import file_sha256
 from contextual_gan.files.images import read_image, to_uint8, write_png
 from contextual_gan.joint import half, join
 from contextual_gan.models.inference import generate
+from contextual_gan.models.locations import encoder_file
+from contextual_gan.models.weights import save_encoder, save_weights
 from contextual_gan.preparation.drawings import read_faces
 from contextual_gan.preparation.known import read_known
 from contextual_gan.preparation.sketches import xdog
@@ -295,14 +299,27 @@ def test_the_default_preset_is_edges_and_starts_from_the_published_encoder(tmp_p
     assert free["contextual"]["best"] < 0.7 * entry["contextual"]["initial"]
 
 
-def test_how_faithful_a_result_is_depends_on_whether_a_filter_or_a_person_drew_the_input(tmp_path, networks):
+def test_without_an_encoder_that_has_seen_true_joints_the_prior_of_the_preset_is_the_default(tmp_path):
+    write_png(tmp_path / "face.png", draw_face(0))
+    result = complete(tmp_path / "face.png", "--out", tmp_path / "run", "--iterations", 2)
+    assert result.returncode == 0 and "faithful" not in result.stdout
+    settings = record(tmp_path / "run")["settings"]
+    assert settings["faithful"] is None and settings["prior"] == PRESETS["edges"].prior
+
+
+def test_how_faithful_a_result_is_depends_on_whether_a_filter_or_a_person_drew_the_input(tmp_path, networks, encoder):
+    weights = tmp_path / "weights.safetensors"
+    save_weights(weights, *networks)
+    about = {"generator_sha256": file_sha256(weights), "direction": "photo", "joint_images": 1}
+    save_encoder(encoder_file(weights, "photo"), encoder, about)
     z = np.random.default_rng(0).uniform(-1, 1, (1, 100)).astype(np.float32)
     filtered = xdog(to_uint8(half(generate(networks[0], z)[0], "photo")))
     write_png(tmp_path / "in/drawn.png", draw_face(0))
     write_png(tmp_path / "in/filtered.png", filtered)
     write_png(tmp_path / "in/joint.png", join(filtered, draw_photo(0)))
     write_png(tmp_path / "in/large.png", draw_face(1, size=300))
-    result = complete(tmp_path / "in", "--out", tmp_path / "run", "--iterations", 2)
+    ask = (tmp_path / "in", "--out", tmp_path / "run", "--iterations", 2, "--weights", weights)
+    result = complete(*ask)
     assert result.returncode == 0, result.stderr
     found = record(tmp_path / "run")
     kinds = {entry["stem"]: entry["kind"] for entry in found["results"]}
@@ -312,7 +329,7 @@ def test_how_faithful_a_result_is_depends_on_whether_a_filter_or_a_person_drew_t
     parts = [f"{BY_KIND[kind]:g} to 2 {kind}s" for kind in ("drawing", "sketch")]
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("faithful ")]
     assert all(part in line for part in parts) and "--faithful F" in line
-    assert "nothing to do" in complete(tmp_path / "in", "--out", tmp_path / "run", "--iterations", 2).stdout
+    assert "nothing to do" in complete(*ask).stdout
 
 
 def test_faithful_is_in_the_record_and_never_mixed(tmp_path):
