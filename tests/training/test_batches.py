@@ -249,7 +249,7 @@ NO_JOINTS = {  # name -> (content, a word of the reason)
     "empty": (b"", "empty file"),
     "text": (b"this is not a picture, but some text", "not a PNG"),
     "jpeg": (jpeg(), "not a PNG"),
-    "signature": (b"\x89PNG\r\n\x1a\n", "cut short"),
+    "signature": (b"\x89PNG\r\n\x1a\n", "truncated"),
     "small": (png(drawn(0)[:, :64]), "64 x 64 pixels"),
     "turned": (png(drawn(0).transpose(1, 0, 2)), "64 x 128 pixels"),
     "large": (png(np.zeros((256, 512, 3), np.uint8)), "512 x 256 pixels"),
