@@ -55,7 +55,7 @@ def complete_inputs(
     report_failed([(name, run.failed[name]) for name in failed])
     begun = {stem for stem, *_ in todo}
     new = [stem for stem, entry in run.results.items() if entry.get("of", stem) in begun]
-    print(f"{len(new)} completed, {len(run.results) - len(new)} were done before, {len(failed)} failed")
+    print(f"{len(new)} completed, {len(run.results) - len(new)} already done, {len(failed)} failed")
     if isinstance(task.faithful, dict) and run.results:
         print(_faithful(run.results.values()))
     if alignments := Counter(entry["alignment"] for entry in run.results.values() if "alignment" in entry):

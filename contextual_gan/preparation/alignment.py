@@ -107,7 +107,7 @@ def is_framed(photo, box, points, landmarks="inner-eyes-bottom-lip"):
 
 
 def three_landmarks(photo, box, landmarks="inner-eyes-bottom-lip", predictor=None):
-    """The landmarks that a face is held by, (3, 2) float64 in pixels of the upright photo; box: of `find_faces`."""
+    """The three landmarks used to align a face, (3, 2) float64 in pixels of the upright photo; box: of `find_faces`."""
     model, indices = load_predictor(predictor, landmarks)
     return _landmarks(photo, box, model)[indices]
 

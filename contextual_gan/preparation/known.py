@@ -30,8 +30,8 @@ class Known:
     """A known half, (64, 64, 3) uint8, the other half or None, and the faces found.
 
     face: likeness of a sketch to a face (see `framing.face_score`), None for a photo; faces: their number in the
-    drawing or photo; alignment: how a photo was aligned (see `portraits`), None for a sketch; note: note for the user,
-    or None; kind: "sketch" if a filter drew it of a photo, "drawing" if a person drew it, or "photo".
+    drawing or photo; alignment: how a photo was aligned (see `portraits`), None for a sketch; note: for the user, or
+    None; kind: "sketch" if a filter made it from a photo, "drawing" if a person drew it, or "photo".
     """
 
     image: np.ndarray
@@ -80,7 +80,7 @@ def _read_joint(image, task):
 
 
 def _read_drawing(image, crop, task):
-    """A drawing that is no joint image, (H, W, 4) uint8 -> [Known]."""
+    """A drawing that is not a joint image, (H, W, 4) uint8 -> [Known]."""
     sketches, note = read_faces(image, crop=crop), None
     if sketches[0].score < CERTAIN and is_photograph(on_background(image)):
         note = PHOTO_NOTE
@@ -108,7 +108,7 @@ def kinds_of(known, direction):
 
 
 def _read_photo(photo, task):
-    """A photo that is no joint image, (H, W, 3) uint8 -> [Known]."""
+    """A photo that is not a joint image, (H, W, 3) uint8 -> [Known]."""
     if task.align == "off":
         found, faces, note = [square(photo)], 1, None
     else:

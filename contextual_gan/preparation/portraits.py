@@ -1,4 +1,4 @@
-"""Put photos as people have them into the framing of the training data: faces from brow to chin, upright."""
+"""Align any photo like the training data: one upright face from brow to chin."""
 
 from dataclasses import dataclass
 
@@ -20,23 +20,23 @@ NO_FACE_NOTE = "no face found in this photo, or it is the whole photo already: s
 
 @dataclass(frozen=True)
 class Portrait:
-    """A photo half, (64, 64, 3) uint8, and what was done to the photo, in a few words for results.json."""
+    """A photo half, (64, 64, 3) uint8, and how it was made, in a few words for results.json."""
 
     image: np.ndarray
     done: str
 
 
 def square(photo):
-    """A photo, (H, W, 3) uint8, as it is: the square about its centre."""
+    """Cut the central square of a photo, (H, W, 3) uint8, without alignment."""
     return Portrait(centre_square(photo, SIZE), "squared")
 
 
 def portraits(photo, *, always=False, every=False):
-    """Find the faces of a photo and put them into the framing -> ([Portrait], number of faces, note or None).
+    """Find the faces of a photo and align them -> ([Portrait], number of faces, note or None).
 
-    photo: (H, W, 3) uint8, turned upright first if it lies on its side or stands on its head. A face that is in the
-    framing already is left as it is, unless `always`. A photo without a face is squared about its centre. every: take
-    all faces, the largest first, not that one alone. The note says what a user should know.
+    photo: (H, W, 3) uint8; if it is sideways or upside down, it is turned upright first. A face that is already aligned
+    is left unchanged, unless `always`. A photo without a face is squared about its centre. every: take all faces, the
+    largest first, instead of the largest alone. The note is a message for the user.
     Raises `ImageError` for a photo without a face if `always`, FileNotFoundError without dlib's models.
     """
     photo, turns, boxes = alignment.upright_faces(photo)
@@ -56,7 +56,7 @@ def portraits(photo, *, always=False, every=False):
 
 
 def _framed(photo, box, always):
-    """The `Portrait` of a face in an upright photo; None if its landmarks make no sense."""
+    """The `Portrait` of a face in an upright photo; None if its landmarks are implausible."""
     points = alignment.three_landmarks(photo, box)
     if not always and alignment.is_framed(photo, box, points):
         return Portrait(centre_square(photo, SIZE), "in the framing already")

@@ -98,7 +98,7 @@ def test_a_rerun_skips_completed_files_and_retries_failed_ones(done, folder):
     _, out = done
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*_photo.png")}
     result = complete(folder, "--out", out, *QUICK)
-    assert result.returncode == 1 and "0 completed, 7 were done before, 3 failed" in result.stdout
+    assert result.returncode == 1 and "0 completed, 7 already done, 3 failed" in result.stdout
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*_photo.png")}
     assert len(record(out)["failed"]) == 3
 
@@ -130,7 +130,7 @@ def test_a_killed_and_continued_run_matches_an_uninterrupted_one(done, folder, t
     killed = len(record(out)["results"])
     assert 1 <= killed < 7
     result = complete(folder, "--out", out, *QUICK, "--batch-size", "4")
-    assert result.returncode == 1 and f"{killed} were done before" in result.stdout
+    assert result.returncode == 1 and f"{killed} already done" in result.stdout
     assert pictures(out) == pictures(whole)
     a, b = record(out), record(whole)
     for entry in a["results"] + b["results"]:
@@ -204,7 +204,7 @@ def test_unusual_names_do_not_affect_other_inputs(tmp_path):
     stems = [entry["stem"] for entry in record(out)["results"]]
     assert stems == sorted(["file", "allow_pickle", "caf\\udce9", "two words é"]) == sorted(np.load(out / "z.npz"))
     assert "too long" in record(out)["failed"][0]["reason"]
-    assert "4 were done before" in complete(tmp_path / "in", "--out", out, *QUICK).stdout
+    assert "4 already done" in complete(tmp_path / "in", "--out", out, *QUICK).stdout
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_partial_file(tmp_path):
     assert last.startswith("complete.py: File too large: out/grid.png (") and "GB free there" in last
     assert not list((tmp_path / "out").glob(".*")) and not (tmp_path / "out" / "grid.png").exists()
     again = complete("in.png", "--out", "out", *QUICK, cwd=tmp_path)
-    assert again.returncode == 0 and "1 were done before" in again.stdout
+    assert again.returncode == 0 and "1 already done" in again.stdout
     assert (tmp_path / "out" / "grid.png").exists()
 
 
@@ -403,7 +403,7 @@ def test_archives_and_formats_beside_what_is_no_image(tmp_path):
     with zipfile.ZipFile(tmp_path / "sketches.zip", "w") as archive:
         archive.write(tmp_path / "in" / "b.tif", "deep/d.tif")
         archive.writestr("deep/e.png", b"")
-    for again in ("4 completed, 0 were done before", "0 completed, 4 were done before"):
+    for again in ("4 completed, 0 already done", "0 completed, 4 were done before"):
         result = complete("in", "sketches.zip", "--out", "out", *QUICK, cwd=tmp_path)
         assert result.returncode == 1 and again in result.stdout, result.stderr
         assert "passed over: 1 PDF (in/page.pdf), 1 run folder (in/earlier)\n" in result.stderr

@@ -210,7 +210,7 @@ def test_compare_shows_the_completion_beside_pix2pix(weights, tmp_path):
     figure = read_image(tmp_path / "out/compare.png")
     assert figure.shape[1] == 4 * (128 + 6) + 6
     again = subprocess.run(command, **options)
-    assert "0 completed, 2 were done before" in again.stdout and np.array_equal(
+    assert "0 completed, 2 already done" in again.stdout and np.array_equal(
         read_image(tmp_path / "out/compare.png"), figure
     )
     missing = subprocess.run([*command, "--pix2pix", "nowhere"], **options)

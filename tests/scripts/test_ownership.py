@@ -111,7 +111,7 @@ def test_a_run_of_an_earlier_version_continues(done, copy):
         (copy / name).unlink()
     (copy / "results.json").write_text(json.dumps(record))
     result = complete(done / "in", "--out", copy)
-    assert result.returncode == 0 and "1 completed, 1 were done before" in result.stdout, result.stderr
+    assert result.returncode == 0 and "1 completed, 1 already done" in result.stdout, result.stderr
 
 
 def test_results_left_incomplete_by_a_kill_are_made_again(done, copy):
