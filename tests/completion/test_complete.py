@@ -403,7 +403,7 @@ def test_archives_and_formats_beside_what_is_no_image(tmp_path):
     with zipfile.ZipFile(tmp_path / "sketches.zip", "w") as archive:
         archive.write(tmp_path / "in" / "b.tif", "deep/d.tif")
         archive.writestr("deep/e.png", b"")
-    for again in ("4 completed, 0 already done", "0 completed, 4 were done before"):
+    for again in ("4 completed, 0 already done", "0 completed, 4 already done"):
         result = complete("in", "sketches.zip", "--out", "out", *QUICK, cwd=tmp_path)
         assert result.returncode == 1 and again in result.stdout, result.stderr
         assert "passed over: 1 PDF (in/page.pdf), 1 run folder (in/earlier)\n" in result.stderr
