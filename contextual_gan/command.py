@@ -45,7 +45,7 @@ class ArgumentParser(argparse.ArgumentParser):
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
     def parse_args(self, args=None, namespace=None):
-        """As argparse, but unknown flags are named first: argparse would name required ones that are missing."""
+        """Like argparse, but unknown flags are reported first: argparse would report missing required flags."""
         words = [str(word) for word in (sys.argv[1:] if args is None else args)]
         given = words[: words.index("--")] if "--" in words else words
         if unknown := [] if {"-h", "--help"} & {*given} else [word for word in given if self._is_unknown(word)]:
@@ -53,7 +53,7 @@ class ArgumentParser(argparse.ArgumentParser):
         return super().parse_args(args, namespace)
 
     def _is_unknown(self, word):
-        """Whether argparse takes a word for a flag, and there is none of that name."""
+        """Whether argparse takes a word for a flag although no flag has that name."""
         looks_like_flag = word[:1] == "-" and word != "-" and " " not in word and not NUMBER.fullmatch(word)
         return looks_like_flag and word.partition("=")[0] not in self._option_string_actions
 
@@ -205,7 +205,7 @@ def add_folder_arguments(parser):
     group = parser.add_argument_group("execution")
     group.add_argument("--workers", type=positive, metavar="N", help="processes (default: one per core)")
     group.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="work on the Dask cluster of this scheduler")
-    group.add_argument("--overwrite", action="store_true", help="replace results of other parameters in OUT")
+    group.add_argument("--overwrite", action="store_true", help="replace results made with other parameters in OUT")
 
 
 def folder_flags(args):

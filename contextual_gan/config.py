@@ -17,7 +17,7 @@ KL_DIRECTIONS = (  # KL(input || generated), KL(generated || input)
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """The numbers of refined initialization and of the search for z. Raises ValueError for values out of range."""
+    """The settings of refined initialization and of the search for z. Raises ValueError for values out of range."""
 
     n_init: int = setting(30, "N: number of candidates of refined initialization", low=1, high=10**6)
     lambda_: float = setting(0.01, "weight of the perceptual loss", low=0, high=1e6)
@@ -155,7 +155,7 @@ class TrainSettings:
         choices=("float32", "bfloat16"),
     )
     flip: bool = setting(True, "mirror half of the joint images, each half in place")
-    seed: int = setting(0, "of the initial weights, the order of images, the flips and z", low=0, high=2**63 - 1)
+    seed: int = setting(0, "seed of the initial weights, the order of images, the flips and z", low=0, high=2**63 - 1)
     init_from: str | None = setting(
         None, "initial weights: a published name or a file; or a run, to continue all its networks; null: none"
     )
@@ -180,11 +180,11 @@ class Pix2PixSettings:
     beta_1: float = _shared("beta_1", 0.5)
     l1: float = setting(100.0, "weight of the mean absolute error added to the adversarial loss", low=0, high=1e6)
     jitter: bool = setting(True, "enlarge to 72 pixels and crop to 64")
-    rough: float = setting(0.0, "largest roughness of the sketches that it draws photos from", low=0, high=1)
+    rough: float = setting(0.0, "largest roughness of the sketches from which photos are drawn", low=0, high=1)
     clean: float = setting(0.25, "share of the sketches that stay clean, if others are rough", low=0, high=1)
     precision: str = setting("float32", "as in train", choices=("float32", "bfloat16"))
     flip: bool = setting(True, "mirror half of the joint images, each half in place")
-    seed: int = setting(0, "of initial weights, order of images, flips, crops and dropout", low=0, high=2**63 - 1)
+    seed: int = setting(0, "seed of initial weights, order of images, flips, crops and dropout", low=0, high=2**63 - 1)
     init_from: str | None = setting(None, "initial weights of G: a file or a run; null: none")
     log_every: int = _shared("log_every", 50)
     sample_every: int = _shared("sample_every", 1000)
@@ -215,7 +215,7 @@ class EncoderSettings:
     )
     flip: bool = setting(True, "mirror half of the joint images, each half in its place")
     precision: str = setting("float32", "precision of the generator's arithmetic", choices=("float32", "bfloat16"))
-    seed: int = setting(0, "of initial weights, z, order of images and roughness", low=0, high=2**63 - 1)
+    seed: int = setting(0, "seed of initial weights, z, order of images and roughness", low=0, high=2**63 - 1)
     log_every: int = _shared("log_every", 50)
     sample_every: int = _shared("sample_every", 2000)
     save_every: int = _shared("save_every", 500)

@@ -26,7 +26,7 @@ def check(settings):
 
 
 def key_of(field):
-    """The name of a field in files, flags and messages; `lambda` is a keyword of Python."""
+    """The name of a field in files, flags and messages; `lambda` is a Python keyword."""
     return field.name.rstrip("_")
 
 

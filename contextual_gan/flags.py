@@ -1,4 +1,4 @@
-"""Flags that several commands share: those of completing folders, and one for every number of some settings."""
+"""Flags shared by several commands: those for completing folders, and one for every field of some settings."""
 
 import sys
 from dataclasses import fields, replace
@@ -39,7 +39,7 @@ def add_completion_arguments(parser, samples=1):
     )
     different = f"different results per input (default: {samples})"
     parser.add_argument("--samples", type=int, default=samples, metavar="K", help=different)
-    parser.add_argument("--overwrite", action="store_true", help="replace results of other settings in DIR")
+    parser.add_argument("--overwrite", action="store_true", help="replace results made with other settings in DIR")
 
 
 def add_search_arguments(parser):
@@ -62,7 +62,8 @@ def add_search_arguments(parser):
 
 
 def search_settings(args):
-    """The `config.SearchSettings` of parsed arguments. Raises ValueError out of range, and like `encoder_file`.
+    """The `config.SearchSettings` of parsed arguments. Raises ValueError for a value out of range, and the errors of
+    `encoder_file`.
 
     If a preset needs an encoder and there is none, it starts from random z, and a line on stderr says so.
     """
@@ -96,10 +97,10 @@ def _check_faithful(args):
 
 
 def faithful(args, search):
-    """The value of --faithful, or the values for each kind of input, for a search that starts from an encoder.
+    """The value of --faithful, or the value for each kind of input, for a search that starts from an encoder.
 
-    None, which leaves it to the prior of the preset, if it does not, if --prior is given, or if the encoder was not
-    trained on true joint images.
+    None, so that the prior of the preset applies, if the search starts from random z, if --prior is given, or if the
+    encoder was not trained on true joint images.
     """
     from contextual_gan.completion.faithful import BY_KIND
     from contextual_gan.models.weights import learned_from_joints
@@ -140,9 +141,9 @@ def completion_task(args):
 
 
 def alignment_settings(args):
-    """align and predictor of the `folder.CompletionTask`; without the models of [align], auto means off, in a line.
+    """align and predictor of the `folder.CompletionTask`; without [align], auto means off, and a line says so.
 
-    Raises ValueError if they are indispensable.
+    Raises ValueError if its models are required.
     """
     if args.direction == "photo":
         return {"align": "off" if args.align == "auto" else args.align}
@@ -155,12 +156,12 @@ def alignment_settings(args):
     except FileNotFoundError as error:
         if args.align == "on" or args.faces == "all":
             raise ValueError(str(error)) from error
-        print(f"photos are not aligned but squared about their centre: {error}", file=sys.stderr)
+        print(f"photos are not aligned but cropped to their central square: {error}", file=sys.stderr)
         return {"align": "off"}
 
 
 def add_encoder_arguments(parser):
-    """Add a flag for every number of `config.EncoderSettings`."""
+    """Add a flag for every field of `config.EncoderSettings`."""
     _add_fields(parser.add_argument_group("training"), {"default:": EncoderSettings()})
 
 

@@ -15,7 +15,7 @@ def join(sketch, photo):
     """Put halves side by side: (..., 64, 64, 3) twice -> (..., 64, 128, 3). Raises ValueError on another shape."""
     for name, image in (("sketch", sketch), ("photo", photo)):
         if image.shape[-3:] != (SIZE, SIZE, 3):
-            raise ValueError(f"a {name} half is (..., {SIZE}, {SIZE}, 3), got {image.shape}")
+            raise ValueError(f"a {name} half must be (..., {SIZE}, {SIZE}, 3), got {image.shape}")
     return np.concatenate([sketch, photo], axis=-2)
 
 

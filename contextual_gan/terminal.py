@@ -12,7 +12,7 @@ _postponed = []
 
 
 class UserError(Exception):
-    """A mistake of the user, in one line: what, where, what to do."""
+    """A user's mistake, in one line: what, where, what to do."""
 
 
 @contextlib.contextmanager
@@ -37,7 +37,7 @@ def report_notes(notes):
 
 
 def postpone(line):
-    """Print a line on stderr when the command is done; if it fails, the error stays the only line."""
+    """Print a line on stderr when the command is done; if it fails, the error remains the only line."""
     _postponed.append(line)
 
 

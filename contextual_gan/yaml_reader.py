@@ -1,4 +1,4 @@
-"""A strict YAML reader: plain values only, no duplicate keys, and one-line errors with the line number.
+"""A strict YAML reader: only plain values, no duplicate keys, and one-line errors with the line number.
 
 Imports nothing heavy, so that `--help` responds at once.
 """

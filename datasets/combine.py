@@ -11,8 +11,8 @@ EXAMPLES = """\
   python datasets/combine.py --fold_A sketches/ --fold_B photos/ --fold_AB joints/    (as for pix2pix)
   python datasets/combine.py --pairs facades/ data/facades/ --direction BtoA    (photo | labels of any size)
 
-OUT/a/b.png is made from SKETCHES/a/b.* and PHOTOS/a/b.*; their extensions may differ. Both must have the same size,
-which may be any. Run it again to process new and failed images.
+OUT/a/b.png is made from SKETCHES/a/b.* and PHOTOS/a/b.*; their extensions may differ. Both must have the
+same size, but any size is allowed. Run the command again to process new and failed images.
 Exit status: 0 done, 1 some images failed (listed; for example without a partner), 2 usage error.
 """
 

@@ -8,7 +8,7 @@ EXAMPLES = """\
   python datasets/opendlib.py photos.zip faces/ --size 96 --landmarks outer-eyes-nose --multiple skip
   python datasets/opendlib.py aligned/ faces/ --no-detect 25,45,128,128
 
-OUT/a/b.png is made from IN/a/b.jpg. Run it again to process new and failed photos.
+OUT/a/b.png is made from IN/a/b.jpg. Run the command again to process new and failed photos.
 The landmarks come from `pip install -e ".[align]"`; their model is licensed for research, not for commercial use.
 Exit status: 0 done, 1 some photos could not be read (listed; a photo without a face is not an error), 2 usage error.
 """
@@ -24,7 +24,7 @@ def parse():
         choices=("inner-eyes-bottom-lip", "outer-eyes-nose"),
         help="landmarks at fixed positions (default: inner-eyes-bottom-lip, the framing of the published weights)",
     )
-    several = "of several faces, use (all: as NAME_2, ...; default: largest)"
+    several = "which of several faces to use (all: the others as NAME_2, ...; default: largest)"
     parser.add_argument("--multiple", choices=("largest", "skip", "all"), help=several)
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--predictor", metavar="FILE", help="another dlib predictor, of 68 points or (for outer eyes) 5")

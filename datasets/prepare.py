@@ -16,7 +16,7 @@ EXAMPLES = """\
 
 DIR/train/000001.png and DIR/test/ hold the joint images, DIR/dataset.json the settings and the photos left out,
 DIR/split.csv the set of each photo, DIR/manifest.jsonl the source of each joint.
-It can be interrupted; run it again to continue and to process new and failed photos.
+You can interrupt the command; run it again to continue and to process new and failed photos.
 Exit status: 0 done, 1 some photos could not be read (listed; a photo without a face is not an error), 2 usage error.
 """
 
@@ -30,7 +30,7 @@ def parse():
     parser.add_argument("--config", default=str(CELEBA), metavar="YAML", help="default: configs/celeba.yaml")
     parser.add_argument("--set", action="append", default=[], metavar="data.KEY=VALUE", help="override the file")
     parser.add_argument("--styles", metavar="A,B", help="sketch styles: xdog, fdog, photocopy; short for --set")
-    several = "of several faces, use (all: as NAME_2, ...); short for --set"
+    several = "which of several faces to use (all: the others as NAME_2, ...); short for --set"
     parser.add_argument("--multiple", choices=("largest", "skip", "all"), help=several)
     parser.add_argument("--split-file", metavar="FILE", help="list with the header image,split, or CelebA's partition")
     parser.add_argument(

@@ -7,7 +7,7 @@ EXAMPLES = """\
   python datasets/resize.py photos.zip squares/ --size 128
   python datasets/resize.py photos/ squares/ --stretch
 
-OUT/a/b.png is made from IN/a/b.jpg. Run it again to process new and failed images.
+OUT/a/b.png is made from IN/a/b.jpg. Run the command again to process new and failed images.
 Exit status: 0 done, 1 some images failed (listed), 2 usage error.
 """
 

@@ -10,7 +10,7 @@ EXAMPLES = """\
   python datasets/xdog.py faces.zip sketches/ --style fdog --preset contour
   python datasets/xdog.py faces/ sketches/ --preset bold --sigma 1.2
 
-OUT/a/b.png is made from IN/a/b.jpg and has its size. Run it again to process new and failed photos.
+OUT/a/b.png is made from IN/a/b.jpg and has its size. Run the command again to process new and failed photos.
 Exit status: 0 done, 1 some images failed (listed), 2 usage error.
 """
 USUAL_INK = (0.05, 0.4)  # share of dark pixels: with less, no face is visible; more hides it
@@ -69,7 +69,7 @@ def report_ink(inks):
         print(f"warning: {outside} of {len(inks)} are outside {low:.0%} to {high:.0%}", file=sys.stderr)
     if not low <= middle <= high:
         what = "too little" if middle < low else "too much"
-        advice = "the presets are for photos of 64 pixels (datasets/resize.py); else try another --preset or --style"
+        advice = "presets are for photos of 64 pixels (datasets/resize.py); otherwise try another --preset or --style"
         print(f"warning: half of the sketches or more have {what} ink; {advice}", file=sys.stderr)
 
 

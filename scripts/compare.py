@@ -12,7 +12,8 @@ EXAMPLES = """\
 
 DIR becomes a run folder of complete.py, plus compare.png (and compare_2.png, ... if there are many inputs) with rows of
 the input, pix2pix, and K different results of the contextual GAN.
-It can be interrupted and run again. Exit status: 0 done, 1 some inputs failed (listed in results.json), 2 usage error.
+You can interrupt the command and run it again.
+Exit status: 0 done, 1 some inputs failed (listed in results.json), 2 usage error.
 """
 
 

@@ -9,7 +9,7 @@ EXAMPLES = """\
   python scripts/complete.py page.jpg --out runs/page --faces all
   python scripts/complete.py face.png --out runs/quick --preset fast --iterations 25
 
-Run it again to continue, to add new files, and to retry failed ones.
+Run the command again to continue, to add new files, and to retry failed ones.
 Exit status: 0 all completed, 1 some inputs failed (listed in results.json), 2 usage error.
 """
 

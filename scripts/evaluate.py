@@ -22,8 +22,8 @@ EXAMPLES = """\
 DIR/metrics.json holds all numbers, DIR/table.md the means, DIR/grid.png the first images, DIR/METHOD/ the predictions.
 SSIM and PSNR compare the predicted half with the true one, sketch consistency compares the strokes of the sketch with
 the edges of the photo, HOG distance compares all predictions with all true halves; see results/README.md.
-It can be interrupted and run again, also with more images or other methods. The table lists the given methods;
-existing predictions are kept.
+You can interrupt the command and run it again, also with more images or other methods. The table lists the given
+methods; existing predictions are kept.
 Exit status: 0 done, 1 some images could not be used (listed; all others are scored), 2 usage error.
 """
 
@@ -37,7 +37,7 @@ def method_names(text):
 
 
 def levels(text):
-    """An argparse type: different numbers from 0 to 1, separated by commas, as sorted floats."""
+    """An argparse type: distinct numbers from 0 to 1, separated by commas, as sorted floats."""
     found = sorted({command.share(number) for number in text.split(",")})
     if len(found) < text.count(",") + 1:
         raise command.argparse.ArgumentTypeError(f"{text} names a roughness twice")
@@ -82,7 +82,7 @@ def parse(words=None):
     others = vars(args).keys() - {"folder", "out", "limit", "direction", "overwrite", "debug"}
     if args.folder and (given := sorted(name for name in others if getattr(args, name) != parser.get_default(name))):
         named = ", ".join(f"--{name.rstrip('_').replace('_', '-')}" for name in given)
-        parser.error(f"--folder only scores existing images by SSIM and PSNR; it does not go with {named}")
+        parser.error(f"--folder only scores existing images by SSIM and PSNR; it cannot be combined with {named}")
     return args
 
 

@@ -1,4 +1,4 @@
-"""Imports of every script; if the library is not installed, one line says how to install it."""
+"""The imports of every script; if the library is not installed, they print one line on how to install it."""
 
 import sys
 

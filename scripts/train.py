@@ -94,7 +94,7 @@ def train(args, run, files, shown, steps):
     with progress(len(files), "reading", "images") as show, command.mistakes():
         start, done = train_on_joints(run, files, shown, steps=steps, strategy=strategy, resume=args.resume, show=show)
     line = f"step {done} of {steps}" + ("" if done >= steps else "; --resume continues")
-    if steps:  # of 0 epochs, nothing is left behind
+    if steps:  # after 0 epochs, nothing is left behind
         run.log(line)
     print(line if done > start else f"nothing to do: {line}")
     return 0

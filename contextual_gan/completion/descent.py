@@ -32,7 +32,7 @@ class Velocity(NamedTuple):
 
 
 def _momentum(settings):
-    """Momentum; the clip does not change the velocity."""
+    """Momentum; clipping z does not change the velocity."""
     m, nesterov = settings.momentum, settings.update == "nesterov"
 
     def step(memory, z, objective, gradient):
@@ -59,8 +59,8 @@ def _lbfgs(settings, curvature):
     """Projected L-BFGS (Nocedal 1980), each row with its own curvature and step length.
 
     `lr` is the largest change of a component of z in one step. A step that does not lower the objective is rejected and
-    retried with a shorter step in the next iteration. Before the first pair, the Hessian is assumed to be the identity
-    plus the curvature, if given, in units of its mean eigenvalue; later the same, scaled by the last pair.
+    retried with a shorter step in the next iteration. The initial Hessian is the identity plus the curvature, if given,
+    in units of its mean eigenvalue; once there is a pair, the last one scales it.
     """
     inverse = np.eye(LATENT)
     if curvature is not None:
@@ -102,7 +102,7 @@ def _lbfgs(settings, curvature):
 def _newton(descent, steps, changes, inverse):
     """The inverse Hessian implied by the pairs, times `descent`: the two-loop recursion.
 
-    Each loop is a triangular system, because what it finds for a pair depends on the pairs before.
+    Each loop is a triangular system, because the result for a pair depends on the pairs before it.
     """
     products = tf.matmul(steps, changes, transpose_b=True)  # (n, 10, 10)
     bends = tf.linalg.diag_part(products)

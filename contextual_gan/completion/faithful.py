@@ -17,9 +17,9 @@ def prior_weight(faithful):
 
 
 def of_kinds(faithful, kinds):
-    """How closely to follow inputs of these kinds -> (n,), or None, which leaves it to the prior of the settings.
+    """How closely to follow inputs of these kinds -> (n,), or None, so that the prior of the settings applies.
 
-    faithful: one number for all, a dict as `BY_KIND`, or None.
+    faithful: one number for all, a dict like `BY_KIND`, or None.
     """
     if faithful is None:
         return None

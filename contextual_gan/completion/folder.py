@@ -41,7 +41,7 @@ class CompletionTask:
     joint: str = "auto"
     faces: str = "largest"
     align: str = "off"  # of photos
-    predictor: str | None = None  # what finds the landmarks of photos that are aligned, by name and SHA-256
+    predictor: str | None = None  # name and SHA-256 of the landmark predictor, if photos are aligned
 
     def __post_init__(self):
         """Raise ValueError in one line for incompatible values."""
@@ -68,7 +68,7 @@ class CompletionTask:
 
 
 def check_samples(samples, search):
-    """Raise ValueError for a number of samples that a search with these settings cannot give."""
+    """Raise ValueError if a search with these settings cannot give this number of samples."""
     if samples < 1:
         raise ValueError(f"--samples {samples}: it must be at least 1")
     if samples > search.n_init:
@@ -219,7 +219,7 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
 
 
 def undefined(found):
-    """Inputs of a `Completion` with a sample that is not finite or never had a finite loss: (n,) bool."""
+    """Which inputs of a `Completion` have a sample that is not finite or never had a finite loss: (n,) bool."""
     is_finite = np.isfinite(found.total).any(axis=2).all(axis=1)
     return ~(is_finite & np.isfinite(found.joints).all(axis=(1, 2, 3, 4)))
 

@@ -1,7 +1,7 @@
 """Refined initialization: the starts of the searches for z.
 
-Among N random z, or an encoder's z and its neighbourhood, the starts are those whose G(z) has the half nearest to the
-known one by KL divergence.
+The candidates are N random z, or an encoder's z and others around it. The starts are the candidates whose generated
+half is nearest to the known half by KL divergence.
 """
 
 import hashlib
@@ -64,7 +64,7 @@ def chosen(divergences, samples, encoder=None):
 def draw_candidates(known, n_init, seed):
     """Random z for each known half: (n, 64, 64, 3) float32 -> (n, n_init, 100) float32 from U(-1, 1).
 
-    They depend on the seed and the pixels only, not on the batch or the order.
+    They depend only on the seed and the pixels, not on the batch or the order.
     """
     z = np.empty((len(known), n_init, LATENT), np.float32)
     for i, image in enumerate(known):
@@ -90,5 +90,5 @@ def checked(known):
     known = np.asarray(known)
     known = to_float(known) if known.dtype == np.uint8 else known.astype(np.float32)
     if known.shape[1:] != (SIZE, SIZE, 3) or not np.all(np.abs(known) <= 1):
-        raise ValueError(f"known halves are (n, {SIZE}, {SIZE}, 3), uint8 or float in [-1, 1]; got {known.shape}")
+        raise ValueError(f"known halves must be (n, {SIZE}, {SIZE}, 3), uint8 or float in [-1, 1]; got {known.shape}")
     return known

@@ -1,9 +1,9 @@
-"""A model kept in memory: a face at once for every stroke, and a stepwise search from there.
+"""A model kept in memory: a face immediately after every stroke, and a stepwise search from that face.
 
     from contextual_gan.completion.live import Live
 
     live = Live("celeba")
-    face = live.encode(sketch)  # (64, 64, 3) uint8, as of `drawings.read_drawing`; a few milliseconds
+    face = live.encode(sketch)  # (64, 64, 3) uint8, as from `drawings.read_drawing`; a few milliseconds
     for face in live.refine(sketch, faithful=0.5):  # break to stop
         show(face.joints[0])  # (64, 128, 3) uint8: the generated sketch and photo
 
@@ -70,15 +70,16 @@ class Live:
     def generate(self, z, known=None, *, direction="photo"):
         """G of z (K, 100) float32 -> `Faces`; compared with a known half, or with its own half if there is none.
 
-        Raises ValueError for another shape, and for numbers out of [-1, 1].
+        Raises ValueError for another shape, and for numbers outside [-1, 1].
         """
         z = np.asarray(z, np.float32)
         if z.ndim != 2 or z.shape[1] != LATENT or not len(z) or not np.all(np.abs(z) <= 1):
-            raise ValueError(f"z is (K, {LATENT}) numbers from -1 to 1, got {z.shape}")
+            raise ValueError(f"z must be (K, {LATENT}) numbers from -1 to 1, got {z.shape}")
         return self._faces(z, known, direction)
 
     def refine(self, known, *, direction="photo", faithful=1.0, samples=1, seed=0, every=5):
-        """Search from there: a generator of `Faces`, one after each `every` evaluations; the last is the result.
+        """Search from the encoder's face: a generator of `Faces`, one after each `every` evaluations; the last is the
+        result.
 
         faithful: from 0, the encoder's face without a search, to 1, as close to the drawing as G can get. samples: K
         different faces. The result is that of `search.complete` with the same settings.
@@ -116,12 +117,12 @@ def _checked(known):
     """A known half as float32 in [-1, 1]. Raises ValueError."""
     known = np.asarray(known)
     if known.shape != (SIZE, SIZE, 3) or known.dtype != np.uint8:
-        raise ValueError(f"a known half is ({SIZE}, {SIZE}, 3) uint8, got {known.shape} {known.dtype}")
+        raise ValueError(f"a known half must be ({SIZE}, {SIZE}, 3) uint8, got {known.shape} {known.dtype}")
     return to_float(known)
 
 
 def _forward(network, rows):
-    """A `folded` network in inference, like `inference.encode` and `generate`, which fold it first."""
+    """Run a `folded` network, like `inference.encode` and `generate`, which fold it first."""
     return network(padded(rows))[: len(rows)].numpy()
 
 

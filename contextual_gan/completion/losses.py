@@ -1,4 +1,4 @@
-"""The losses of the search: the distance of G(z) from the known half, and from looking real.
+"""The losses of the search: how far G(z) is from the known half, and how far from looking real.
 
 The contextual loss of one generated half and one known half, images (64, 64, 3) in [-1, 1], in plain NumPy:
 

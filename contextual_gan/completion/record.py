@@ -29,7 +29,7 @@ class Run:
     """
 
     def __init__(self, out, task, overwrite=False):
-        """Read the folder, write nothing. Raises ValueError for other settings and for a damaged record."""
+        """Read the folder, write nothing. Raises ValueError if the settings differ or the record is damaged."""
         check_folder(out)
         self.out, self.settings, self.samples, self.overwrite = Path(out), task.settings(), task.samples, overwrite
         self.results, self.failed, self.z, self.initial_z = {}, {}, {}, {}
@@ -48,7 +48,7 @@ class Run:
         results = {entry["stem"]: entry for entry in old["results"]}
         differences = manifest.differences(*(_deciding(which) for which in (old["settings"], self.settings)))
         if differences and not overwrite:
-            raise ValueError(f"{self.out} holds results of other settings ({differences}); --overwrite replaces them")
+            raise ValueError(f"{self.out} was made with other settings ({differences}); --overwrite replaces it")
         self.figures, self.own_pages = old.get("figures", []), page_names(len(results))
         self.own = {output for entry in results.values() for output in entry["outputs"]}
         self.own |= {"z.npz", "initial_z.npz", *old.get("writing", ()), *self.figures, *self.own_pages}
@@ -93,7 +93,7 @@ class Run:
         self.figures = sorted({*self.figures, *figures})
 
     def holds_foreign(self, stem):
-        """Whether a file exists that has the name of a result of this stem but is not the run's own."""
+        """Whether a file that is not the run's own has the name of one of this stem's results."""
         path = self.out / f"{stem}_input.png"
         return os.path.lexists(path) and path.name not in self.own
 
@@ -215,7 +215,7 @@ def _npz(arrays):
 def _read_npz(path, samples):
     """{stem: (samples, n) float32} of a file of `_npz`; without unreadable entries, whose inputs are done again.
 
-    np.load would confuse x.npy.npy, the z of x.npy, with another name of x.npy, the z of x.
+    np.load would take x.npy.npy, the z of x.npy, for x.npy, the z of x.
     """
     arrays = {}
     try:

@@ -18,7 +18,7 @@ def complete_inputs(
 
     weights: the `locations.Pinned` weights of the task. show_initializations: draw the candidates of each input.
     figure: (stem, rows per page) of a figure of the results that the caller will draw.
-    Raises `terminal.UserError` for a mistake of the user, before anything is written.
+    Raises `terminal.UserError` for a user's mistake, before anything is written.
     """
     with mistakes():
         found, refused, passed = sources.find_images(inputs, excluded=out)

@@ -15,9 +15,9 @@ For one sketch, as in the paper (Lu et al. 2018, section 3):
     the answer is the photo half of G(z) for the z of the lowest loss
 
 A photo is completed in the same way, with the halves exchanged. Edges, prior and the start from an encoder are our
-additions, off in the presets of others. The centre of the prior is the encoder's z if the search starts there,
-otherwise 0: with a large weight, the result stays near the plausible face that the encoder finds for a poor sketch;
-with a small one, it follows every stroke.
+additions, off in the presets that we took from others. The centre of the prior is the encoder's z if the search starts
+there, otherwise 0: with a large weight, the result stays near the plausible face that the encoder finds for a poor
+sketch; with a small one, it follows every stroke.
 """
 
 from dataclasses import dataclass, replace
@@ -71,12 +71,13 @@ def complete(
     encoder: from `weights.load_encoder`, for settings that start from it, such as "fast" and "edges".
     preset: "readme", "coauthor", "fast" or "edges"; `numbers` override its fields, those of `config.SearchSettings`.
     faithful: how closely to follow the known half, from 0 to 1, one number or (n,): 0 returns the encoder's result
-    without a search; above 0, the prior has the weight `faithful.prior_weight`. None: that of the settings.
+    without a search; above 0, the prior has the weight `faithful.prior_weight`. None: the prior of the settings
+    applies.
     samples: K results for each, from the K best of the n_init initializations; the encoder's is always one of them.
     batch_size: rows searched at once, rounded down to a power of two. Results do not depend on batch size, order or
     the other inputs.
     progress: see `descend`.
-    Returns a `Completion`. Raises ValueError for shapes and numbers out of range.
+    Returns a `Completion`. Raises ValueError for invalid shapes and for numbers out of range.
     """
     if preset not in PRESETS or direction not in DIRECTIONS:
         raise ValueError(f"no preset {preset!r} or direction {direction!r}: {', '.join((*PRESETS, *DIRECTIONS))}")

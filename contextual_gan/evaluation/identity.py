@@ -1,7 +1,8 @@
-"""Whether photos show a face, and two the same person: by dlib (`pip install -e ".[align]"`).
+"""Whether a photo shows a face, and whether two show the same person, by dlib (`pip install -e ".[align]"`).
 
-In dlib_face_recognition_resnet_model_v1, two embeddings (128 numbers) of one person lie within a Euclidean distance of
-0.6. The network was trained on whole heads of 150 pixels, so it says less about generated faces of 64 pixels.
+In dlib_face_recognition_resnet_model_v1, two embeddings (128 numbers) of the same person lie within a Euclidean
+distance of 0.6. The network was trained on whole heads of 150 pixels, so it is less reliable for generated faces of 64
+pixels.
 """
 
 from functools import lru_cache
@@ -13,8 +14,8 @@ from contextual_gan.preparation.alignment import model_file
 from contextual_gan.preparation.faces import detect_faces
 
 ENLARGED = 256  # pixels; the landmark model was trained on larger faces than 64
-BORDER = 128  # pixels of repeated edge around the face, which fills its image
-CHIP, PADDING = 150, 0.25  # as the embedding was trained
+BORDER = 128  # pixels of repeated edge, added because the face fills its image
+CHIP, PADDING = 150, 0.25  # as in the training of the embedding
 
 
 def embeddings(photos, progress=lambda n: None):
@@ -31,7 +32,7 @@ def embeddings(photos, progress=lambda n: None):
 
 
 def finds_faces(photos):
-    """In which of aligned photos (n, H, W, 3) uint8 dlib's detector finds a face -> (n,) bool; of true ones, in 92%."""
+    """Whether dlib's detector finds a face in aligned photos (n, H, W, 3) uint8 -> (n,) bool; in 92% of true ones."""
     return np.array([bool(detect_faces(cv2.cvtColor(_enlarged(photo), cv2.COLOR_RGB2GRAY))) for photo in photos])
 
 

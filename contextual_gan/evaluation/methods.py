@@ -34,7 +34,7 @@ class PredictionTask:
     seed: int
     weights: str | Pinned
     search: SearchSettings
-    faithful: float | dict | None = None  # as of `faithful.of_kinds`
+    faithful: float | dict | None = None  # as for `faithful.of_kinds`
     train_data: str | None = None
     excluded: str | None = None  # a subfolder that does not belong to train_data
     pix2pix: str = "celeba"  # weights

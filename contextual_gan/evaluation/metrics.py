@@ -82,7 +82,7 @@ def diversity(samples):
     samples = np.asarray(samples)
     if samples.dtype != np.uint8 or samples.ndim != 5 or samples.shape[1] < 2:
         raise ValueError(
-            f"samples are (n, K, height, width, 3) uint8 with K at least 2; got {samples.shape} {samples.dtype}"
+            f"samples must be (n, K, height, width, 3) uint8 with K at least 2; got {samples.shape} {samples.dtype}"
         )
     k = samples.shape[1]
     pairs = [(i, j) for j in range(k) for i in range(j)]
@@ -93,7 +93,7 @@ def diversity(samples):
 def bootstrap(values, seed=0, resamples=2000):
     """Mean of the finite values and its 95% interval by the percentile bootstrap -> (mean, low, high), floats.
 
-    Depends on the set of values and the seed only, not on the order. Raises ValueError if no value is finite.
+    Depends only on the set of values and the seed, not on the order. Raises ValueError if no value is finite.
     """
     values = np.sort(np.asarray(values, np.float64))
     values = values[np.isfinite(values)]
@@ -130,7 +130,7 @@ def _checked(images, truths):
     images, truths = np.asarray(images), np.asarray(truths)
     for batch in (images, truths):
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[-1] != 3 or not batch.size:
-            raise ValueError(f"images are (n, height, width, 3) uint8, got {batch.shape} {batch.dtype}")
+            raise ValueError(f"images must be (n, height, width, 3) uint8, got {batch.shape} {batch.dtype}")
     if images.shape != truths.shape:
         raise ValueError(f"images and truths differ in shape: {images.shape} and {truths.shape}")
     return images, truths

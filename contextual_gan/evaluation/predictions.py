@@ -1,4 +1,4 @@
-"""Predict one half of the joint images of a folder from the other; scores.py scores the predictions.
+"""Predict one half of each joint image in a folder from the other; scores.py scores the predictions.
 
 The predictions are OUT/METHOD/NAME.png, with a manifest of their settings, so an evaluation can be interrupted,
 continued and extended. The scores are computed from these files.
@@ -97,7 +97,7 @@ def plan(out, parameters, joints, overwrite=False):
     these parameters are kept even then, so that the same command continues after an interruption.
     """
     if overwrite:
-        with contextlib.suppress(ValueError):  # of other parameters
+        with contextlib.suppress(ValueError):  # made with other parameters
             overwrite = not Manifest(out, parameters).entries
     manifest = Manifest(out, parameters, overwrite)
     sha256 = {name: entry["sha256"] for name, entry in manifest.entries.items()}
@@ -152,7 +152,7 @@ def refuse_foreign(out, record, plans=()):
 def predict(manifest, left, batches, predictor, *, direction, rough=0.0, seed=0, progress=lambda n, note="": None):
     """Predict the batches of joints, and write the missing predictions.
 
-    predictor, progress: see methods.py. rough: how rough sketches are made before, see `preparation.rough`.
+    predictor, progress: see methods.py. rough: how rough the sketches are made beforehand, see `preparation.rough`.
     """
     names = {joint.name for joint in left}
     for batch in batches:

@@ -2,8 +2,8 @@
 
 The unbiased kernel distance is that of KID (Binkowski et al. 2018, arXiv 1801.01401): the squared maximum mean
 discrepancy with the kernel (x . y / d + 1)^3. KID uses Inception features, whose weights the user must supply; without
-them, the features here are histograms of oriented gradients, which see edges but no colours. Compare these numbers
-with each other only, not with published ones.
+them, the features here are histograms of oriented gradients, which see edges but no colours. Compare these numbers only
+with each other, not with published ones.
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ def inception_features(weights):
     """A function from images (n, H, W, 3) uint8 to the pooled features (n, 2048) of Keras's InceptionV3.
 
     weights: weights file of that network without its top. Raises ValueError for any other file. Published KIDs use an
-    older Inception with similar but different features: compare these values with each other only.
+    older Inception with similar but different features: compare these values only with each other.
     """
     import tensorflow as tf
     from keras.applications import InceptionV3

@@ -15,13 +15,13 @@ RESULTS = ("robustness.md", "robustness.png")
 
 
 def evaluate_rough(request, levels):
-    """Evaluate a `run.Request` at each roughness of `levels` into OUT/LEVEL/ -> exit status, as `run.evaluate`.
+    """Evaluate a `run.Request` at each roughness of `levels` into OUT/LEVEL/ -> exit status, like `run.evaluate`.
 
     OUT/robustness.md holds the means with their intervals, OUT/robustness.png one line for each method.
-    Raises `UserError`, as `run.evaluate`, also for the direction that is given photos.
+    Raises `UserError` like `run.evaluate`, and for the direction whose inputs are photos.
     """
     if request.direction == "sketch":
-        raise UserError("--rough is for sketches, but --direction sketch is given photos")
+        raise UserError("--rough is for sketches, but the inputs of --direction sketch are photos")
     figure = _figure(request)
     status, found = 0, {}
     for level in levels:
@@ -50,7 +50,7 @@ def _figure(request):
 
 
 def _plot(figure, found, methods, path):
-    """One panel for each metric that there is: its means over roughness, with their intervals, one line per method."""
+    """One panel for each available metric: its means over roughness, with their intervals, one line per method."""
     there = [name for name in SHOWN if all(name in record[method] for record in found.values() for method in methods)]
     for axes, metric in zip(figure.subplots(1, len(there), squeeze=False)[0], there, strict=True):
         for method in methods:

@@ -41,7 +41,7 @@ class Request:
 def evaluate(request):
     """Evaluate a `Request` and print the table -> exit status: 0, or 1 if some images could not be used.
 
-    Raises `terminal.UserError` for a mistake of the user, before anything is written.
+    Raises `terminal.UserError` for a user's mistake, before anything is written.
     """
     out = Path(request.out)
     with mistakes():

@@ -50,7 +50,7 @@ class Truth:
 
 
 def truth(joints, direction, inception=None, identity=False, progress=lambda n: None):
-    """The `Truth` of joints. inception: weights file of that network, for KID; identity: whether to recognise faces.
+    """The `Truth` of joints. inception: weights file of InceptionV3, for KID; identity: whether to recognise faces.
 
     Raises ValueError for bad weights, FileNotFoundError if dlib's models are not installed.
     """

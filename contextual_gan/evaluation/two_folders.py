@@ -18,7 +18,7 @@ PIX2PIX = re.compile(r"(?P<stem>.+)_(?P<kind>real|fake)_(?P<side>[AB])")  # name
 def score_folders(predictions, truths, *, direction="photo", limit=None):
     """SSIM and PSNR of images with matching names -> (content for metrics.json, failed, unused).
 
-    Both may be one folder of pix2pix: each x_fake_B is compared with x_real_B (or A).
+    Both may be the same folder of pix2pix results: each x_fake_B is compared with x_real_B (or A).
     Of joint images, only the `direction` half is compared: the other one is a copy. failed: [(name, reason)] of truths
     without a prediction and of unusable images; unused: names of predictions without a truth.
     Raises FileNotFoundError and ValueError like `sources.images_in`, and ValueError if no pair is left.

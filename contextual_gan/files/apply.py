@@ -2,7 +2,7 @@
 
 Workers get the bytes of the inputs and return the bytes of the outputs; only this process reads and writes files. An
 output gets its final name when it is complete, and the journal lists it beforehand; at the end the journal becomes the
-manifest. So the folder depends on the inputs and the parameters only, not on interruptions or the number of workers.
+manifest. So the folder depends only on the inputs and the parameters, not on interruptions or the number of workers.
 """
 
 import errno
@@ -35,7 +35,7 @@ class Item:
     source: str  # its name in the manifest and in messages
     output: str  # below the output folder, posix, ending in .png
     files: tuple  # of `sources.Source` or `sources.Member`; usually one
-    arguments: dict = field(default_factory=dict)  # of the function for this image only; JSON values
+    arguments: dict = field(default_factory=dict)  # of the function, for this image alone; JSON values
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _tasks(function, items, manifest, refuse, settle):
 
 
 def _work(function, files, arguments):
-    """In a worker: bytes of the inputs -> the end of a manifest entry, with the bytes of PNGs as output and further."""
+    """In a worker: bytes of the inputs -> the end of a manifest entry, whose "output" and "further" are PNG bytes."""
     cv2.setNumThreads(1)  # there is one worker per core
     try:
         result = function(*(on_background(decode_rgba(data)) for data in files), **arguments)
@@ -175,7 +175,7 @@ def _is_free(manifest, planned, source, name):
 
 
 def _recorded(manifest, entry, data):
-    """`Manifest.add`; a path that is too long for this file system fails for its own input alone."""
+    """`Manifest.add`; a path that is too long for this file system fails only its own input."""
     try:
         return manifest.add(entry, data)
     except OSError as error:

@@ -13,7 +13,7 @@ from zlib import crc32
 from contextual_gan.files.images import MAX_BYTES, ImageError, largest_bytes
 
 LONGEST_PART = 255 - len("..png.part")  # limit of file systems for one name, minus the suffix of its result
-LONGEST_PATH = 1024  # of whole paths, without the user's path to the archive
+LONGEST_PATH = 1024  # for whole paths, without the user's path to the archive
 CHUNK = 2**16  # compressed bytes to read at once
 
 
@@ -24,7 +24,7 @@ class Member:
     archive: zipfile.ZipFile
     info: zipfile.ZipInfo
     name: str  # in reports: the name in the archive, possibly with the path of the archive
-    below: str = ""  # its place in the mirrored tree, if that is not the name
+    below: str = ""  # its place in the mirrored tree, if it differs from the name
 
     @property
     def relative(self):
@@ -36,7 +36,7 @@ class Member:
         return Path(self.archive.filename, self.info.filename)
 
     def moved(self, relative):
-        """The same with another place in the mirrored tree."""
+        """The same member at another place in the mirrored tree."""
         return replace(self, below=relative.as_posix())
 
     def read(self):
@@ -59,11 +59,11 @@ class Member:
             raise ImageError(f"damaged in the archive: {' '.join(str(error).split())}") from error
 
     def _decompressed(self, size):
-        """`peek` of bzip2 and LZMA, whose first 4 kB zipfile decompresses fully, up to 11 GB."""
+        """`peek` of bzip2 and LZMA members: zipfile would fully decompress their first 4 kB, to as much as 11 GB."""
         claimed, content = self.info.file_size, b""
         stored = copy(self.info)
         stored.compress_type, stored.file_size = zipfile.ZIP_STORED, stored.compress_size
-        del stored.CRC  # it is the checksum of the content
+        del stored.CRC  # the checksum of the decompressed content
         with self.archive.open(stored) as raw:
             decompressor = _lzma(raw, claimed) if self.info.compress_type == zipfile.ZIP_LZMA else BZ2Decompressor()
             while (missing := min(size, claimed + 1) - len(content)) > 0 and not decompressor.eof:
@@ -139,7 +139,7 @@ def _unsafe(name):
     if parts[0].endswith(":") or ".." in parts or "" in parts:
         return "unsafe name in the archive"
     if not name.isprintable():
-        return "its name has characters that cannot be printed"
+        return "its name contains characters that cannot be printed"
     if len(name) > LONGEST_PART // 4 and (  # a character has at most 4 bytes
         len(os.fsencode(name)) > LONGEST_PATH or max(len(os.fsencode(part)) for part in parts) > LONGEST_PART
     ):

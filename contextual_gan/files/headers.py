@@ -6,13 +6,13 @@ Decoding a small file may take hours or gigabytes; such files are refused here.
 import re
 
 MAX_PIXELS = 25 * 10**6
-MAX_JPEG_PIXELS = 200 * 10**6  # of a JPEG, which is reduced while it is decoded
+MAX_JPEG_PIXELS = 200 * 10**6  # for a JPEG, which is reduced while it is decoded
 MAX_COEFFICIENTS = 1.25e9  # bytes that the decoder of a progressive JPEG keeps in memory
-MAX_SCANS = 100  # of a progressive JPEG; each costs as much as the first; encoders write about ten
-MAX_SEGMENTS = 10**5  # of a file; images have a few dozen, one of 20 MB a few thousand
+MAX_SCANS = 100  # for a progressive JPEG: each costs as much as the first; encoders write about ten
+MAX_SEGMENTS = 10**5  # for any file: images have a few dozen, one of 20 MB a few thousand
 MAX_COMMENTS = 10**6  # bytes before the first image of a GIF; Pillow collects them in quadratic time
-MAX_BLOCKS = 10**6  # of a GIF; one of 20 MB has 80,000 of up to 255 bytes
-LARGEST_TILE = 4  # of a TIFF, relative to the image: libtiff decodes whole tiles
+MAX_BLOCKS = 10**6  # for a GIF: one of 20 MB has 80,000 of up to 255 bytes
+LARGEST_TILE = 4  # for a TIFF, relative to the image: libtiff decodes whole tiles
 JPEG_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])", re.DOTALL)  # a marker that ends the data of a scan
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
 FOREIGN = (  # files that people mistake for images: kind, start, and advice
@@ -31,7 +31,8 @@ class ImageError(ValueError):
 
 
 def check(data):
-    """Raise `ImageError` for a file that takes far longer to decode than its size suggests, or is known to be no image.
+    """Raise `ImageError` for a file that takes far longer to decode than its size suggests, or is known not to be an
+    image.
 
     Returns the (width, height) in the header of a JPEG; None for other formats.
     """
@@ -103,14 +104,14 @@ def _check_jpeg(data):
 
 
 def _frame(segment):
-    """((width, height), [(horizontal, vertical sampling)]) from the frame header of a JPEG, up to any damage."""
+    """((width, height), [(horizontal, vertical sampling)]) from the frame header of a JPEG, as far as it is intact."""
     height, width = int.from_bytes(segment[3:5]), int.from_bytes(segment[5:7])
     factors = segment[9 : 8 + 3 * segment[7] : 3] if len(segment) > 7 else b""
     return (width, height), [(factor >> 4, factor & 15) for factor in factors]
 
 
 def _chunks(data):
-    """The number of chunks of a PNG, up to any damage; counting stops beyond the limit."""
+    """The number of chunks of a PNG, up to the first damage; counting stops beyond the limit."""
     position, number = 8, 0
     while position + 12 <= len(data) and number <= MAX_SEGMENTS:
         position, number = position + 12 + int.from_bytes(data[position : position + 4]), number + 1

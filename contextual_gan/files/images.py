@@ -83,7 +83,7 @@ def decode_rgba(data, *, enough=None, most=MAX_PIXELS):
         raise ImageError("empty file")
     with _opened(data, most) as image:
         _reduce_while_decoding(image, enough)
-        with silent_libraries() if image.format == "TIFF" else contextlib.nullcontext():  # libtiff tells what is wrong
+        with silent_libraries() if image.format == "TIFF" else contextlib.nullcontext():  # libtiff prints errors
             image.load()  # Image.verify() accepts truncated JPEGs
         return np.asarray(to_rgba(upright(image)))
 
@@ -141,7 +141,7 @@ def _opened(data, most=MAX_PIXELS):
 
 
 def _formats(data):
-    """The formats that Pillow may read a file as. Raises `ImageError` for a HEIC without the extra [heic]."""
+    """The formats that Pillow may try for a file. Raises `ImageError` for a HEIC without the extra [heic]."""
     if not headers.is_heic(data):
         return FORMATS
     try:
@@ -304,14 +304,14 @@ def grid(rows, titles=(), labels=(), gap=6):
         label = _shortened(label, label_font, canvas.width - 2 * gap)
         draw.text((gap, top + y * pitch + 9), label, "dimgrey", label_font, anchor="lm")
     for y, row in enumerate(rows):
-        for left, cell in zip(lefts, row):  # noqa: B905  the last of lefts is the right border
+        for left, cell in zip(lefts, row):  # noqa: B905  the last value in lefts is the right border
             if cell is not None:
                 canvas.paste(Image.fromarray(cell), (int(left), top + y * pitch + label_height))
     return np.asarray(canvas)
 
 
 def _shortened(text, font, width):
-    """A text that fits into so many pixels: as it is, or without its middle."""
+    """The text, without its middle if it is wider than `width` pixels."""
     short, kept = text, len(text)
     while kept and font.getlength(short) > width:
         kept -= 1

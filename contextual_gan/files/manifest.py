@@ -24,7 +24,7 @@ class Manifest:
     """The entries of an output folder: {source: entry}."""
 
     def __init__(self, out, parameters, overwrite=False):
-        """Read the folder, write nothing. Raises ValueError for other parameters and for a damaged manifest.
+        """Read the folder, write nothing. Raises ValueError if the parameters differ or the manifest is damaged.
 
         overwrite: `begin` will remove existing files, whatever made them.
         """
@@ -80,7 +80,7 @@ class Manifest:
             self._refuse(output for output in planned.values() if output not in own)
         for entry in self.outdated:
             self._remove_output(entry)
-        if self.overwrite:  # also a journal with only other parameters
+        if self.overwrite:  # also a journal that holds nothing but other parameters
             for name in (MANIFEST, JOURNAL):
                 (self.out / name).unlink(missing_ok=True)
         sources = {output: source for source, output in planned.items()}
@@ -137,8 +137,8 @@ class Manifest:
     def add(self, entry, data=()):
         """Record the outcome of an input, then write its outputs, if any; returns whether the entry is new.
 
-        data: the bytes of each output. In this order, the record always lists all files, and a listed file that is
-        missing has to be made. Earlier outputs of the input are removed.
+        data: the bytes of each output. Because of this order, the record always lists all files, and a listed file that
+        is missing must be made again. Earlier outputs of the input are removed.
         """
         old = self.entries.get(entry["source"], {})
         entry = {"source": entry["source"], "sha256": entry["sha256"], "parameters": self.hash} | entry

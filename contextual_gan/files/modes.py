@@ -21,7 +21,7 @@ def upright(image):
     """
     try:
         turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
-    except Exception:  # of as many types as from decoders
+    except Exception:  # of almost any type, as from decoders
         turn = None
     return image if turn is None else image.transpose(turn)
 

@@ -1,6 +1,6 @@
 """Run a function over many tasks, in local processes or on a Dask cluster, and survive the death of workers.
 
-Both are executors in the sense of `concurrent.futures`; only opening them differs.
+Both are executors in the sense of `concurrent.futures` and differ only in how they are opened.
 """
 
 import os

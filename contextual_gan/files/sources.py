@@ -21,7 +21,7 @@ IMAGE_SUFFIXES |= {".heif", ".avifs", ".heics"}
 START = 512  # bytes of a file that are checked
 RUN_RECORD = re.compile(rb"\s*\{\s*\"settings\"\s*:")  # start of the results.json of a run folder
 RUN, LINK, OTHER = "run folder", "linked folder", "other file"
-OWN, OWN_RUN = "record of our own", "results.json of our own"  # not reported
+OWN, OWN_RUN = "our own record", "our own results.json"  # not reported
 ADVICE = {kind: advice for kind, _, advice in FOREIGN} | {LINK: "give a linked folder by its own name"}
 OWN_FILES = {MANIFEST, JOURNAL, *RECORDS, "results.json", "z.npz", "initial_z.npz", "metrics.json", "table.md"}
 
@@ -39,7 +39,7 @@ class Source:
         return read_image_bytes(self.path)
 
     def moved(self, relative):
-        """The same with another place in the mirrored tree."""
+        """The same source at another place in the mirrored tree."""
         return replace(self, relative=relative)
 
 
@@ -47,8 +47,8 @@ def images_in(location, excluded=None):
     """The images of a folder (with subfolders) or a zip archive, or one image -> ([`Source` or `Member`], refused).
 
     Sources are sorted by name, their posix path below the folder or in the archive; refused are (name, reason) of
-    members with unsafe or ambiguous names. Files with neither an image extension nor an image header and run folders
-    are passed over, which the command reports in one line at its end; hidden files and the folder `excluded` (the
+    members with unsafe or ambiguous names. Run folders and files with neither an image extension nor an image header
+    are passed over, and the command reports them in one line at its end; hidden files and the folder `excluded` (the
     output) are left out.
     Raises FileNotFoundError, and ValueError if it is neither, holds no image, or lies inside `excluded`.
     """
@@ -147,7 +147,7 @@ def _is_too_long(path):
 
 
 def _images_below(folder, excluded):
-    """([path], [(path, kind)]) of the images below a folder and of what is none."""
+    """([path], [(path, kind)]) of the images and of the other files below a folder."""
     images, passed = [], []
     for path, kind in _walk(folder, excluded):
         kind = kind or _kind_of(path.name, partial(_peek, path))

@@ -64,5 +64,5 @@ def apply_gradients(tape, loss, network, optimizer, lr=None):
 
 def over_devices(operation, values):
     """The "SUM" or "MEAN" of each value over all devices; on one device, the values themselves."""
-    values = tf.nest.map_structure(tf.identity, values)  # several workers do not accept variables
+    values = tf.nest.map_structure(tf.identity, values)  # all_reduce() over several workers refuses variables
     return tf.distribute.get_replica_context().all_reduce(operation, values) if values else values

@@ -101,10 +101,10 @@ def generator_loss(logits):
 
 
 class DCGAN(tf.Module):
-    """The trained state: G, its moving average (None without), D, the pair discriminator P, and their optimizers.
+    """The trained state: G, its moving average (or None), D, the pair discriminator P, and their optimizers.
 
     precision: "float32" or "bfloat16", in which G, D and P compute; their weights are always float32.
-    pair_width: feature maps of P's first convolution; None for no P.
+    pair_width: feature maps of P's first convolution; None: no P.
     """
 
     def __init__(self, *, width=64, lr=2e-4, beta_1=0.5, ema=True, precision="float32", pair_width=None):
@@ -143,7 +143,7 @@ def train_step(model, real, z, *, g_updates=2, decay=0.999, lr=None, pairs=0.0, 
     The fakes of the updates of D and P serve the first G update too; further updates make their own from the same z. D
     sees real and generated images separately, as their batch statistics differ; so does P.
     With a tf.distribute strategy, each device calls this with its share of the batch. The results and the gradients are
-    those of the whole batch; batch normalization sees the share.
+    those of the whole batch; batch normalization sees only the share.
     """
     G, D, P = model.generator, model.discriminator, model.pair_discriminator
     size = tf.cast(tf.shape(real)[0] * tf.distribute.get_replica_context().num_replicas_in_sync, tf.float32)
@@ -188,7 +188,8 @@ def train_step(model, real, z, *, g_updates=2, decay=0.999, lr=None, pairs=0.0, 
 def pair_losses(P, real, fake, others, mismatched, mean):
     """P's loss and outputs: {"p_loss": ..., "P(x)", "P(G(z))", "P(mismatched)"}, all as means over the batch.
 
-    True pairs are those of `real`. False pairs are generated, or, in their share, sketches with the photos `others`
+    True pairs are those of `real`. A share `mismatched` of the false pairs joins its sketches with `others`; the rest
+    are fake.
     """
     sketch, photo = half(real, "sketch"), half(real, "photo")
     logits = {"P(x)": (sketch, photo), "P(G(z))": (half(fake, "sketch"), half(fake, "photo"))}

@@ -88,7 +88,7 @@ def half_spans(generator, name):
     """The `spans` argument of `folded` for one half of G(z), "sketch" or "photo".
 
     Each output column of a 5x5 transposed convolution of stride 2 depends on two or three input columns, so half of the
-    last map needs 33 of the 64 columns before it, and so on. Odd numbers of columns are slow, so one more is taken.
+    last map needs 33 of the 64 columns before it, and so on. An odd number of columns is slow, so one more is computed.
     """
     widths = [layer.input.shape[2] for layer in generator.layers if isinstance(layer, layers.Conv2DTranspose)]
     spans = [HALVES[name].indices(2 * SIZE)[:2]]

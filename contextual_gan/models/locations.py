@@ -113,9 +113,7 @@ def refuse_pix2pix(weights):
         with open(path, "rb") as file:
             is_pix2pix = b'"generator/down0.' in file.read(10**5)  # the header, which names the tensors
     if is_pix2pix:
-        raise WeightsError(
-            f"{weights} holds pix2pix, not a contextual GAN: compare.py --pix2pix {weights} draws with it"
-        )
+        raise WeightsError(f"{weights} holds pix2pix, not a contextual GAN: use it with compare.py --pix2pix {weights}")
 
 
 def encoder_file(weights, direction):

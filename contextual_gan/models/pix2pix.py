@@ -161,7 +161,7 @@ def _take_statistics(generator, given, before):
     """Move the statistics of batch normalization from `before` to those of images without jitter.
 
     Jitter blurs: enlarged strokes have half the local contrast. With the statistics of jittered images, G would draw
-    sharp sketches far too bright.
+    far too bright an image for a sharp input.
     """
     for statistic, old in zip(generator.non_trainable_variables, before, strict=True):
         statistic.assign(old)
@@ -176,7 +176,7 @@ BATCH = 16  # images drawn at once
 def draw_half(generator, known, *, dropout=True, seed=0, progress=lambda n: None):
     """Draw the other halves of known ones, each (n, 64, 64, 3) uint8, with dropout, as the original does, or without.
 
-    Dropout depends on the seed and the pixels only, and all batches have the same size (TensorFlow's order of summation
+    Dropout depends only on the seed and the pixels, and all batches have the same size (TensorFlow's order of summation
     depends on it), so results do not depend on the order or on the other images. progress(n): after each n images.
     """
     found = np.empty_like(known)

@@ -43,7 +43,7 @@ def _tensors(dtype, *models):
 def load_weights(path, needs_discriminator=True):
     """Read a file of `save_weights` -> (generator, discriminator) in float32, with their saved width.
 
-    path: a path or a `Pinned` file. needs_discriminator: if not, D is not built, and None.
+    path: a path or a `Pinned` file. needs_discriminator: if false, D is None and not built.
     Raises `WeightsError`, before any larger network is built, for an unreadable file, and for tensors with an unknown
     name, a wrong shape or non-finite values, which it names.
     """
@@ -78,7 +78,7 @@ def _save_described(path, named, about):
 
 
 def _read_described(pinned):
-    """(tensors, the dict about them) from a file of `_save_described`. Raises `WeightsError`, also for damage."""
+    """(tensors, the dict about them) from a file of `_save_described`. Raises `WeightsError`, also if damaged."""
     found, about = _read(pinned), None
     header = json.loads(pinned.data[8 : 8 + int.from_bytes(pinned.data[:8], "little")])  # `_read` has checked it
     with contextlib.suppress(ValueError):
@@ -110,7 +110,7 @@ def load_pretrained(name="celeba"):
 def load_networks(weights, needs_discriminator=True):
     """(generator, discriminator) from a published name, a .safetensors file, a run folder, or `Pinned` weights.
 
-    needs_discriminator: as of `load_weights`.
+    needs_discriminator: as for `load_weights`.
     """
     pinned = pin(weights)
     return load_dcgan_run(pinned) if pinned.data is None else load_weights(pinned, needs_discriminator)

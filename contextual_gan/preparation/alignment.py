@@ -1,7 +1,7 @@
 """Cut faces out of photos in one framing, brow to chin: OpenFace's alignment.
 
-dlib's HOG detector finds the face and its landmark predictor the points in it; an affine map that takes three of them
-to fixed positions in a square warps the photo. Data sets with annotated points or boxes need no dlib.
+dlib's HOG detector finds the face and its landmark predictor the points in it; an affine map, which takes three of them
+to fixed positions in a square, warps the photo. Data sets with annotated points or boxes need no dlib.
 
 The landmark models are in the package `face_recognition_models` (`pip install -e ".[align]"`). The 68-point model was
 trained on iBUG 300-W, whose licence excludes commercial use: it is for research only.
@@ -88,7 +88,7 @@ def align(photo, *, size, landmarks="inner-eyes-bottom-lip", predictor=None, mul
 
 def upright_faces(photo, landmarks="inner-eyes-bottom-lip", predictor=None):
     """Turn a photo by quarters so that its faces are upright -> (the photo, turns counterclockwise, boxes of faces)."""
-    load_predictor(predictor, landmarks)  # raises also where there is no face
+    load_predictor(predictor, landmarks)  # also raises if there is no face
 
     def is_settled(box):
         return is_framed(photo, box, three_landmarks(photo, box, landmarks, predictor), landmarks)
@@ -98,7 +98,7 @@ def upright_faces(photo, landmarks="inner-eyes-bottom-lip", predictor=None):
 
 
 def is_framed(photo, box, points, landmarks="inner-eyes-bottom-lip"):
-    """Whether the square about the centre of a photo is the framing already, by a face's box and landmarks."""
+    """Whether the central square of a photo already has the framing, judging by a face's box and landmarks."""
     height, width = photo.shape[:2]
     edge = min(height, width)
     corner = np.array(((width - edge) // 2, (height - edge) // 2))
@@ -113,7 +113,7 @@ def three_landmarks(photo, box, landmarks="inner-eyes-bottom-lip", predictor=Non
 
 
 def warp(photo, points, *, size, landmarks="inner-eyes-bottom-lip"):
-    """Warp a photo so that three landmarks, (3, 2), go to their places -> (size, size, 3) uint8; Skip on a line."""
+    """Warp a photo so that three landmarks, (3, 2), go to their places -> (size, size, 3) uint8; Skip if collinear."""
     return _warp(photo, affine(points, LANDMARKS[landmarks]["places"]), size)
 
 
@@ -238,7 +238,7 @@ def read_celeba_landmarks(path):
             raise ValueError(f"{path}, line {number}: {name[:80]} is listed twice")
         points[name] = [[int(x), int(y)] for x, y in zip(values[::2], values[1::2], strict=True)]
     if len(points) != int(lines[0]):
-        raise ValueError(f"{path}: {len(points)} photos, but line 1 says {int(lines[0])}")
+        raise ValueError(f"{path}: {len(points)} photos, but line 1 gives {int(lines[0])}")
     return points
 
 
@@ -253,7 +253,7 @@ def crop_box(photo, box, *, size):
     x, y, w, h = box
     left, top, right, bottom = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
     if not (left < right and top < bottom):
-        raise ValueError(f"the box {x:g},{y:g},{w:g},{h:g} lies outside of the {width} x {height} pixels")
+        raise ValueError(f"the box {x:g},{y:g},{w:g},{h:g} lies outside the {width} x {height} pixels")
     edge = max(1, round(max(right - left, bottom - top)))
     if edge > CROP_SIDE:  # repeated borders would fill a square of this size
         return crop_box(reduce(photo, edge / CROP_SIDE), np.array(box) * CROP_SIDE / edge, size=size)
@@ -296,8 +296,8 @@ def affine(points, places):
 def _warp(photo, framing, size):
     """Warp a photo by a map (2, 3) from its pixels to the unit square -> (size, size, 3) uint8.
 
-    Bilinear, at a whole multiple of `size` at which nothing shrinks, then reduced by area, as a warp that shrinks
-    aliases. With size 128 or more and a face no larger, this is OpenFace's own warp; with 64, it is that at 128,
+    Bilinear, at a whole multiple of `size` at which nothing shrinks, then reduced by area, because a shrinking warp
+    would alias. With size 128 or more and a face no larger, this is OpenFace's own warp; with 64, it is that at 128,
     reduced. The framing does not depend on the multiple.
     """
     coarsest, finest = np.linalg.svd(framing[:, :2], compute_uv=False)

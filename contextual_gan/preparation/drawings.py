@@ -31,7 +31,7 @@ FACE_MARGIN = 0.25  # minimum gain over the uncropped drawing: measured 0.35 to 
 FRAMED, WIDE_MARGIN = 0.75, 0.35  # a face with this share may be the whole drawing, drawn inaccurately
 BENT_MARGIN = 0.1  # minimum gain of a turned, tilted or stretched face over the uncropped drawing
 SECOND_SCORE = 0.55  # minimum score of a second face
-SKETCH_SCORE = 0.2  # a ready sketch below this is not a face: 0.3% of xdog() sketches of photos
+SKETCH_SCORE = 0.2  # a computed sketch below this is not a face: 0.3% of xdog() sketches of photos
 SOFT = 0.08  # share of grey pixels: 99% of 5,030 computed sketches have more; 9 drawings of 64 pixels have 6.9% or less
 PAPER_MARGIN = 0.85  # ink that spans less of the page than this leaves a margin worth cropping
 
@@ -54,7 +54,7 @@ def parse_crop(text):
 class Sketch:
     """A sketch from a drawing: `image`, (64, 64, 3) uint8, its face score, and whether that counts as a face.
 
-    is_computed: whether it was given as a sketch that a filter had drawn of a photo.
+    is_computed: whether the input already was a sketch that a filter had drawn of a photo.
     """
 
     image: np.ndarray
@@ -69,7 +69,7 @@ def read_drawing(image, *, crop="auto"):
 
 
 def read_faces(image, *, crop="auto"):
-    """Turn a drawing of a face into a sketch as the networks expect it.
+    """Turn a drawing of a face into the kind of sketch that the networks expect.
 
     image: (H, W, 3) or (H, W, 4) uint8, RGB or RGBA, of any size: strokes dark on light or light on dark, grey or
     coloured, on unevenly lit or ruled paper, on a sheet on a desk, on a board or a screen, on transparency.
@@ -78,8 +78,8 @@ def read_faces(image, *, crop="auto"):
     A drawing that is already a sketch of this kind is returned unchanged.
     crop: "none" keeps the whole picture, padded to a square; "ink" crops to the strokes; (x, y, w, h) crops to that box
     in pixels of `image`; "auto" finds the sheet and the faces on it (see `find_faces`), turns them upright and crops
-    them to the framing of the training data, brow to chin; if there is no face, it crops a wide margin of empty paper.
-    Raises ValueError for another shape or type, an image without strokes, or a box outside the image.
+    them to the framing of the training data, brow to chin; if there is no face, it crops away a wide margin of empty
+    paper. Raises ValueError for another shape or type, an image without strokes, or a box outside the image.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (3, 4) or image.size == 0:
         raise ValueError(f"a drawing must be (H, W, 3) or (H, W, 4) uint8, not {image.shape} {image.dtype}")

@@ -34,7 +34,7 @@ def find_faces(photo, is_settled=lambda box: False):
 
     quarter turns: counterclockwise, as for `np.rot90`. boxes: (left, top, width, height) float64 in pixels of
     the turned photo, the largest first; among equal sizes, the highest score first; empty if no face is found.
-    is_settled(box): called with the largest upright face if its score is low; if True, no turns are tried.
+    is_settled(box): called with the largest upright face if its score is low; if it returns True, no turns are tried.
     """
     reduction = max(1.0, max(photo.shape[:2]) / DETECTION_SIDE)
     seen = np.ascontiguousarray(photo) if reduction == 1 else reduce(photo, reduction)

@@ -46,7 +46,7 @@ class Known:
 def read_known(data, task):
     """Bytes of an image file -> [Known], one for each face to be completed, the largest first.
 
-    A joint is recognised by its size of 128 x 64 pixels unless `task.joint` says "always" or "never".
+    A joint is recognised by its size of 128 x 64 pixels unless `task.joint` is "always" or "never".
     Raises `ImageError` or another ValueError with the reason.
     """
     crop = parse_crop(task.crop)

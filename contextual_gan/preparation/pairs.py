@@ -37,7 +37,7 @@ def pair(sketches, photos, out):
 
 
 def paired(lefts, rights):
-    """{name on the left: name on the right}: the same name, or the only one that differs in the extension alone."""
+    """{name on the left: name on the right}: the same name, or the only one that differs just in its extension."""
     names = {source.name for source in rights}
     partners = {source.name: source.name for source in lefts if source.name in names}
     stems = defaultdict(lambda: ([], []))
@@ -59,8 +59,8 @@ def side_by_side(left, right):
 def joint_of_pair(image, direction="AtoB"):
     """A ready-made pair of pix2pix, A | B of any size, (H, W, 3) uint8 -> the joint image (64, 128, 3).
 
-    direction: as of pix2pix; of "AtoB", A is the sketch and B the photo. Of each half the square about the centre is
-    taken. Raises ValueError for what cannot be two images side by side.
+    direction: as in pix2pix; with "AtoB", A is the sketch and B the photo. Each half is cropped to its central square.
+    Raises ValueError for an image that cannot be two images side by side.
     """
     height, width = image.shape[:2]
     if width % 2 or width <= height:

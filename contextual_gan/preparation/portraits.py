@@ -15,7 +15,7 @@ TURNS = {
     2: "turned upside down",
     3: "turned by 90 degrees clockwise",
 }
-NO_FACE_NOTE = "no face found in this photo, or it is the whole photo already: squared about its centre"
+NO_FACE_NOTE = "no face found in this photo, or the face already fills it: cropped to the central square"
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ def portraits(photo, *, always=False, every=False):
     """Find the faces of a photo and align them -> ([Portrait], number of faces, note or None).
 
     photo: (H, W, 3) uint8; if it is sideways or upside down, it is turned upright first. A face that is already aligned
-    is left unchanged, unless `always`. A photo without a face is squared about its centre. every: take all faces, the
-    largest first, instead of the largest alone. The note is a message for the user.
+    is left unchanged, unless `always`. A photo without a face is cropped to its central square. every: take all faces,
+    the largest first, instead of the largest alone. The note is a message for the user.
     Raises `ImageError` for a photo without a face if `always`, FileNotFoundError without dlib's models.
     """
     photo, turns, boxes = alignment.upright_faces(photo)
@@ -44,7 +44,7 @@ def portraits(photo, *, always=False, every=False):
     found = [portrait for portrait in found if portrait]
     if not found:
         if always:
-            raise ImageError("no face found; --align auto squares such a photo about its centre")
+            raise ImageError("no face found; --align auto crops such a photo to its central square")
         return [square(photo)], 0, NO_FACE_NOTE
     notes = []
     if turns:
@@ -59,7 +59,7 @@ def _framed(photo, box, always):
     """The `Portrait` of a face in an upright photo; None if its landmarks are implausible."""
     points = alignment.three_landmarks(photo, box)
     if not always and alignment.is_framed(photo, box, points):
-        return Portrait(centre_square(photo, SIZE), "in the framing already")
+        return Portrait(centre_square(photo, SIZE), "already aligned")
     try:
         return Portrait(alignment.warp(photo, points, size=SIZE), "aligned")
     except Skip:

@@ -5,12 +5,12 @@ trained on rough sketches, with the clean sketch and the photo as targets, learn
 the strokes follow published methods:
 
 - they are displaced smoothly, as in Deep Plastic Surgery (Yang et al. 2020, arXiv 2001.02890), which roughens sketches
-  this way for its refinement, and DeepFacePencil (Li et al. 2020, arXiv 2008.13343), which moves the control points
-  of strokes; here by a random field on 8x8 points, with a standard deviation of 2 pixels at roughness 1, and all
-  together by 1 pixel;
+  this way for its refinement, and DeepFacePencil (Li et al. 2020, arXiv 2008.13343), which moves the control points of
+  strokes. Here a random field on 8x8 points moves them by a standard deviation of 2 pixels at roughness 1, and all of
+  them together move by another 1 pixel;
 - they are drawn thicker or thinner, like the scribbles of ControlNet (Zhang et al. 2023, arXiv 2302.05543): the darkest
   of 3x3 or the lightest of 2x2 pixels, each with a probability of 1/4 at roughness 1;
-- some are missing: where a random field on 8x8 points is in its lowest 22% of the range, at roughness 1;
+- some are missing: where a random field on 8x8 points is in the lowest 22% of its range, at roughness 1;
 - their contrast varies: ink becomes tanh(g ink) / tanh(g), about its middle, with ln g from -0.5 to 1.5.
 
 The constants were chosen for sketches of 64 pixels. All effects grow with the roughness; at 0, a sketch is unchanged.
@@ -41,7 +41,7 @@ def roughen(sketches, roughness, seed):
     """Make sketches rougher, eagerly or in a TensorFlow graph.
 
     sketches: (n, 64, 64, 3) float in [-1, 1] with equal channels, dark strokes on white; roughness: (n,) from 0, which
-    changes nothing, to 1; seed: (2,) integers. Returns the same as `sketches`.
+    changes nothing, to 1; seed: (2,) integers. Returns sketches of the same shape and range.
     """
     n, level = tf.shape(sketches)[0], tf.reshape(tf.cast(roughness, tf.float32), (-1, 1, 1, 1))
     seeds = tf.random.split(seed, 5)
@@ -85,10 +85,10 @@ def _roughen(sketch, roughness, seed):
 
 
 def rough(sketches, roughness, seed=0):
-    """Rough versions of sketches (n, 64, 64, 3) uint8 with equal channels -> the same.
+    """Rough versions of sketches (n, 64, 64, 3) uint8 with equal channels, of the same shape and type.
 
-    roughness: one number or (n,), from 0 to 1. Each result depends on its sketch, its roughness and the seed only;
-    at 0, it is the sketch. Raises ValueError for a roughness out of range.
+    roughness: one number or (n,), from 0 to 1. Each result depends only on its sketch, its roughness and the seed; at
+    roughness 0, it is the sketch itself. Raises ValueError for a roughness out of range.
     """
     roughness = np.broadcast_to(np.asarray(roughness, np.float32), len(sketches))
     if not np.all((roughness >= 0) & (roughness <= 1)):
@@ -111,7 +111,7 @@ NOISE = 0.1  # of [-1, 1]
 
 
 def disturb(photos, amount, seed):
-    """Photos as taken by other people and cameras: with another crop, lighter or darker, blurred, noisy.
+    """Make photos look as if taken by other people and cameras: cropped differently, lighter or darker, blurred, noisy.
 
     photos: (n, 64, 64, 3) float in [-1, 1]; amount: (n,) from 0, which changes nothing, to 1; seed: (2,) integers.
     """

@@ -181,7 +181,7 @@ def _sampler(image):
 
 
 def photocopy(photo, *, mask_radius=8.0, sharpness=0.8, threshold=0.9, pct_black=0.5, pct_white=0.8):
-    """Copy a photo like a poor photocopier: black where it is darker than its neighbourhood.
+    """Copy a photo as a poor photocopier would: black where it is darker than its neighbourhood.
 
     photo: (H, W, 3) uint8 RGB. Returns (H, W, 3) uint8 with equal channels, dark strokes on white.
     The filter "Photocopy" of GIMP (plug-ins/common/photocopy.c, Spencer Kimball 2001), without its rounding of each

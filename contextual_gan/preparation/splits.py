@@ -1,6 +1,6 @@
 """Split images into training and test sets, by the hash of their names or by an existing list.
 
-A part is "train" or "test". Images have their names in the manifest: the path below the folder, or the name in the zip
+A part is "train" or "test". Images are named as in the manifest: the path below the folder, or the name in the zip
 archive.
 """
 
@@ -65,7 +65,7 @@ def stem(name):
 def rule(out, key, overwrite=False):
     """How test images of the folder `out` are chosen: by "stem", or by "name" if an older version started it.
 
-    key: of this choice among the parameters of its manifest. Raises ValueError for a damaged manifest.
+    key: the name of this choice among the parameters of its manifest. Raises ValueError for a damaged manifest.
     """
     there = None if overwrite else parameters_of(out)
     return "name" if there and there.get(key) == "name" else "stem"
@@ -106,9 +106,9 @@ def read_split(path, names):
 
 
 def _assign(parts, first, name, part, line, path):
-    """Enter the part of an image. Raises ValueError if an earlier line has another one."""
+    """Record the part of an image. Raises ValueError if an earlier line has another one."""
     if parts.setdefault(name, part) != part:
-        raise ValueError(f"{path}, line {line}: {name} is in {part}, but in line {first[name]} in {parts[name]}")
+        raise ValueError(f"{path}, line {line}: {name} is in {part}, but line {first[name]} has it in {parts[name]}")
     first.setdefault(name, line)
 
 
@@ -181,12 +181,12 @@ def _csv(parts):
 def divide(items, out, parameters, *, test=None, seed=0, listed=None, by="stem", overwrite=False, also=()):
     """Assign images to train/ or test/ below the folder `out` -> (items, refuse, {name: part}, lines without an image).
 
-    items: `apply.Item`s without part. The returned ones have it in front of their output, the test images first; pass
+    items: `apply.Item`s without a part. The returned ones have it in front of their output, the test images first; pass
     them and `refuse` to `apply.apply_to_folder`, with the same out, parameters (everything that determines the outputs)
     and overwrite, and its report to `finish`.
     listed: a file for `read_split`, whose last number is returned too; images that are not in it are skipped.
-    Without it, `choose` decides, `by` the value of `rule`; images of an earlier run in `out` keep their part and count,
-    even if their input no longer exists. also: names of further files that will be written into `out`.
+    Without it, `choose` decides, `by` the value of `rule`; images of an earlier run in `out` keep their part and are
+    counted, even if their input no longer exists. also: names of further files that will be written into `out`.
     Raises ValueError like the functions above, for other parameters, and if a file of unknown origin is in the way.
     """
     out, names = Path(out), {item.source: spelled_out(item.source) for item in items}
@@ -264,7 +264,7 @@ def assert_disjoint(entries):
             contents[_part(entry["output"])][entry["sha256"]] = entry["source"]
     if both := contents["train"].keys() & contents["test"].keys():
         train, test = (contents[part][min(both)] for part in ("train", "test"))
-        raise RuntimeError(f"the training image {train} has the content of the test image {test}")
+        raise RuntimeError(f"the training image {train} has the same content as the test image {test}")
 
 
 def _part(output):

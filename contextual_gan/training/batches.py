@@ -1,7 +1,7 @@
 """Training batches from a folder of joints.
 
-The images of a batch, and which of them are mirrored, depend on (seed, step) only: a run continued at any step sees
-the batches that it would have seen without the interruption, whatever the number of threads.
+The images of a batch, and which of them are mirrored, depend only on (seed, step): after an interruption, a run sees
+the same batches as without it, whatever the number of threads.
 
 TensorFlow decodes the joints, not images.py: on 2 cores, Pillow threads decode 3,100 joints/s, because they wait for
 each other, and tf.data 6,600/s. Only the file format that `datasets/prepare.py` writes is accepted.

@@ -67,7 +67,8 @@ def start_from(model, settings):
 def update_function(model, settings, strategy, steps=None):
     """update(batch, step) -> {name: scalar tensor} for `loop.train`. strategy: the one that created the model.
 
-    steps: of the whole run, at whose end the learning rate reaches 0 with `train.lr_decay`; None keeps it constant.
+    steps: length of the run, at the end of which the learning rate reaches 0 with `train.lr_decay`; None keeps it
+    constant.
     """
 
     def on_replica(batch, step):
@@ -85,7 +86,8 @@ def update_function(model, settings, strategy, steps=None):
 
 
 def learning_rate(settings, step, steps):
-    """The learning rate of a step (a scalar tensor): settings.lr, falling linearly to 0 over the last share `lr_decay`.
+    """The learning rate of a step (a scalar tensor): settings.lr, falling linearly to 0 over the last `lr_decay` of the
+    run.
 
     None, the optimizers' own rate, if it does not fall.
     """
@@ -116,7 +118,7 @@ def judge_function(model, settings, files, lines, warn):
     """judge(step) for `loop.train`: own-pair consistency of G, and of its average, at fixed z.
 
     files: training joints; lines: of stats.jsonl so far. warn(line) is called if the halves have not belonged together
-    for an epoch, and at once if `train.edges` assumes another sketch style than that of the data.
+    for an epoch, and at once if `train.edges` assumes a sketch style other than that of the data.
     """
     joints = read_joints(files[:: max(len(files) // TRUE_PAIRS, 1)][:TRUE_PAIRS])
     styles = own_pairs.styles_of(joints)
@@ -161,7 +163,7 @@ def pictures_function(model, settings, joints, warn):
 
 
 def card(pinned, path):
-    """The card of weights that were exported from a run, given as `Pinned`, to a file -> dict."""
+    """The card of weights exported from a run, given as `Pinned`, to the file `path` -> dict."""
     folder = Path(pinned.name)
     settings = config.load(folder / "config.yaml", "train", config.TrainSettings)
     step = checkpoints.step_of(pinned.path)

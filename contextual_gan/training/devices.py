@@ -1,7 +1,7 @@
 """Training on several devices of one or more machines with tf.distribute: everything except the step itself.
 
 Every device holds all variables and processes its share of each batch; gradients are summed over the devices before
-they are applied, so all copies stay equal. Every machine makes the whole batch, which depends on (seed, step) only.
+they are applied, so all copies stay equal. Every machine makes the whole batch, which depends only on (seed, step).
 """
 
 import hashlib
@@ -63,7 +63,7 @@ def is_chief(name):
 
 
 def update_function(on_replica, strategy):
-    """update(batch, step) -> {name: scalar tensor} for `loop.train`, as a graph: on_replica on each device."""
+    """update(batch, step) -> {name: scalar tensor} for `loop.train`: a graph that runs on_replica on each device."""
 
     @tf.function(autograph=False)
     def update(batch, step):

@@ -71,7 +71,7 @@ def losses(joints, truth, direction):
 def update_function(state, generator, settings, direction):
     """update(batch, step) -> {name: scalar tensor} for `loop.train`.
 
-    batch: true joints, some of which are replaced by generated ones; None for generated joints only.
+    batch: true joints, some of which are replaced by generated ones; None for generated joints alone.
     """
     size = settings.batch_size
 

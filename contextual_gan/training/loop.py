@@ -2,7 +2,7 @@
 
 A run folder is self-contained: config.yaml (all settings), log.txt (the printed lines), stats.jsonl (losses every few
 steps), TensorBoard events, samples/ (pictures, always of the same z or images), checkpoints/. The work of step t
-depends on the settings, the images and t only: a run that is killed and resumed produces the same weights and the
+depends only on the settings, the images and t: a run that is killed and resumed produces the same weights and the
 same lines.
 """
 
@@ -29,11 +29,11 @@ class Diverged(FloatingPointError):
 def train(run, state, update, batches, *, start, steps, pictures, judge=lambda step: {}):
     """Train from step `start` to `steps` -> the number of steps done, fewer after SIGINT or SIGTERM.
 
-    run: a `RunFolder`, whose settings say how often to log, draw and save. state: tf.Module with everything that
+    run: a `RunFolder`, whose settings determine how often to log, draw and save. state: tf.Module with everything that
     changes, saved every `save_every` steps and at the end. update(batch, step) -> {name: scalar tensor}, the losses
     before the update, which must all stay finite. pictures(step) -> {name: (H, W, 3) uint8 image}, drawn at step 0,
     every `sample_every` steps and at the end.
-    Raises `Diverged`, and OSError if a disk is full; the checkpoints written so far are complete then.
+    Raises `Diverged`, and OSError if a disk is full; the checkpoints written so far remain complete.
     """
     settings, finite, saved = run.settings, start, start
     size = settings.batch_size
@@ -97,7 +97,7 @@ def _warn_of_saturation(run, values, step):
 
 @contextmanager
 def _stop_requests():
-    """Yield a function that tells whether SIGINT or SIGTERM has arrived; a second one ends the program at once."""
+    """Yield a function that returns whether SIGINT or SIGTERM has arrived; a second one ends the program at once."""
     requests = []
 
     def ask(number, frame):

@@ -9,12 +9,12 @@ from contextual_gan.models import consistency
 from contextual_gan.preparation import sketches
 
 NAMES = ("own_pairs_g", "own_pairs_average")  # in stats.jsonl
-STRANGERS = 0.5  # halves with a lower consistency do not belong together; faces of two people have 0.19
+STRANGERS = 0.5  # halves with a lower consistency do not belong together; those of two people have 0.19
 OWN_STYLE = 0.9  # a sketch with at least this consistency was drawn by that filter, up to rounding
 
 
 def consistencies(joints, styles):
-    """Consistency of each joint's sketch with the drawing of its photo by each style's filter -> (n, styles) float.
+    """Consistency of each joint's sketch with the sketch that each style's filter draws of its photo -> (n, styles).
 
     joints: (n, 64, 128, 3) uint8. From -1 to 1, like `metrics.sketch_consistency`.
     """
@@ -28,9 +28,9 @@ def consistencies(joints, styles):
 
 
 def styles_of(joints):
-    """The ones of `sketches.STYLES` that drew the sketches of true joints (n, 64, 128, 3) uint8.
+    """The styles of `sketches.STYLES` in which the sketches of true joints (n, 64, 128, 3) uint8 were drawn.
 
-    If none did, as for drawings by people or a filter with other parameters, the most consistent one.
+    If none matches, as for drawings by people or by a filter with other parameters, the most consistent style.
     """
     found = consistencies(joints, sketches.STYLES)
     drew = (found.max(axis=1, keepdims=True) > OWN_STYLE) & (found == found.max(axis=1, keepdims=True))
@@ -50,8 +50,8 @@ def judge_function(networks, z, styles, *, epoch, lines, warn):
     """judge(step) -> {"own_pairs_NAME": mean consistency of the joints of z, ...} for `loop.train`.
 
     networks: {name: generator}; z: (n, 100); styles: from `styles_of`. If several, adds "own_pairs_NAME_STYLE".
-    warn(line) is called if the best of all networks has been below 0.5 for an epoch, given in steps. lines: of
-    stats.jsonl, with earlier results.
+    warn(line) is called if the best of all networks has been below 0.5 for an epoch. epoch: its length in steps. lines:
+    of stats.jsonl, with earlier results.
     """
     judged = [(line["step"], best) for line in lines if (best := _best(line, networks)) is not None]
 

@@ -20,7 +20,7 @@ def about(folder, files):
 
 
 def steps_of(epochs, images, batch_size):
-    """Steps of so many passes over the training images: at least 1, but none for 0 epochs."""
+    """The number of steps in `epochs` passes over the training images: at least 1, but 0 for 0 epochs."""
     return max(round(epochs * images / batch_size), int(epochs > 0))
 
 

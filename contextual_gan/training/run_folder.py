@@ -65,7 +65,7 @@ class RunFolder:
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         (self.path / "samples").mkdir(exist_ok=True)
         remove_parts(self.path / name for name in ("config.yaml", "stats.jsonl"))  # left by a killed process
-        if lines := self.stats():  # before config.yaml, whose save_every tells whether a checkpoint was due
+        if lines := self.stats():  # before config.yaml, whose save_every shows whether a checkpoint was due
             kept = [json.dumps(line).encode() + b"\n" for line in lines if line["step"] <= step]
             replace_file(self.path / "stats.jsonl", b"".join(kept))
         replace_file(self.path / "config.yaml", self.text().encode())

@@ -72,7 +72,7 @@ async def _refused(request, error):
 
 
 async def _not_found(request, error):
-    return refusal(error.status_code, {404: "There is nothing here.", 405: "Not in this way."}.get(error.status_code))
+    return refusal(error.status_code, {404: "There is nothing here.", 405: "Wrong method."}.get(error.status_code))
 
 
 async def _failed(request, error):
@@ -97,7 +97,7 @@ class Page:
         return _json(about)
 
     async def face(self, request):
-        """The encoder's face of a drawing; a request that was replaced by a newer one of the same page is dropped."""
+        """The encoder's face for a drawing; a newer request from the same page replaces this one."""
         given = parameters(request, "direction", "kind", "page", "number")
         with self.queue.waiting(), self.queue.newest(given.page, given.number) as check:
             async with self.bodies.read(request, CANVAS_BYTES) as data:
@@ -109,7 +109,7 @@ class Page:
         return _json(described(faces, known, score) | {"queue": len(self.queue)})
 
     async def refine(self, request):
-        """The search from there, as a stream of events: {"ahead": n} in the queue, faces, at last {"done": true}."""
+        """The search from that face, as a stream of events: {"ahead": n} while queued, faces, then {"done": true}."""
         given = parameters(request, "direction", "kind", "faithful", "samples", "seed")
         async with self.bodies.read(request, CANVAS_BYTES) as data:
             known, score = await self.queue.call("drawings", read_canvas, data, given.kind, given.direction)
@@ -148,7 +148,7 @@ class Page:
         with self.queue.waiting():
             async with self.bodies.read(request, 4 * LATENT) as data:
                 if len(data) != 4 * LATENT:
-                    raise Refused(422, f"This is no z of {LATENT} numbers.")
+                    raise Refused(422, f"This is not a z of {LATENT} numbers.")
             z = np.frombuffer(data, "<f4")[None]
             faces = await self.queue.call("model", _refusing, partial(self.live.generate, direction=given.direction), z)
         return _json(described(faces, None, None) | {"queue": len(self.queue)})

@@ -38,7 +38,7 @@ class Bodies:
                             continue
                         held, self._held = held + len(part), self._held + len(part)
                         if self._held > MOST_BYTES:
-                            raise Refused(503, "Too many pictures are sent at once. Try again in a moment.")
+                            raise Refused(503, "Too many pictures are being sent at once. Try again in a moment.")
                         parts.append(part)
                 if size > limit:
                     raise _too_long(limit)

@@ -49,8 +49,8 @@ def is_loopback(host):
 def known_hosts(bound):
     """is_known(name): whether requests may use this name for the server bound to this host.
 
-    An address cannot be rebound. So if others may reach the server, any address is accepted, and of names, the one that
-    was given and that of the machine.
+    An address cannot be rebound. So if others may reach the server, any address is accepted, but only two names: the
+    given one and the machine's.
     """
     names = {"localhost", bound.lower()} | (set() if is_loopback(bound) else {socket.gethostname().lower()})
 

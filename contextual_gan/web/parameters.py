@@ -24,7 +24,7 @@ def parameters(request, *names):
     given, found = request.query_params.multi_items(), {name: PATTERNS[name][2] for name in names}
     for name, text in given:
         if name not in names:
-            raise Refused(422, f"There is no parameter called that; there are {', '.join(names)}.")
+            raise Refused(422, f"Unknown parameter; the parameters are: {', '.join(names)}.")
         pattern, read, _ = PATTERNS[name]
         if not re.fullmatch(pattern, text, re.ASCII):
             raise Refused(422, f"The parameter {name} is not valid.")

@@ -47,12 +47,12 @@ class Queue:
         return await asyncio.get_running_loop().run_in_executor(self._threads[thread], function, *args)
 
     def start(self, thread, function, *args):
-        """Have function(*args) done in a thread, before what is asked of it later; nobody waits for it."""
+        """Queue function(*args) in a thread, ahead of later calls, without waiting for its result."""
         self._threads[thread].submit(function, *args)
 
     @contextmanager
     def waiting(self):
-        """Count as waiting for a face. Raises `Busy`."""
+        """Count a request as waiting for a face. Raises `Busy`."""
         if self._waiting >= MOST_WAITING:
             raise Busy(self._waiting)
         self._waiting += 1

@@ -32,7 +32,7 @@ BRIDGES = {  # the line from the brow down, around the tip of the nose
 
 
 def feature(draw):
-    """Make draw(pen, ...) callable without the pen: it then returns a function of the pen, an entry of FACES."""
+    """Let draw(pen, ...) be called without the pen: it then returns a function of the pen, as in FACES."""
     return lambda *args, **keywords: lambda pen: draw(pen, *args, **keywords)
 
 

@@ -8,7 +8,8 @@ EXAMPLES = """\
   python scripts/experiments/ablate.py --data data/celeba/test --out runs/ablations
   python scripts/experiments/ablate.py --data data/celeba/test --out runs/ablations --limit 8 --rows lambda
 
-OUT/ROW/ is the run of evaluate.py for each row, OUT/ablations.md the table. It can be interrupted and run again.
+OUT/ROW/ is the run of evaluate.py for each row, OUT/ablations.md the table.
+You can interrupt the command and run it again.
 Exit status: 0 done, 1 some images could not be used, 2 usage error.
 """
 ROWS = {  # name: flags of evaluate.py

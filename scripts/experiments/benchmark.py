@@ -1,4 +1,4 @@
-"""Measure speed as ratios within one run, which compare across machines; seconds do not."""
+"""Measure speed as ratios within one run: unlike seconds, they are comparable across machines."""
 
 import argparse
 import importlib

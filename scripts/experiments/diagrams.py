@@ -11,7 +11,7 @@ from contextual_gan.config import SearchSettings
 EXAMPLES = """\
   python scripts/experiments/diagrams.py
 
-Writes generator.svg, discriminator.svg and method.svg, the same bytes each time.
+The command writes generator.svg, discriminator.svg and method.svg, the same bytes each time.
 """
 
 WIDTH = 1000
@@ -120,7 +120,7 @@ def size(shape):
 
 
 def cuboid(x, y, shape, colour):
-    """A feature map with its centre at height y. Its spatial face looks to the right and shows a joint image."""
+    """A feature map with its centre at height y. Its front faces right and shows a joint image."""
     front, height, depth = size(shape)
     right, rise = x + front, depth / 2  # a slope of 1:2
     top = y - (height - rise) / 2
@@ -246,7 +246,7 @@ def method():
 
 def main(args):
     for name in ("generator", "discriminator", "method"):
-        command.check_file(Path(args.out, f"{name}.svg"), args.overwrite or args.out == "results")  # its own figures
+        command.check_file(Path(args.out, f"{name}.svg"), args.overwrite or args.out == "results")  # its figures
     command.import_tensorflow()
     from contextual_gan.files import images
     from contextual_gan.models import dcgan

@@ -1,4 +1,4 @@
-"""Draw sketches of generated faces at several roughnesses: results/rough.png. Nobody is shown."""
+"""Draw sketches of generated faces at several roughnesses: results/rough.png. No real person is shown."""
 
 from draw_styles import generated_faces
 from installed import command
@@ -14,14 +14,14 @@ FACTOR = 2  # enlargement
 def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
     parser.add_argument("--out", default="results/rough.png", metavar="FILE", help="PNG to write (%(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     return parser.parse_args()
 
 
 def main(args):
     import numpy as np
 
-    command.check_file(args.out, args.overwrite or args.out == "results/rough.png")  # which is its own
+    command.check_file(args.out, args.overwrite or args.out == "results/rough.png")  # the figure of this command
     photos = generated_faces()
     from contextual_gan.files.images import enlarge, grid, write_png
     from contextual_gan.preparation.rough import rough

@@ -38,7 +38,7 @@ def main(args):
     from contextual_gan.files.images import enlarge, grid, write_png
     from contextual_gan.preparation.sketches import PRESETS, draw
 
-    command.check_file(args.out, args.overwrite or args.out == "results/styles.png")  # its own figure
+    command.check_file(args.out, args.overwrite or args.out == "results/styles.png")  # the figure of this command
     rows, titles = [], ["photo"]
     for style, presets in PRESETS.items():  # a gap between styles
         titles += ["", *(f"{style}: {preset}" if i == 0 else preset for i, preset in enumerate(presets))]

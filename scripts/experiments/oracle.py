@@ -8,7 +8,7 @@ EXAMPLES = """\
   python scripts/experiments/oracle.py --data data/celeba/test --out runs/oracle
 
 OUT/ROW/ holds the joint images found by each search, OUT/oracle.md the tables: how close each half is to the true one,
-and how well the two halves fit each other. It can be interrupted and run again.
+and how well the two halves fit each other. You can interrupt the command and run it again.
 """
 BALANCES = {  # row: weights of the sketch and of the photo
     "nothing: random z": None,
@@ -27,7 +27,7 @@ def parse():
     parser.add_argument("--limit", type=command.positive, default=100, metavar="N", help="images (default: 100)")
     parser.add_argument("--iterations", type=command.positive, default=200, metavar="N", help="steps (default: 200)")
     parser.add_argument("--batch-size", type=command.positive, default=64, metavar="N", help=flags.BATCH_SIZE)
-    parser.add_argument("--overwrite", action="store_true", help="replace results of other settings in OUT")
+    parser.add_argument("--overwrite", action="store_true", help="replace results made with other settings in OUT")
     parser.add_argument("--weights", default="celeba", help="networks: a published name, a .safetensors file or a run")
     return parser.parse_args()
 

@@ -19,8 +19,8 @@ EXAMPLES = """\
   python scripts/experiments/web_latency.py             one user and eight, about half a minute on 2 cores
   python scripts/experiments/web_latency.py --users 1 --requests 1000 --seconds 300
 
-Prints the milliseconds from sending a drawing to its response, compared with the bare encoder on the same machine, and
-the growth of the server's memory. Users draw one stroke after another, without a pause.
+It prints the milliseconds from sending a drawing to its response, compared with the bare encoder on the same machine,
+and the growth of the server's memory. Users draw one stroke after another, without a pause.
 """
 SAMPLES = Path(__file__).parents[2] / "datasets/samples/sketches"
 

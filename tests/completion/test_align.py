@@ -1,4 +1,4 @@
-"""`scripts/complete.py --direction sketch` on photos as people have them, in processes of its own."""
+"""`scripts/complete.py --direction sketch` on ordinary photos, in separate processes."""
 
 import os
 from types import SimpleNamespace
@@ -41,7 +41,7 @@ def test_portraits_are_aligned_and_the_record_says_how(folder, tmp_path):
     assert np.array_equal(found["face"], centre_square(read_image(folder / "face.png"), 64))
     assert {entry["stem"]: entry["alignment"] for entry in record(tmp_path / "out")["results"]} == {
         "down": "aligned, turned upside down",
-        "face": "in the framing already",
+        "face": "already aligned",
         "noise": "squared",
         "two": "aligned",
         "up": "aligned",
@@ -64,14 +64,14 @@ def test_all_faces_of_photos_are_drawn(folder, tmp_path):
     assert inputs(tmp_path / "all").keys() == {"two", "two_2", "up"}
 
 
-def test_photos_as_they_are_or_aligned_by_all_means(folder):
+def test_photos_are_left_as_they_are_or_always_aligned(folder):
     task = SimpleNamespace(direction="sketch", crop="auto", joint="auto", faces="largest", align="off")
     for path in folder.iterdir():
         (known,) = read_known(path.read_bytes(), task)
         assert np.array_equal(known.image, centre_square(read_image(path), 64)) and known.alignment == "squared"
     task.align = "on"
     assert read_known((folder / "face.png").read_bytes(), task)[0].alignment == "aligned"
-    with pytest.raises(ImageError, match="no face found; --align auto squares"):
+    with pytest.raises(ImageError, match="no face found; --align auto crops"):
         read_known((folder / "noise.png").read_bytes(), task)
 
 
@@ -84,7 +84,7 @@ def test_without_the_models_a_line_says_what_to_install_and_what_is_done(folder,
     without = {"env": {**os.environ, "PYTHONPATH": path}}
     result = complete(folder / "up.png", "--out", tmp_path / "out", *SKETCH, **without)
     (line,) = [line for line in result.stderr.splitlines() if "not installed" in line]
-    assert result.returncode == 0 and 'pip install -e ".[align]"' in line and "squared about their centre" in line
+    assert result.returncode == 0 and 'pip install -e ".[align]"' in line and "cropped to their central square" in line
     assert np.array_equal(inputs(tmp_path / "out")["up"], centre_square(skimage.data.astronaut(), 64))
     for more in (["--align", "on"], ["--faces", "all"]):
         refused = complete(folder / "up.png", "--out", tmp_path / "no", *SKETCH, *more, **without)

@@ -78,7 +78,7 @@ def test_valid_files_are_completed_and_unusable_ones_listed(done, folder):
         sketch, photo, joint = (read_image(out / output) for output in entry["outputs"])
         assert sketch.shape == photo.shape == (64, 64, 3)
         assert np.array_equal(joint[:, 64:], photo)
-    assert np.array_equal(read_image(out / "0_input.png"), draw_face(0))  # byte for byte what was drawn
+    assert np.array_equal(read_image(out / "0_input.png"), draw_face(0))  # byte for byte the drawn pictures
     assert np.array_equal(sorted(np.load(out / "z.npz")), [r["stem"] for r in results["results"]])
     assert np.load(out / "z.npz")["a/b.png"].shape == (1, 100)
     assert read_image(out / "grid.png").shape[1] > 900
@@ -140,7 +140,7 @@ def test_a_killed_and_continued_run_matches_an_uninterrupted_one(done, folder, t
     assert all(np.array_equal(z[stem], whole_z[stem]) for stem in whole_z)
 
 
-def test_ctrl_c_is_one_line_and_keeps_completed_results(folder, tmp_path):
+def test_ctrl_c_gives_one_line_and_keeps_completed_results(folder, tmp_path):
     out = tmp_path / "out"
     command = [*COMMAND, str(folder), "--out", str(out), "--iterations", "2000", "--n-init", "1", "--batch-size", "1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -175,7 +175,7 @@ def test_joints_show_their_other_half_and_samples_are_numbered(tmp_path):
     assert np.array_equal(read_image(out / "pair_joint.png")[:, :64], read_image(out / "pair_sketch.png"))
 
 
-def test_a_changed_file_is_done_again_and_a_new_neighbour_renames(tmp_path):
+def test_a_changed_file_is_completed_again_and_a_new_neighbour_renames_results(tmp_path):
     write_png(tmp_path / "in" / "b.png", draw_face(0))
     write_png(tmp_path / "in" / "grid.png", draw_face(3))  # its pictures are not pages of the grid
     out = tmp_path / "out"
@@ -224,7 +224,7 @@ def test_unusual_names_do_not_affect_other_inputs(tmp_path):
         (["--iteration", "5", "."], "unrecognized arguments: --iteration; did you mean --iterations?"),
     ],
 )
-def test_mistakes_are_one_line_and_nothing_is_written(tmp_path, args, message):
+def test_mistakes_are_reported_in_one_line_and_nothing_is_written(tmp_path, args, message):
     result = complete(*args, "--out", "out", cwd=tmp_path)
     assert result.returncode == 2 and message in result.stderr
     assert len(result.stderr.splitlines()) == 1 and not list(tmp_path.iterdir())
@@ -239,7 +239,7 @@ def test_a_file_where_the_output_should_be_is_refused_before_any_work(tmp_path, 
     assert [p.name for p in tmp_path.iterdir()] == ["in.png"] and (tmp_path / "in.png").read_bytes() == before
 
 
-def test_a_full_disk_is_one_line_and_leaves_no_partial_file(tmp_path):
+def test_a_full_disk_gives_one_line_and_leaves_no_partial_file(tmp_path):
     write_png(tmp_path / "in.png", draw_face(0))
     limited = ["bash", "-c", 'ulimit -f 24; exec "$@"', "bash", *COMMAND, "in.png", "--out", "out", *QUICK]
     result = subprocess.run(limited, capture_output=True, text=True, timeout=120, cwd=tmp_path)
@@ -366,7 +366,7 @@ def test_faithful_with_a_conflicting_flag_is_refused_in_one_line(tmp_path, words
     assert not (tmp_path / "run").exists()
 
 
-def test_faces_are_counted_named_and_missed(tmp_path):
+def test_several_faces_are_counted_and_missing_ones_named(tmp_path):
     from test_paper import HOUSE, drawn, two_faces
 
     write_png(tmp_path / "in" / "b.png", two_faces())
@@ -391,7 +391,7 @@ def test_faces_are_counted_named_and_missed(tmp_path):
     assert {path.name for path in (tmp_path / "alone").glob("*_photo.png")} == {"b_photo.png", "b_2_photo.png"}
 
 
-def test_archives_and_formats_beside_what_is_no_image(tmp_path):
+def test_archives_and_all_formats_are_read_and_other_files_passed_over(tmp_path):
     (tmp_path / "in").mkdir()
     first, second = (Image.fromarray(draw_face(i, size=128)) for i in range(2))
     first.save(tmp_path / "in" / "a.gif", save_all=True, append_images=[second])

@@ -32,7 +32,7 @@ def test_an_input_without_a_finite_loss_does_not_count_as_completed(broken, tmp_
     assert not list((tmp_path / "out").rglob("*.png"))
 
 
-def test_no_prediction_is_made_from_it(broken):
+def test_a_search_without_a_finite_loss_gives_no_prediction(broken):
     options = {"direction": "photo", "seed": 0, "batch_size": 2, "samples": 1}
     known, search = np.stack([draw_face(0), draw_face(1)]), SearchSettings(n_init=2, iterations=2)
     with pytest.raises(FloatingPointError, match="2 of 2 images"):

@@ -234,7 +234,7 @@ def test_other_settings_are_refused_by_name_unless_the_method_does_not_depend_on
     assert [p.name for p in (copy / "contextual").rglob("*.png")] == ["a.png"], "the old ones are gone"
 
 
-def test_an_interrupted_overwrite_continues_and_leaves_no_predictions_of_other_settings(data, copy):
+def test_an_interrupted_overwrite_continues_and_leaves_no_predictions_made_with_other_settings(data, copy):
     arguments = ["--data", data, "--out", copy, "--method", "contextual", *QUICK, "--seed", 7, "--overwrite"]
     (copy / "contextual/manifest.jsonl").write_text('{"parameters": {"seed": 3}}\n')  # stopped before its first image
     assert evaluate(*arguments, "--limit", 2).returncode == 0
@@ -326,7 +326,7 @@ def test_a_killed_and_continued_run_matches_an_uninterrupted_one(done, data, tmp
         ({"--direction": "both"}, "invalid choice: 'both'"),
     ],
 )
-def test_mistakes_are_one_line_and_nothing_is_written(data, train, tmp_path, monkeypatch, change, message):
+def test_mistakes_are_reported_in_one_line_and_nothing_is_written(data, train, tmp_path, monkeypatch, change, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "damaged").mkdir()
     shutil.copy(data / "cut.png", "damaged")

@@ -131,12 +131,12 @@ def test_sketches_are_made_rough_and_the_truth_stays(joints, pixels, weights, tm
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("--rough", "0.5", "--direction", "sketch"), "is given photos"),
+        (("--rough", "0.5", "--direction", "sketch"), "the inputs of --direction sketch are photos"),
         (("--rough", "0.5,1.5"), "1.5 is not from 0 to 1"),
         (("--rough", "0.5,0.50"), "twice"),
     ],
 )
-def test_a_roughness_that_cannot_be_is_one_line(joints, tmp_path, words, reason):
+def test_an_invalid_roughness_is_refused_in_one_line(joints, tmp_path, words, reason):
     result = evaluate("--data", joints, "--method", "initialization", "--out", tmp_path / "out", *words)
     assert result.returncode == 2 and reason in result.stderr and len(result.stderr.splitlines()) == 1
     assert not list((tmp_path / "out").rglob("*.png"))
@@ -184,7 +184,7 @@ def test_numbers_do_not_depend_on_batches_or_interruptions(done, joints, weights
         (["--method", "contextual", "--inception", "nowhere.h5", *QUICK], "nowhere.h5 does not hold"),
     ],
 )
-def test_mistakes_are_one_line(joints, tmp_path, flags, message):
+def test_mistakes_are_reported_in_one_line(joints, tmp_path, flags, message):
     result = evaluate("--data", joints, "--limit", "2", "--out", tmp_path / "out", *flags)
     assert result.returncode == 2 and message in result.stderr and len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()

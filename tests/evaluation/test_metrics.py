@@ -86,7 +86,7 @@ def test_values_do_not_depend_on_batch_order_or_memory_layout():
 def test_invalid_images_are_refused_in_one_line(metric):
     good = np.zeros((2, 64, 64, 3), np.uint8)
     for bad in (good[..., :1], good[..., 0], good.astype(np.float32), good[:0], good[0]):
-        with pytest.raises(ValueError, match=r"images are \(n, height, width, 3\) uint8, got \("):
+        with pytest.raises(ValueError, match=r"images must be \(n, height, width, 3\) uint8, got \("):
             metric(bad, good)
     with pytest.raises(ValueError, match="images and truths differ"):
         metric(good, good[:1])

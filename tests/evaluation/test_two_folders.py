@@ -133,13 +133,13 @@ def test_results_do_not_depend_on_order_or_other_images(photos, tmp_path):
         (["--folder", "nowhere", "true"], "nowhere"),
         (["--folder", "empty", "true"], "empty"),
         (["--folder", "other", "true"], "no image of"),
-        (["--folder", "other", "true", "--data", "x"], "does not go with --data"),
-        (["--folder", "other", "true", "--identity", "--samples", "4"], "does not go with --identity, --samples"),
+        (["--folder", "other", "true", "--data", "x"], "cannot be combined with --data"),
+        (["--folder", "other", "true", "--identity", "--samples", "4"], "be combined with --identity, --samples"),
         (["--folder", "true", "true", "--out", "true/a.png/out"], "true/a.png is a file"),
         (["--data", "true"], "required: --method, --out, or --folder"),
     ],
 )
-def test_mistakes_are_one_line(photos, tmp_path, monkeypatch, arguments, message):
+def test_mistakes_are_reported_in_one_line(photos, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "true", a=photos[0])
     save(tmp_path / "other", b=photos[0])
@@ -148,7 +148,7 @@ def test_mistakes_are_one_line(photos, tmp_path, monkeypatch, arguments, message
     assert result.returncode == 2 and message in result.stderr and len(result.stderr.splitlines()) == 1
 
 
-def test_pairs_of_pix2pix_lie_in_one_folder(photos, tmp_path):
+def test_pix2pix_pairs_in_one_folder_are_scored(photos, tmp_path):
     truth, made = photos
     save(tmp_path / "images", x_real_A=truth[::-1], x_fake_B=made, x_real_B=truth, y_fake_B=truth, y_real_B=truth)
     result = evaluate("--folder", tmp_path / "images", "--out", tmp_path / "out")

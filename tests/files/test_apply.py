@@ -196,7 +196,7 @@ def test_files_of_unknown_origin_are_not_replaced(folder, tmp_path):
 @pytest.mark.parametrize(
     "damage", [b"{", b"null\n", b"[1]\n", b'{"parameters": {}}\n{"source": 3}\n', b"\xff\xfe\n", b""]
 )
-def test_a_damaged_manifest_is_one_line(folder, tmp_path, damage):
+def test_a_damaged_manifest_is_reported_in_one_line(folder, tmp_path, damage):
     apply(folder, tmp_path / "out")
     (tmp_path / "out/manifest.jsonl").write_bytes(damage)
     with pytest.raises(ValueError, match=r"manifest.jsonl is damaged; move it away"):
@@ -253,7 +253,7 @@ def test_skips_and_errors_of_the_function(folder, tmp_path):
 
 
 def quarters(image):
-    """As many copies of the picture as its number says, each darker."""
+    """As many copies of the picture as its number, each darker."""
     return [image // k for k in range(1, int(image[1, 1, 0]) + 1)]
 
 
@@ -269,10 +269,10 @@ def test_an_input_may_give_several_outputs(tmp_path):
     assert np.array_equal(read_image(out / "a_3.png"), picture(3) // 3)
     before = tree(out)
     assert apply_to_folder(quarters, items_of(folder, out)[0], out, **options).new == 0
-    (out / "b_2.png").unlink()  # what is lost is made again
+    (out / "b_2.png").unlink()  # a lost output is made again
     apply_to_folder(quarters, items_of(folder, out)[0], out, **options)
     assert tree(out) == before
-    write_png(folder / "b.png", picture(1))  # what is no longer made goes
+    write_png(folder / "b.png", picture(1))  # its further outputs are no longer made, so they go
     write_png(folder / "a_3.png", picture(1))  # and what a new input has the name of moves
     apply_to_folder(quarters, items_of(folder, out)[0], out, **options)
     expected = names - {"b_2.png"} | {f"a_3_{unique}.png"}
@@ -280,7 +280,7 @@ def test_an_input_may_give_several_outputs(tmp_path):
     assert np.array_equal(read_image(out / "a_3.png"), picture(1))
 
 
-def test_further_outputs_replace_nothing_of_another_origin(tmp_path):
+def test_further_outputs_do_not_replace_foreign_files(tmp_path):
     folder, out = tmp_path / "in", tmp_path / "out"
     write_png(folder / "b.png", picture(2))
     write_png(out / "b_2.png", picture(9))

@@ -50,7 +50,7 @@ def test_wrong_shapes_and_names_are_named(published, tmp_path):
         load_weights(path)
 
 
-def test_a_damaged_file_is_one_clear_line(tmp_path, monkeypatch):
+def test_a_damaged_file_is_reported_in_one_clear_line(tmp_path, monkeypatch):
     path = tmp_path / "cut.safetensors"
     path.write_bytes(weights_file("celeba").read_bytes()[:100_000])
     with pytest.raises(WeightsError, match="not a readable safetensors file") as error:

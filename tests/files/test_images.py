@@ -142,7 +142,7 @@ def test_errors_of_decoders_become_one_line(monkeypatch, message):
 
 
 @pytest.mark.parametrize("file_format", ["PPM", "TGA", "ICO", "JPEG2000", "PDF", "EPS", "SGI", "PCX"])
-def test_formats_beside_those_of_the_list_are_refused(file_format):
+def test_formats_not_in_the_list_are_refused(file_format):
     if file_format == "PDF":
         assert reason(decode_rgba, encode(noise(), "PDF")).startswith("a PDF, not an image: export")
     else:
@@ -159,16 +159,16 @@ def test_formats_beside_those_of_the_list_are_refused(file_format):
         (b"PK\x03\x04" + bytes(40), "a zip archive"),
     ],
 )
-def test_what_people_take_for_an_image_is_refused_by_name_with_what_to_do(data, what):
+def test_files_mistaken_for_images_are_refused_with_their_kind_and_advice(data, what):
     assert reason(decode_rgba, data).startswith(f"{what}, not ")
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "WEBP", "MPO", "GIF", "TIFF", "AVIF"])
-def test_of_several_pictures_in_a_file_the_first_is_taken(file_format):
+def test_the_first_of_several_pictures_in_a_file_is_used(file_format):
     first, second = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
     both, one = encode(first, file_format, save_all=True, append_images=[second]), encode(first, file_format)
     np.testing.assert_allclose(on_background(decode_rgba(both)), np.full((8, 8, 3), RED), atol=2)
-    assert holds_several(both) == (file_format != "MPO")  # what phones put behind a photo is no second one
+    assert holds_several(both) == (file_format != "MPO")  # previews appended by phones do not count
     assert not holds_several(one)
 
 
@@ -610,7 +610,7 @@ def progressive(scans):
     return data[:last] + data[last:-2] * (1 + more) + data[-2:]
 
 
-def test_a_progressive_jpeg_of_too_many_scans_is_refused_before_it_is_decoded():
+def test_a_progressive_jpeg_with_too_many_scans_is_refused_before_it_is_decoded():
     assert decode_rgba(progressive(100)).shape == (64, 64, 4)
     with pytest.raises(ImageError, match="more than 100 scans"):
         decode_rgba(progressive(101))
@@ -620,13 +620,13 @@ def test_a_progressive_jpeg_of_too_many_scans_is_refused_before_it_is_decoded():
 
 
 @pytest.mark.parametrize("filler", [b"\xff\xfe\0\2" * 200_000, b"\xff" * 19_000_000])
-def test_a_jpeg_of_too_many_segments_is_refused(filler):
+def test_a_jpeg_with_too_many_segments_is_refused(filler):
     data = progressive(20)
     with pytest.raises(ImageError, match="segments, not a normal image"):
         decode_rgba(data[:2] + filler + data[2:])
 
 
-def test_a_png_of_too_many_chunks_is_refused():
+def test_a_png_with_too_many_chunks_is_refused():
     data = images.encode_png(np.zeros((8, 8, 3), np.uint8))
     chunk = b"\0\0\0\0teSt" + zlib.crc32(b"teSt").to_bytes(4)
     assert decode_rgba(data[:33] + chunk * 1000 + data[33:]).shape == (8, 8, 4)
@@ -643,7 +643,7 @@ def test_a_gif_of_comments_or_tiny_blocks_alone_is_refused():
     assert "blocks" in reason(decode_rgba, data[: picture + 11] + b"\1\0" * 1_100_000)
 
 
-def test_a_tiff_of_tiles_far_larger_than_its_picture_is_refused():
+def test_a_tiff_with_tiles_far_larger_than_its_picture_is_refused():
     data = bytearray(encode(noise(), "TIFF", tiffinfo={65000: 30000, 65001: 30000}))
     for other, tag in ((65000, 322), (65001, 323)):  # TileWidth, TileLength
         struct.pack_into("<H", data, data.rindex(struct.pack("<H", other)), tag)
@@ -661,7 +661,7 @@ def large_jpeg(width, height, **options):
 def test_a_large_jpeg_is_reduced_while_it_is_decoded(tmp_path):
     picture = decode_rgba(large_jpeg(6000, 5000))
     assert picture.shape == (2500, 3000, 4) and (picture[..., :3] == 120).all()
-    assert decode_rgba(large_jpeg(5000, 5000)).shape == (5000, 5000, 4)  # what is allowed anyway is not reduced
+    assert decode_rgba(large_jpeg(5000, 5000)).shape == (5000, 5000, 4)  # images within the limit are not reduced
     assert decode_rgba(large_jpeg(6000, 5000), enough=700).shape == (625, 750, 4)
 
 

@@ -132,7 +132,7 @@ def test_no_damaged_image_crashes_a_decoder_or_hangs(tmp_path, file_format, coun
     paths = write_mutated(tmp_path, count, seed, file_format)
     process = subprocess.run([sys.executable, "-c", DECODE, *paths], capture_output=True, text=True, timeout=300)
     assert process.returncode == 0, process.stderr[-2000:]  # a crash has the number of its signal
-    assert process.stderr == ""  # what libraries have to say about it is in the reason
+    assert process.stderr == ""  # messages of libraries belong in the reason
     lines = process.stdout.splitlines()
     assert len(lines) == count
     assert sum(line.startswith("read") for line in lines) > count / 16

@@ -137,12 +137,12 @@ def test_pipes_are_not_opened_to_look_inside(working_folder):
 PDF, SVG, RUN = b"%PDF-1.7 ...", b"<?xml version='1.0'?><svg>", b'{\n "settings": {}}'
 
 
-def test_what_is_passed_over_is_counted_in_one_line(working_folder, capsys):
+def test_files_passed_over_are_counted_in_one_line(working_folder, capsys):
     write(working_folder / "in", "a.png", "deep/results/b.png")
     for name in ("1.pdf", "2.pdf", "deep/3.pdf", "4.pdf"):
         write(working_folder / "in", name, data=PDF)
     write(working_folder / "in", "drawing", data=SVG)
-    write(working_folder / "in", "manifest.jsonl", "split.csv", data=b"text")  # records of our own are no surprise
+    write(working_folder / "in", "manifest.jsonl", "split.csv", data=b"text")  # our own records are expected
     (working_folder / "in" / "album").symlink_to("../elsewhere")
     (working_folder / "elsewhere").mkdir()
     write(working_folder / "in", "old.zip", data=b"PK\x03\x04" + bytes(40))
@@ -165,7 +165,7 @@ def test_what_is_passed_over_is_counted_in_one_line(working_folder, capsys):
         (None, None, "no other files were found; "),
     ],
 )
-def test_where_there_are_no_images_it_is_said_what_is_there_and_what_is_read(working_folder, name, data, what):
+def test_without_images_the_error_lists_what_was_found_and_which_formats_are_read(working_folder, name, data, what):
     (working_folder / "in").mkdir()
     if name:
         write(working_folder / "in", name, data=data)
@@ -175,14 +175,14 @@ def test_where_there_are_no_images_it_is_said_what_is_there_and_what_is_read(wor
     assert str(error.value).endswith("; PNG, JPEG, BMP, WebP, TIFF, GIF, AVIF or HEIC files are read")
 
 
-def test_a_linked_folder_is_named_where_there_is_nothing_else(working_folder):
+def test_a_linked_folder_is_named_if_there_is_nothing_else(working_folder):
     (working_folder / "in").mkdir()
     (working_folder / "in" / "album").symlink_to("..")
     with pytest.raises(ValueError, match=r"in/album\); give a linked folder by its own name; "):
         images_in("in")
 
 
-def test_run_folders_below_the_input_are_no_inputs(working_folder, capsys):
+def test_run_folders_below_the_input_are_not_inputs(working_folder, capsys):
     write(working_folder, "in/a.png", "in/runs/mine/a_photo.png", "in/runs/mine/deep/b_photo.png", "in/other/c.png")
     write(working_folder, "in/runs/mine/results.json", data=RUN)
     write(working_folder, "in/other/results.json", data=b'{"mine": 1}')  # of another program

@@ -177,7 +177,7 @@ def test_it_learns_a_single_image():
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_has_the_files_of_other_runs(whole):
+def test_a_run_has_the_same_files_as_other_runs(whole):
     lines = [json.loads(line) for line in (whole / "stats.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6] and lines[0].keys() >= {"d_loss", "g_loss", "l1"}
     assert config.load(whole / "config.yaml", "pix2pix", config.Pix2PixSettings).ngf == 2

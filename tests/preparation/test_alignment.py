@@ -314,7 +314,7 @@ GOOD = "000001.jpg 69 109 106 113 77 142 73 152 108 154\n"
         (f"2\n{HEADER}{GOOD}000002.jpg 69 109 106 113 77 142 73 152 108 99999999999\n", "line 4"),
         (f"2\n{HEADER}{GOOD}\n", "line 4"),
         (f"2\n{HEADER}{GOOD}{GOOD}", "line 4: 000001.jpg is listed twice"),
-        (f"3\n{HEADER}{GOOD}", "1 photos, but line 1 says 3"),
+        (f"3\n{HEADER}{GOOD}", "1 photos, but line 1 gives 3"),
         (f"1\n{HEADER}{GOOD}".replace("000001", "0\xe90"), "ASCII"),
         ("\0" * 1000, "line 1"),
     ],
@@ -530,7 +530,7 @@ def test_command_with_a_box(folder, photo, tmp_path):
         ["--celeba-landmarks", "missing"],
     ],
 )
-def test_usage_errors_are_one_line_and_write_nothing(folder, tmp_path, flags):
+def test_usage_errors_are_reported_in_one_line_and_write_nothing(folder, tmp_path, flags):
     result = opendlib(folder, tmp_path / "out", *flags)
     assert result.returncode == 2 and result.stderr.count("\n") == 1 and not result.stdout
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Photos as people have them are turned upright and aligned; those that are aligned already stay as they are."""
+"""Ordinary photos are turned upright and aligned; photos that are already aligned stay as they are."""
 
 import itertools
 
@@ -45,7 +45,7 @@ def test_a_portrait_on_its_side_or_upside_down_is_turned(photo, turns, how):
     assert difference(align(turned, size=128), align(photo, size=128)) < 1  # in the preparation of data too
 
 
-def test_an_upright_portrait_is_aligned_as_the_training_data(photo):
+def test_an_upright_portrait_is_aligned_like_the_training_data(photo):
     (portrait,), faces, note = portraits(photo)
     assert np.array_equal(portrait.image, align(photo, size=64))
     assert (portrait.done, faces, note) == ("aligned", 1, None)
@@ -62,7 +62,7 @@ def test_a_photo_in_the_framing_stays_as_it_is(photo, size):
     assert portrait.done == "aligned" and difference(portrait.image, centre_square(framed, 64)) < 25
 
 
-def test_whether_a_face_is_in_the_framing():
+def test_is_framed_recognises_the_framing():
     photo, places = np.zeros((200, 300, 3), np.uint8), np.array(alignment.LANDMARKS["inner-eyes-bottom-lip"]["places"])
     points, box, middle = places * 200 + (50, 0), np.array((60, 10, 180, 180)), np.array((150, 100))
     assert alignment.is_framed(photo, box, points) and alignment.is_framed(photo, box, points + 20)
@@ -76,7 +76,7 @@ def test_a_face_that_is_too_small_for_the_framing_is_aligned(photo):
     assert portrait.done == "aligned" and difference(portrait.image, align(photo, size=64)) < 8
 
 
-def test_of_several_faces_the_largest_or_all(photo, group):
+def test_the_largest_or_all_of_several_faces_are_aligned(photo, group):
     found, faces, note = portraits(group)
     assert len(found) == 1 and faces == 2 and note.startswith("2 faces in this photo; the largest is taken")
     both, faces, note = portraits(group, every=True)
@@ -87,7 +87,7 @@ def test_of_several_faces_the_largest_or_all(photo, group):
     assert len(aligned) == 2 and np.array_equal(aligned[0], align(group, size=64))
 
 
-def test_without_a_face_a_photo_is_squared_and_it_is_said(photo):
+def test_a_photo_without_a_face_is_cropped_to_its_centre_with_a_note(photo):
     (portrait,), faces, note = portraits(BLANK)
     assert np.array_equal(portrait.image, BLANK[:64, :64]) and portrait.done == "squared" and faces == 0
     assert note.startswith("no face found")

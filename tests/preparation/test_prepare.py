@@ -207,7 +207,7 @@ def test_faces_are_aligned_by_annotated_points_without_dlib(tmp_path):
         (["--scheduler", "tcp://127.0.0.1:9"], "no Dask scheduler answers at tcp://127.0.0.1:9"),
     ],
 )
-def test_a_mistake_is_one_line_and_writes_nothing(photos, tmp_path, arguments, message):
+def test_a_mistake_is_reported_in_one_line_and_writes_nothing(photos, tmp_path, arguments, message):
     done = subprocess.run(
         command(photos, tmp_path / "out", *arguments), capture_output=True, text=True, cwd=tmp_path, timeout=60
     )
@@ -232,7 +232,7 @@ def test_twenty_kills_and_a_rerun_give_the_same_bytes(photos, whole, tmp_path, s
     assert tree(tmp_path / "out") == whole
 
 
-def test_interrupting_is_one_line_and_can_be_continued(photos, whole, tmp_path):
+def test_an_interrupted_command_prints_one_line_and_can_be_continued(photos, whole, tmp_path):
     process = subprocess.Popen(
         command(photos, tmp_path / "out"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -247,7 +247,7 @@ def test_interrupting_is_one_line_and_can_be_continued(photos, whole, tmp_path):
 
 
 @pytest.mark.parametrize("limit", [100, 4000, 11000, 30000])
-def test_a_full_disk_is_one_line_leaves_no_partial_file_and_can_be_continued(photos, whole, tmp_path, limit):
+def test_a_full_disk_gives_one_line_and_no_partial_file_and_can_be_continued(photos, whole, tmp_path, limit):
     """A limit on the file size acts like a full disk; it affects the journal, a joint or the manifest."""
 
     def limited():

@@ -1,4 +1,4 @@
-"""rough.py: what it does to strokes, against known answers and its own numbers."""
+"""rough.py: its effects on strokes, against known answers and its own constants."""
 
 import cv2
 import numpy as np
@@ -34,7 +34,7 @@ def test_at_0_a_sketch_stays_as_it_is(sketches):
 
 def test_the_rougher_the_less_alike(sketches):
     many = sketches.repeat(8, axis=0)
-    many[:, 0, 0] = np.arange(40, dtype=np.uint8)[:, None]  # so that each is another
+    many[:, 0, 0] = np.arange(40, dtype=np.uint8)[:, None]  # so that each differs
     found = [likeness(many, rough.rough(many, level)) for level in (0, 0.25, 0.5, 0.75, 1)]
     assert found[0] == pytest.approx(1) and (np.diff(found) < -0.02).all() and 0.2 < found[-1] < 0.75
 
@@ -89,7 +89,7 @@ def test_a_roughness_out_of_range_is_refused(sketches, level):
         rough.rough(sketches, level)
 
 
-def test_photos_are_cropped_lit_blurred_and_noisy_by_the_amount():
+def test_photos_are_disturbed_by_the_amount():
     photo = cv2.resize(np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8), (64, 64))
     photos = to_float(np.repeat(photo[None], 100, axis=0))
     assert np.array_equal(disturb(photos, tf.zeros(100), KEY), photos)

@@ -97,7 +97,7 @@ def test_no_training_image_becomes_a_test_image_when_images_are_added():
         assert chosen_in(choose(NAMES[:n], test=50)) & set(NAMES[:500]) <= before
 
 
-def test_known_images_keep_their_part_and_new_ones_fill_up():
+def test_known_images_keep_their_part_and_new_ones_fill_it_up():
     known = choose(NAMES[:500])
     parts = choose(NAMES, known=known)
     assert {name: parts[name] for name in known} == known and len(chosen_in(parts)) == 100
@@ -118,7 +118,7 @@ def test_a_photo_and_the_png_made_of_it_go_to_the_same_part():
     assert {name: stem(name) for name in stems} == stems
 
 
-def test_a_folder_that_was_begun_with_the_old_rule_goes_on_with_it(tmp_path):
+def test_a_folder_started_with_the_old_rule_keeps_it(tmp_path):
     out, parameters = tmp_path / "out", {"step": "split", "by": "name"}
     assert rule(out, "by") == "stem"
     old = choose(NAMES[:500], test=50, by="name")
@@ -150,7 +150,7 @@ def test_a_written_list_can_be_read_again(tmp_path):
     assert (tmp_path / "again.csv").read_bytes() == lines
 
 
-def test_celebas_own_list(split):
+def test_celebas_own_list_is_read(split):
     lists = (
         "1.jpg 0\n2.jpg 1\n3.jpg 2\n",
         "1.jpg\t0\r\n2.jpg   1\r\n\r\n3.jpg 2",
@@ -170,12 +170,12 @@ def test_lines_and_images_may_differ_in_their_extensions(split):
     assert split(content, names) == ({"a.jpg": "train", "b.png": "test", "c.jpg.png": "test"}, [], 1)
 
 
-def test_an_image_whose_extension_is_not_in_the_list_must_be_told_apart(refusal):
+def test_an_image_whose_extension_is_not_in_the_list_must_be_unambiguous(refusal):
     assert (
         refusal("image,split\na.webp,test\n", ["a.jpg", "a.png"]) == "list.csv, line 2: a is ambiguous: a.jpg or a.png"
     )
     message = refusal("image,split\na.webp,test\na.tif,train\n", ["a.jpg"])
-    assert message == "list.csv, line 3: a.jpg is in train, but in line 2 in test"
+    assert message == "list.csv, line 3: a.jpg is in train, but line 2 has it in test"
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_an_image_in_both_parts_stops_the_work():
         {"source": "c", "sha256": "2", "output": "test/c.png"},
     ]
     assert_disjoint(entries)
-    with pytest.raises(RuntimeError, match=r"^the training image a has the content of the test image d$"):
+    with pytest.raises(RuntimeError, match=r"^the training image a has the same content as the test image d$"):
         assert_disjoint([*entries, {"source": "d", "sha256": "1", "output": "test/d.png"}])
 
 
@@ -339,5 +339,5 @@ def test_nothing_is_written_over_a_list_of_another_origin(tmp_path):
     assert divide(items, tmp_path, PARAMETERS, overwrite=True)[2] == {"1.jpg": "train"}
 
 
-def test_a_small_training_set_is_warned_of():
+def test_a_small_training_set_causes_a_warning():
     assert few(500) is None and "only 499 training images" in few(499)

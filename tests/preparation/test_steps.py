@@ -384,7 +384,7 @@ def test_pairs_of_pix2pix_of_any_size_become_joints(tmp_path, direction):
         ("split", ["in", "list.csv"], "list.csv is a file, the output must be a folder"),
     ],
 )
-def test_mistakes_are_one_line_and_nothing_is_written(name, args, reason, tmp_path):
+def test_mistakes_are_reported_in_one_line_and_nothing_is_written(name, args, reason, tmp_path):
     write_png(tmp_path / "in" / "1.png", picture(0, 4, 4))
     (tmp_path / "empty").mkdir()
     (tmp_path / "list.csv").write_text("image,split\n1.png,train\n")

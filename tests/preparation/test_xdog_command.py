@@ -124,7 +124,7 @@ def test_unusual_ink_is_reported(photos, tmp_path):
         ("--style dog", "invalid choice: 'dog'"),
     ],
 )
-def test_mistakes_are_one_line_and_write_nothing(photos, tmp_path, options, reason):
+def test_mistakes_are_reported_in_one_line_and_write_nothing(photos, tmp_path, options, reason):
     result = run(photos, tmp_path / "out", *options.split())
     assert result.returncode == 2 and reason in result.stderr and result.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()

@@ -60,7 +60,7 @@ def test_the_table_matches_the_runs_and_a_second_run_computes_nothing(tmp_path):
     assert "nothing to do" in again.stdout and (tmp_path / "out/ablations.md").read_text() == table
 
 
-def test_mistakes_are_one_line(tmp_path):
+def test_mistakes_are_reported_in_one_line(tmp_path):
     for arguments in (("--rows", "M"), ("--data", "nowhere")):
         done = run("--data", tmp_path, "--out", tmp_path / "out", *arguments)
         assert done.returncode == 2 and not (tmp_path / "out").exists()

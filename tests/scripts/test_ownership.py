@@ -70,7 +70,7 @@ def copy(done, tmp_path):
 @pytest.mark.parametrize(
     "name", ["face_photo.png", "face_joint.png", "face_input.png", "z.npz", "initial_z.npz", "grid.png"]
 )
-def test_complete_refuses_files_of_the_users(tmp_path, name):
+def test_complete_refuses_to_replace_the_users_files(tmp_path, name):
     write_png(tmp_path / "mine" / "face.png", draw_face(0))
     (tmp_path / "mine" / name).write_text("mine")
     before = tree(tmp_path)
@@ -103,7 +103,7 @@ def test_initializations_and_figures_are_refused_too(done, copy):
 
 
 def test_a_run_of_an_earlier_version_continues(done, copy):
-    """Its entries have no path and do not say which files were being written."""
+    """Its entries have no path and do not record which files were being written."""
     record = json.loads((copy / "results.json").read_text())
     for entry in record["results"]:
         del entry["path"]
@@ -115,7 +115,7 @@ def test_a_run_of_an_earlier_version_continues(done, copy):
 
 
 def test_results_left_incomplete_by_a_kill_are_made_again(done, copy):
-    """As after a kill within a batch: its pictures exist, but the record says that they are being written."""
+    """As after a kill within a batch: its pictures exist, but the record still lists them as being written."""
     record = json.loads((copy / "results.json").read_text())
     entry = record["results"].pop()
     (copy / "results.json").write_text(json.dumps(record | {"writing": entry["outputs"]}))
@@ -193,7 +193,7 @@ def evaluation(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "table.md", "grid.png", "mean-face/3.png"])
-def test_evaluate_refuses_files_of_the_users(evaluation, tmp_path, name):
+def test_evaluate_refuses_to_replace_the_users_files(evaluation, tmp_path, name):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("mine")
     result = run("scripts/evaluate.py", *evaluation[0], "--out", tmp_path)
@@ -248,7 +248,7 @@ def test_a_journal_left_by_a_kill_is_merged(evaluation, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["dataset.json", "split.csv", "manifest.jsonl", "manifest.journal", "train/0.png"])
-def test_prepare_refuses_files_of_the_users(tmp_path, name):
+def test_prepare_refuses_to_replace_the_users_files(tmp_path, name):
     for i in range(5):
         write_png(tmp_path / "in" / f"{i}.png", draw_face(i))
     (tmp_path / "out" / name).parent.mkdir(parents=True)
@@ -274,7 +274,7 @@ def test_files_added_later_are_not_replaced_either(tmp_path):
     assert result.returncode == 0 and "made again because their inputs changed: 1: a.png" in result.stderr
 
 
-def test_export_refuses_a_card_of_the_users(tmp_path):
+def test_export_refuses_to_replace_the_users_card(tmp_path):
     (tmp_path / "weights.json").write_text("mine")
     (tmp_path / "run").mkdir()
     with mock.patch("contextual_gan.models.weights.load_networks", return_value=(None, None)):

@@ -47,12 +47,12 @@ def test_ctrl_c_ends_it_with_status_0():
         (["--weights", "nothing"], "no weights"),
     ],
 )
-def test_a_mistake_is_one_line(flags, line):
+def test_a_mistake_is_reported_in_one_line(flags, line):
     done = run("--port", "0", *flags) if "--port" not in flags else run(*flags)
     assert done.returncode == 2 and line in done.stderr and done.stderr.count("\n") == 1 and not done.stdout
 
 
-def test_a_port_in_use_is_one_line():
+def test_a_port_in_use_is_reported_in_one_line():
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         done = run("--port", port)
@@ -60,7 +60,7 @@ def test_a_port_in_use_is_one_line():
     assert f"port {port} is in use" in done.stderr
 
 
-def test_without_the_extra_one_line_says_how_to_install_it(tmp_path):
+def test_without_the_extra_one_line_explains_how_to_install_it(tmp_path):
     (tmp_path / "uvicorn.py").write_text("raise ModuleNotFoundError(\"No module named 'uvicorn'\")")
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
     done = run(env={**os.environ, "PYTHONPATH": path})

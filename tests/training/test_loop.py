@@ -166,7 +166,7 @@ def test_no_checkpoint_is_removed_before_its_successor_is_verified(tmp_path, mon
 
 @pytest.mark.parametrize("resume", [False, True])
 @pytest.mark.parametrize("left", [["checkpoints/"], ["checkpoints/", "samples/", ".config.yaml.part"]])
-def test_a_start_that_was_killed_is_started_again(tmp_path, capsys, left, resume):
+def test_a_run_killed_at_its_start_is_started_again(tmp_path, capsys, left, resume):
     for name in ("", *left):
         path = tmp_path / "run" / name
         path.write_bytes(b"train:") if name.endswith("part") else path.mkdir()
@@ -175,7 +175,7 @@ def test_a_start_that_was_killed_is_started_again(tmp_path, capsys, left, resume
     assert not list((tmp_path / "run").rglob(".*"))
 
 
-def test_killed_before_the_first_checkpoint_and_resumed_with_another_save_every(tmp_path, capsys):
+def test_a_run_killed_before_its_first_checkpoint_resumes_with_another_save_every(tmp_path, capsys):
     def fail(step, state):
         if step == 3:
             raise KeyError

@@ -151,7 +151,7 @@ def train_here(joints, out, steps, resume=False, **changed):
     return joint_training.train_on_joints(run, files, files[:6], steps=steps, strategy=one, resume=resume)
 
 
-def test_a_small_training_set_is_warned_of_in_the_log(whole):
+def test_a_small_training_set_causes_a_warning_in_the_log(whole):
     assert "warning: only 20 training images" in (whole / "log.txt").read_text()
 
 
@@ -259,7 +259,7 @@ def test_an_interrupted_run_equals_the_uninterrupted_one_bitwise(joints, whole, 
     assert train_here(joints, tmp_path / "run", 12, resume=True) == (12, 12)  # nothing is left to do
 
 
-def test_no_epochs_train_nothing_and_leave_nothing(joints, tmp_path):
+def test_zero_epochs_train_nothing_and_leave_nothing(joints, tmp_path):
     result = train(joints, tmp_path / "run", "--epochs", 0)
     assert result.returncode == 0 and "nothing to do: step 0 of 0" in result.stdout, result.stderr
     assert not list(tmp_path.rglob("*.*"))
@@ -307,7 +307,7 @@ def test_a_damaged_joint_leaves_no_run_folder(joints, tmp_path, cache_gb):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_of_another_width_than_its_checkpoint_is_refused_before_it_is_built(whole, tmp_path):
+def test_a_run_whose_width_differs_from_its_checkpoint_is_refused_before_it_is_built(whole, tmp_path):
     shutil.copytree(whole, tmp_path / "lr[1e-4]")
     assert len(load_networks(tmp_path / "lr[1e-4]")) == 2
     path = tmp_path / "lr[1e-4]" / "config.yaml"
@@ -449,7 +449,7 @@ def test_p_trains_in_lower_precision_too(joints, tied, tmp_path):
 
 
 def test_p_learns_which_halves_belong_together(joints):
-    """Its false pairs have photos of others: with these alone, only the pairing tells true from false."""
+    """Its false pairs have photos of others: with these alone, only the pairing distinguishes true from false."""
     images = tf.constant(batches.read_joints(batches.joint_files(joints / "train")[:8]) / np.float32(127.5) - 1)
     settings = config.TrainSettings(
         width=2, pair_width=16, batch_size=8, pairs=1.0, mismatched=1.0, lr=2e-3, g_updates=1
@@ -476,7 +476,7 @@ def test_p_learns_which_halves_belong_together(joints):
         (["--resume"], "there is no run to resume"),
     ],
 )
-def test_a_mistake_is_one_line(joints, tmp_path, arguments, message):
+def test_a_mistake_is_reported_in_one_line(joints, tmp_path, arguments, message):
     done = train(joints, tmp_path / "run", *arguments, cwd=tmp_path)
     assert done.returncode == 2 and message in done.stderr, done.stderr
     assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "run").exists()

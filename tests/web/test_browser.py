@@ -227,7 +227,7 @@ def test_two_pages_at_once_each_get_their_own_face(open_page):
     assert all(np.array_equal(settled(page), face) for page, face in zip(pages, alone, strict=True))
 
 
-def test_one_can_draw_on_the_sketch_of_a_photo(open_page):
+def test_drawing_continues_on_the_sketch_of_a_photo(open_page):
     page = open_page()
     page.get_by_text("Photo to sketch").click()
     assert page.locator("#pen").is_disabled()
@@ -244,7 +244,7 @@ def test_one_can_draw_on_the_sketch_of_a_photo(open_page):
     assert page.locator("#pen").is_enabled() and (pixels(page, "paper")[..., 0] < 128).any()
 
 
-def test_one_can_draw_with_the_keyboard(open_page):
+def test_the_keyboard_can_draw(open_page):
     page = open_page()
     page.keyboard.press("Tab")
     while page.evaluate("() => document.activeElement.id") != "paper":

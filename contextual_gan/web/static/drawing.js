@@ -1,4 +1,4 @@
-// The drawing: a list of operations, drawn on a canvas. Undo takes the last one back, redo does it again.
+// The drawing: a list of operations, drawn on a canvas. Undo removes the last one, redo restores it.
 
 export const SIDE = 512; // pixels of the page; the network sees 64
 
@@ -11,7 +11,7 @@ export class Drawing {
     this.render();
   }
 
-  // A stroke begins: erases, or draws. Points are added by `extend`.
+  // Begin a stroke that erases or draws. `extend` adds points to it.
   begin(erases, point) {
     this.operations.push({ kind: "stroke", erases, points: [point] });
     this.undone = [];
@@ -26,7 +26,7 @@ export class Drawing {
     this.#segment(stroke, stroke.points.length - 1);
   }
 
-  // A picture that the drawing starts from: `image` is drawn over the page, `known` (a Blob of 64 x 64 pixels) is what
+  // Start the drawing from a picture: `image` is drawn over the page; `known` (a Blob of 64 x 64 pixels) is what
   // the network sees of it as long as nothing is drawn on it.
   place(image, known) {
     this.#push({ kind: "picture", image, known });
@@ -53,7 +53,7 @@ export class Drawing {
     return !last.some((operation) => operation.kind === "picture" || (operation.kind === "stroke" && !operation.erases));
   }
 
-  // What is sent: {blob, kind}. A picture on which nothing has been drawn is sent as it was read.
+  // The content to send: {blob, kind}. A picture on which nothing has been drawn is sent as it was read.
   async content() {
     const last = this.operations.at(-1);
     if (last?.kind === "picture" && last.known) return { blob: last.known, kind: "known" };
@@ -89,7 +89,7 @@ export class Drawing {
     this.render();
   }
 
-  // Draw the part of a stroke that ends at point i: each on its own, so that what is drawn again has the same pixels.
+  // Draw the part of a stroke that ends at point i. Parts are drawn separately, so redrawing gives the same pixels.
   #segment({ erases, points }, i) {
     const draw = this.context;
     draw.strokeStyle = draw.fillStyle = erases ? "#fff" : "#000";
@@ -108,7 +108,7 @@ export class Drawing {
     draw.stroke();
   }
 
-  // The last half segment of a stroke, which waits for a next point while it is drawn.
+  // End a stroke by drawing its last half segment, which waited for the next point.
   finish() {
     const stroke = this.operations.at(-1);
     if (stroke?.kind === "stroke" && stroke.points.length > 1) {

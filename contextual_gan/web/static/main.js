@@ -14,14 +14,14 @@ const TEXTS = {
     result: "Photo",
   },
   sketch: {
-    lead: "Open a photo of a face, and a sketch of it is drawn.",
+    lead: "Open a photo of a face to get a sketch of it.",
     hint: "Open a photo, drop one here, or paste it.",
     waiting: "The sketch appears here.",
     result: "Sketch",
   },
 };
 
-const faithful = { photo: 1, sketch: 1 }; // where the dial stands at first; the server says
+const faithful = { photo: 1, sketch: 1 }; // initial values of the dial; the server replaces them
 const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
 const canvas = page.paper;
 const drawings = { photo: new Drawing(canvas), sketch: new Drawing(canvas) };

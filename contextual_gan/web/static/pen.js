@@ -11,9 +11,9 @@ export class Pen {
     this.erases = false;
     this.width = 10;
     this.enabled = true;
-    this.pointer = null; // the one that draws; a second finger does not
+    this.pointer = null; // id of the pointer that draws; a second finger is ignored
     this.place = { x: SIDE / 2, y: SIDE / 2 };
-    this.isDown = false; // the pen of the keyboard
+    this.isDown = false; // whether the keyboard's pen is down
     const canvas = drawing.canvas;
     canvas.addEventListener("pointerdown", (event) => this.#down(event));
     canvas.addEventListener("pointermove", (event) => this.#move(event));
@@ -27,7 +27,7 @@ export class Pen {
 
   #point(event) {
     const box = this.drawing.canvas.getBoundingClientRect();
-    // a mouse has no pressure (0.5 while a button is down); a stylus makes the line from half to half as wide again
+    // a mouse has no pressure (0.5 while a button is down); a stylus scales the width by 0.5 to 1.5
     const factor = event.pointerType === "pen" && event.pressure > 0 ? 0.5 + event.pressure : 1;
     const x = ((event.clientX - box.left) / box.width) * SIDE;
     const y = ((event.clientY - box.top) / box.height) * SIDE;
@@ -40,7 +40,7 @@ export class Pen {
     this.cursor.hidden = true;
     this.pointer = event.pointerId;
     this.drawing.canvas.setPointerCapture(event.pointerId);
-    this.drawing.begin(this.erases || event.button === 5, this.#point(event)); // 5: the other end of a stylus
+    this.drawing.begin(this.erases || event.button === 5, this.#point(event)); // 5: the eraser end of a stylus
     this.changed(false);
   }
 
@@ -88,7 +88,7 @@ export class Pen {
     this.say(this.erases ? "Eraser down." : "Pen down.");
   }
 
-  // Lift the pen of the keyboard, if it is down.
+  // Lift the keyboard's pen if it is down.
   lift() {
     if (this.isDown) {
       this.isDown = false;

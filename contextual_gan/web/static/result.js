@@ -1,11 +1,11 @@
-// What was found: the photo, the halves, the numbers, and the faces to choose from.
+// The result: the photo, the two halves, the numbers, and the faces to choose from.
 
 import { bytesOf, pngOf } from "/server.js";
 
 const NUMBERS = [
-  ["contextual", "Distance", "The generated half from yours (KL divergence); 0: equal."],
+  ["contextual", "Distance", "Between the generated half and yours (KL divergence); 0: equal."],
   ["consistency", "Strokes followed", "By the edges of the photo; 1: all of them."],
-  ["score", "Likeness to a face", "Of the drawing; below 0.46, none is recognised."],
+  ["score", "Likeness to a face", "Of the drawing; below 0.46, no face is recognised."],
   ["time", "Time", "From your last stroke to this picture."],
 ];
 
@@ -17,7 +17,7 @@ export class Result {
     this.details = {};
   }
 
-  // Show an answer of the server. direction: what was wanted.
+  // Show a response of the server. direction: the wanted half.
   async show({ faces, known, score }, direction, time) {
     const joints = await Promise.all(faces.map((found) => createImageBitmap(pngOf(found.joint))));
     this.faces = faces.map((found, i) => ({ ...found, bitmap: joints[i], png: pngOf(found.joint) }));
@@ -29,7 +29,7 @@ export class Result {
     this.#showChosen();
   }
 
-  // Show a saved joint image as it is; there is no z of it.
+  // Show a saved joint image as it is; its z is unknown.
   async showJoint(file, known, direction) {
     const bitmap = await createImageBitmap(file);
     this.faces = [{ bitmap, png: file, contextual: null, consistency: null, z: null }];

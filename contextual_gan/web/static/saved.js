@@ -1,4 +1,4 @@
-// Files that the page saves, and knows again: its own drawings (PNG with a mark), and z (NumPy's .npy).
+// Files that the page saves and recognises: its own drawings (PNG with a mark), and z (NumPy's .npy).
 
 const MARK = "contextual_gan drawing";
 const HEAD = 33; // bytes of a PNG up to the end of its first chunk
@@ -16,7 +16,7 @@ export function pngOfCanvas(canvas) {
   return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
 }
 
-// A PNG with a text that says that it is a drawing of this page: what is in it need not be looked for again.
+// The PNG with a text chunk that marks it as a drawing of this page, so no face needs to be searched for in it.
 export async function marked(png) {
   const bytes = new Uint8Array(await png.arrayBuffer());
   return new Blob([bytes.slice(0, HEAD), textChunk(`Software\0${MARK}`), bytes.slice(HEAD)], { type: "image/png" });
@@ -67,7 +67,7 @@ export async function readNpy(file) {
   const header = latin(bytes.slice(10, 10 + length));
   const values = bytes.slice(10 + length);
   if (!/'<f4'.*False.*\((1, )?100,?\)/s.test(header) || values.length !== 400) {
-    throw new Error("This .npy file is no z: it should hold 100 numbers of type float32.");
+    throw new Error("This .npy file is not a z: it should hold 100 numbers of type float32.");
   }
   return values;
 }

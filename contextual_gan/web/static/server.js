@@ -1,16 +1,17 @@
-// What the page asks of its server. Everything that is refused becomes an Error with one line to show.
+// The page's requests to its server. Every refusal becomes an Error with one line to show.
 
-const PAGE = crypto.getRandomValues(new Uint32Array(4)).join("-"); // tells this page's requests from those of others
+const PAGE = crypto.getRandomValues(new Uint32Array(4)).join("-"); // identifies this page's requests
 let number = 0;
 
 export const MOST_BYTES = 20e6;
 
-// The encoder's face of a drawing, {blob, kind}. Of several requests of this page, the newest is answered.
+// The encoder's face for a drawing, {blob, kind}. Only the newest of this page's requests is answered.
 export async function face({ blob, kind }, direction, signal) {
   return (await post("/api/face", { direction, kind, page: PAGE, number: ++number }, blob, signal)).json();
 }
 
-// The search from there, step by step: yields {ahead} while it waits, {faces, step, steps}, and at last {done}.
+// The search that starts from that face, step by step: yields {ahead} while it waits, {faces, step, steps}, and at last
+// {done}.
 export async function* refine({ blob, kind }, options, signal) {
   const answer = await post("/api/refine", { kind, ...options }, blob, signal);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -28,12 +29,12 @@ export async function* refine({ blob, kind }, options, signal) {
       yield content;
     }
   }
-  if (!isDone) throw new Error("The search was cut off; the server may have ended.");
+  if (!isDone) throw new Error("The search was cut off; the server may have stopped.");
 }
 
 // What the network sees of a picture file, {known, other, note}.
 export async function picture(file, direction, crop) {
-  if (file.size > MOST_BYTES) throw new Error(`${(file.size / 1e6).toFixed(1)} MB are too much; the limit is 20 MB.`);
+  if (file.size > MOST_BYTES) throw new Error(`${(file.size / 1e6).toFixed(1)} MB is too large; the limit is 20 MB.`);
   return (await post("/api/picture", { direction, crop }, file)).json();
 }
 
@@ -56,7 +57,7 @@ async function request(path, options) {
     answer = await fetch(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Error("The server does not answer; it may have ended.");
+    throw new Error("The server does not respond; it may have stopped.");
   }
   if (answer.ok) return answer;
   const content = await answer.json().catch(() => ({}));

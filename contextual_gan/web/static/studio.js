@@ -1,18 +1,18 @@
-// What happens when: a face after each stroke, a search when it is asked for, files opened and saved.
+// The page's actions: show a face after each stroke, search on request, open and save files.
 
 import * as server from "/server.js";
 import { SIDE } from "/drawing.js";
 import * as saved from "/saved.js";
 
-const PAUSE = 500; // milliseconds at least between two faces while a stroke is being drawn
+const PAUSE = 500; // minimum milliseconds between two faces while a stroke is being drawn
 
 export class Studio {
   // drawings: {direction wanted: Drawing}; say(text): the status line; complain(text): the line of errors.
   constructor({ page, drawings, pen, result, say, complain }) {
     Object.assign(this, { page, drawings, pen, result, say, complain });
     this.direction = "photo";
-    this.live = null; // the AbortController of the request for a face that is on its way
-    this.search = null; // and of the search
+    this.live = null; // the AbortController of the pending request for a face
+    this.search = null; // the same for the search
     this.samples = 1;
     this.lastLive = 0;
     this.opened = 0; // files so far: the last one wins
@@ -41,7 +41,7 @@ export class Studio {
     this.showFace();
   }
 
-  // The encoder's face of the drawing as it is now. Returns when it is shown, or a newer one has replaced it.
+  // Show the encoder's face for the current drawing. Returns when it is shown or a newer one has replaced it.
   async showFace() {
     const since = (this.lastLive = performance.now());
     this.live?.abort();
@@ -174,7 +174,7 @@ export class Studio {
     if (found.note) this.complain(found.note);
   }
 
-  // Put the sketch that was drawn of a photo on the page, to draw on.
+  // Put the sketch of a photo on the page, to continue drawing.
   drawOn() {
     const sketch = this.result.half(SIDE, "sketch");
     this.setDirection("photo");
@@ -193,7 +193,7 @@ export class Studio {
     if (what === "z" && result.face.z) saved.save("face_z.npy", saved.npy(result.zBytes()));
   }
 
-  // --- what is shown around it ---
+  // --- controls and progress ---
 
   showControls() {
     const { page, drawing, result } = this;
@@ -213,7 +213,7 @@ export class Studio {
     }
   }
 
-  // Stop stands where Refine does, as long as there is something to stop; the keyboard's focus stays there.
+  // Stop replaces Refine during a search; the keyboard's focus moves with the button.
   #swapStop() {
     const [shown, other] = this.search ? [this.page.stop, this.page.refine] : [this.page.refine, this.page.stop];
     const isFocused = document.activeElement === other;

@@ -1,1 +1,1 @@
-"""The subjects of benchmark.py: one module each, whose main(args) prints; TensorFlow is loaded before."""
+"""The subjects of benchmark.py: one module each, whose main(args) prints the results after TensorFlow is loaded."""

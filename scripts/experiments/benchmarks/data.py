@@ -89,7 +89,7 @@ def write_zip(path, photos, entries=0):
 
 
 def plain_way(photos, work):
-    """The way of the OpenFace and pix2pix scripts: one pass after the other, from files to files."""
+    """The steps of the OpenFace and pix2pix scripts: one pass after another, each from files to files."""
     import dlib
 
     model, indices = alignment.load_predictor(None, "inner-eyes-bottom-lip")

@@ -30,7 +30,8 @@ NEVER = 10**9
 
 
 def main(args):
-    """Time all in turn after every step, so that other load affects them equally; a measurement has log_every steps.
+    """Time everything in turn after every step, so that other load affects them equally; a measurement has log_every
+    steps.
 
     With lr 0 the arithmetic is the same, but no network memorises these few images, which would cause a warning. Joints
     are decoded from PNG in every epoch, as for data sets larger than memory; cached joints cost less.
