@@ -29,7 +29,7 @@ test-full: .venv/installed
 jpeg = $(BIN)/python -c "from PIL import Image; Image.open('$(1)').save('$(2)', quality=90)"
 
 # Everything in results/ except long training runs: `make figures` needs no data, `make tables` needs the data set and
-# two hours on 2 cores. It can be interrupted and run again: finished work is kept in runs/results.
+# two hours on 2 cores. You can interrupt it and run it again: finished work is kept in runs/results.
 results: figures tables
 
 figures: demo

@@ -258,7 +258,7 @@ def report(report):
         print(f"made again because their inputs changed: {len(report.replaced)}: {names}", file=sys.stderr)
     if several := [printable(entry["source"]) for entry in report.done if "several" in entry]:
         more = ", ..." * (len(several) > MOST_NAMES)
-        print(f"the first of several pictures was taken: {', '.join(several[:MOST_NAMES])}{more}", file=sys.stderr)
+        print(f"used only the first of several pictures: {', '.join(several[:MOST_NAMES])}{more}", file=sys.stderr)
     made = sum(1 + len(entry.get("further", ())) for entry in report.done)
     counts = f"{made} images in {report.out}, {len(report.skipped)} skipped, {len(report.failed)} failed"
     print(counts if report.new else f"nothing to do: {counts}")
@@ -266,6 +266,6 @@ def report(report):
 
 
 def _room(path):
-    """Free space and advice for the report of a full disk."""
+    """Free space and advice, for the message about a full disk."""
     folder = next(parent for parent in Path(path).absolute().parents if parent.exists())
     return f" ({shutil.disk_usage(folder).free / 1e9:.1f} GB free there); make room and run the same command again"

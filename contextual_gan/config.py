@@ -78,12 +78,12 @@ DEFAULT_PRESET = "edges"
 
 @dataclass(frozen=True)
 class DataSettings:
-    """How photos become joint images: `data:` in a configuration. Raises ValueError for an invalid value."""
+    """Settings for making joint images: `data:` in a configuration. Raises ValueError for an invalid value."""
 
     crop: str = setting(
         "align",
         "align: by the eyes and mouth of a face; centre: the largest centred square; boxes: a square around the box "
-        "in bounding_boxes.txt, which lies with images.txt in the folder of images; none: the whole image",
+        "in bounding_boxes.txt, which must be beside images.txt in the folder of images; none: the whole image",
         choices=("align", "centre", "boxes", "none"),
     )
     landmarks: str = setting(
@@ -96,7 +96,7 @@ class DataSettings:
         ("xdog",), "styles of the sketches; if several, one for each image", choices=("xdog", "fdog", "photocopy")
     )
     test: int | None = setting(
-        None, "number of test images; null: 1,000, or one tenth of fewer than 10,000", low=0, high=10**9
+        None, "number of test images; null: 1,000, or one tenth if there are fewer than 10,000", low=0, high=10**9
     )
     seed: int = setting(0, "determines the test images, and the style of each image", low=0, high=2**63 - 1)
 
@@ -107,7 +107,7 @@ class DataSettings:
 # them. `evaluate.py --data data/celeba/train --limit 500` scores them.
 CHOOSING = 500
 
-SHARED = {  # fields of several trainings: help, low, high
+SHARED = {  # fields shared by several trainings: help, low, high
     "batch_size": ("joint images per step, on all devices together", 1, 2**16),
     "epochs": ("passes over the training set", 0, 1e6),
     "lr": ("learning rate of all Adam optimizers", 0, 10),
@@ -128,7 +128,7 @@ def _shared(name, default, low=None):
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How networks are trained: `train:` in a configuration. Raises ValueError for an invalid value."""
+    """Settings for training a contextual GAN: `train:` in a configuration. Raises ValueError for an invalid value."""
 
     width: int = setting(64, "feature maps of the widest layers: gf and df", low=1, high=1024)
     batch_size: int = _shared("batch_size", 64, low=2)
@@ -146,7 +146,7 @@ class TrainSettings:
     )
     pair_width: int = setting(64, "feature maps of its first convolution", low=1, high=1024)
     edges: float = setting(
-        0.0, "weight in G's loss of 1 - consistency of its two halves, for XDoG sketches", low=0, high=1e6
+        0.0, "weight of 1 - consistency of the two halves in G's loss, for XDoG sketches", low=0, high=1e6
     )
     ema: float = setting(0.999, "decay of the moving average of G, warmed up; 0: none", low=0, high=1)
     precision: str = setting(
@@ -170,7 +170,7 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class Pix2PixSettings:
-    """How the baseline is trained: `pix2pix:` in a configuration. Raises ValueError for an invalid value."""
+    """Settings for training the baseline: `pix2pix:` in a configuration. Raises ValueError for an invalid value."""
 
     direction: str = setting("photo", "half to draw from the other", choices=("photo", "sketch"))
     ngf: int = setting(32, "feature maps of the outermost layers of G and D; the original has 64", low=1, high=256)
@@ -197,7 +197,7 @@ class Pix2PixSettings:
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """How an encoder is trained. Raises ValueError for an invalid value."""
+    """Settings for training an encoder. Raises ValueError for an invalid value."""
 
     width: int = setting(32, "feature maps of the first convolution", low=1, high=1024)
     batch_size: int = setting(64, "joint images per step", low=2, high=2**16)

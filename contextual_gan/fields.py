@@ -18,7 +18,7 @@ def setting(default, help, *, low=None, high=None, choices=None):
 
 
 def check(settings):
-    """The `__post_init__` of settings. Raises ValueError, in one line, for a value out of range or not a choice."""
+    """The `__post_init__` of settings. Raises ValueError, in one line, for a value that is not allowed."""
     for f in fields(settings):
         value = getattr(settings, f.name)
         if reason := refusal(f, value):

@@ -28,7 +28,7 @@ def parse():
         parser.add_argument(flag, dest=f"named_{flag[7:]}", metavar=name, help=f"same as {name}")
     pairs = "folder or zip archive of ready-made pairs A | B; needs only OUT"
     parser.add_argument("--pairs", metavar="DIR", help=pairs)
-    direction = "of --pairs; AtoB: A is the sketch and B the photo; BtoA: the reverse (default: AtoB)"
+    direction = "for --pairs; AtoB: A is the sketch and B the photo; BtoA: the reverse (default: AtoB)"
     parser.add_argument("--direction", choices=("AtoB", "BtoA"), help=direction)
     command.add_folder_arguments(parser)
     args = parser.parse_args()

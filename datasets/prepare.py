@@ -45,7 +45,7 @@ def main(args):
     from contextual_gan.preparation import prepare, splits
 
     if args.multiple and args.celeba_landmarks:
-        raise command.UserError("--multiple is about detected faces; nothing is detected with --celeba-landmarks")
+        raise command.UserError("--multiple is for detected faces; nothing is detected with --celeba-landmarks")
     overrides = args.set + ([f"data.styles=[{args.styles}]"] if args.styles else [])
     overrides += [f"data.multiple={args.multiple}"] if args.multiple else []
     with command.mistakes():

@@ -24,9 +24,9 @@ def parse():
         "--test",
         type=command.not_negative,
         metavar="N",
-        help="number of test images (default: 1000, or one tenth of fewer than 10,000)",
+        help="number of test images (default: 1000, or one tenth if there are fewer than 10,000)",
     )
-    parser.add_argument("--seed", type=int, help="seed of the choice of test images (default: 0)")
+    parser.add_argument("--seed", type=int, help="seed for choosing the test images (default: 0)")
     parser.add_argument(
         "--csv",
         metavar="FILE",

@@ -22,7 +22,7 @@ def parse():
     parser.add_argument(
         "--direction", choices=("photo", "sketch"), default="photo", help="half to generate (default: photo)"
     )
-    data = "data set; DIR/train, or DIR itself, holds joint images of what the generator was trained on"
+    data = "data set; DIR/train, or DIR itself, holds joint images like those the generator was trained on"
     parser.add_argument("--data", metavar="DIR", help=data)
     parser.add_argument("--out", required=True, metavar="RUN", help="run folder of this training")
     parser.add_argument("--steps", type=command.positive, default=3000, metavar="N", help="default: %(default)s")

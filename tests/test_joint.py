@@ -59,7 +59,7 @@ def test_each_direction_knows_the_other_half(wanted, known, columns):
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (64, 64, 4), (64, 64, 1), (32, 64, 3), (64, 128, 3), (3,), ()], ids=str)
-def test_join_refuses_halves_of_another_shape_and_says_which(shape):
+def test_join_refuses_halves_of_another_shape_and_names_them(shape):
     good, bad = np.zeros((64, 64, 3)), np.zeros(shape)
     with pytest.raises(ValueError, match="sketch half"):
         join(bad, good)

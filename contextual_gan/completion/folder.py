@@ -26,7 +26,7 @@ LONGEST_PATH = 4095 - len("._initializations.png.part")
 
 @dataclass(frozen=True)
 class CompletionTask:
-    """How every input of a run is completed: the part of the command line that determines the pictures."""
+    """The settings for completing every input of a run: the part of the command line that determines the pictures."""
 
     weights: str
     weights_sha256: str

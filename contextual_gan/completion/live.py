@@ -7,7 +7,7 @@
     for face in live.refine(sketch, faithful=0.5):  # break to stop
         show(face.joints[0])  # (64, 128, 3) uint8: the generated sketch and photo
 
-The web page is one user of this module, which needs none of the page's dependencies.
+The web page uses this module, but the module needs none of the page's dependencies.
 """
 
 from dataclasses import dataclass, replace
@@ -82,7 +82,7 @@ class Live:
         result.
 
         faithful: from 0, the encoder's face without a search, to 1, as close to the drawing as G can get. samples: K
-        different faces. The result is that of `search.complete` with the same settings.
+        different faces. The result equals that of `search.complete` with the same settings.
         Raises ValueError for numbers out of range.
         """
         settings, encoder = self.settings, self.encoders[direction]

@@ -42,7 +42,7 @@ def distances(a, b):
 
 
 def verification(made, true, seed=0):
-    """How well a threshold tells pairs of one person from pairs of two: embeddings (n, 128) twice, rows paired -> dict.
+    """How well a threshold separates pairs of one person from pairs of two: embeddings (n, 128), rows paired -> dict.
 
     A random half of the rows (the same for every order of the rows) sets the distance threshold. The other half gives
     the accuracy: each row is tested on its true pair and on a pair shuffled within that half.

@@ -1,4 +1,4 @@
-"""How much worse methods become as sketches become rougher: evaluations at several roughnesses, a table and a plot."""
+"""The robustness of methods to rough sketches: evaluations at several roughnesses, a table and a plot."""
 
 import io
 from contextlib import ExitStack

@@ -198,8 +198,8 @@ def read_json(out, of_folders):
 def read_scores(out, plans, settings, failed, joints):
     """The scores of a finished evaluation that are still valid, else None.
 
-    plans: {method: (manifest, ...)}, no prediction missing. The content of all files counts: numbers and predictions
-    must be those that were written, and the table and the grid must belong to them.
+    plans: {method: (manifest, ...)}, no prediction missing. All files are checked: numbers and predictions must be
+    unchanged, and the table and the grid must belong to them.
     """
     record, out = read_json(out, of_folders=False), Path(out)
     scores = {method: record.get(method) for method in plans}

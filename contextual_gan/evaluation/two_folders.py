@@ -65,8 +65,8 @@ def _sources(predictions, truths):
 def _partners(truths, made, direction):
     """{name of a truth: name of its prediction}, each prediction once.
 
-    It has the name of the truth, possibly with another extension, or else a name that complete.py gives: NAME followed
-    by _photo (_sketch, if that is the direction) or _joint; or that pix2pix gives, see PIX2PIX.
+    A prediction has the name of its truth, possibly with another extension, or the name that complete.py gives it: NAME
+    followed by _photo (_sketch, if that is the direction) or _joint; or the name that pix2pix gives it, see PIX2PIX.
     """
     partners = paired(truths, made)
     rest = defaultdict(list)

@@ -21,7 +21,7 @@ from contextual_gan.files.manifest import Manifest, outputs_of
 from contextual_gan.files.progress import progress
 
 LONGEST_NAME = 255 - len("..part")  # bytes of a file name in most file systems, minus the suffix of temporary files
-LONGEST_PATH = 4095 - len("/..part")  # the same of whole paths
+LONGEST_PATH = 4095 - len("/..part")  # the same for whole paths
 
 
 class Skip(Exception):

@@ -193,7 +193,7 @@ def read(checkpoint, files, state):
 
 
 def of_others(checkpoint):
-    """The error for a checkpoint of other networks."""
+    """The error for a checkpoint that holds other networks."""
     return WeightsError(f"{checkpoint} does not match the networks of the configuration")
 
 

@@ -71,10 +71,10 @@ def read_image_bytes(path):
 def decode_rgba(data, *, enough=None, most=MAX_PIXELS):
     """Decode the bytes of an image file of `FORMATS` completely -> (H, W, 4) uint8 RGBA, upright.
 
-    EXIF orientation is applied, 16-bit values are scaled to 8 bits, palettes and CMYK are converted; a file of several
-    images gives the first (see `holds_several`). The header is checked against `most` pixels (25 million) before
-    decoding; a JPEG of 25 to 200 megapixels is decoded at a half, a quarter or an eighth of its size, unless `most` is
-    less.
+    EXIF orientation is applied, 16-bit values are scaled to 8 bits, palettes and CMYK are converted; of a file with
+    several images, the first is used (see `holds_several`). The header is checked against `most` pixels (25 million)
+    before decoding; a JPEG of 25 to 200 megapixels is decoded at a half, a quarter or an eighth of its size, unless
+    `most` is less.
     enough: sufficient pixels of the longer side; a JPEG with at least twice as many is decoded at a half or less of its
     size, which takes a fraction of the time.
     Raises `ImageError` with the reason.
@@ -231,7 +231,7 @@ def remove_parts(paths):
 def encode_png(image):
     """An (H, W, 3) or (H, W) uint8 image -> the bytes of a PNG."""
     if image.dtype != np.uint8:
-        raise TypeError(f"images are written as uint8, got {image.dtype}")
+        raise TypeError(f"images to write must be uint8, got {image.dtype}")
     buffer = io.BytesIO()
     # for joint images, level 3 takes 60% of the time and 92% of the bytes of Pillow's default 6
     Image.fromarray(image).save(buffer, "PNG", compress_level=3)
@@ -285,8 +285,9 @@ def framed(image, colour=(255, 0, 0), width=4):
 def grid(rows, titles=(), labels=(), gap=6):
     """Lay out rows of (H, W, 3) uint8 images on white -> (H', W', 3) uint8.
 
-    A cell may be None; the images of a column may differ in width, but all have one height. `titles` are above the
-    columns, which are at least as wide; `labels` above the rows, shortened in the middle if they are too long.
+    A cell may be None; the images of a column may differ in width, but all images have the same height. `titles` are
+    above the columns, which are at least as wide; `labels` above the rows, shortened in the middle if they are too
+    long.
     """
     height = next(cell.shape[0] for row in rows for cell in row if cell is not None)
     widths = [max((c.shape[1] for c in column if c is not None), default=0) for column in zip(*rows, strict=True)]

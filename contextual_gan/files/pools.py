@@ -17,7 +17,7 @@ SECONDS_WITHOUT_WORKERS = 60  # before giving up on a cluster that has lost all 
 
 
 class WorkerDied:
-    """Replaces a result: the task kills its worker process, even if it runs alone."""
+    """The result of a task that kills its worker process, even if it runs alone."""
 
 
 def cores():

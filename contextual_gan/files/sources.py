@@ -50,7 +50,7 @@ def images_in(location, excluded=None):
     members with unsafe or ambiguous names. Run folders and files with neither an image extension nor an image header
     are passed over, and the command reports them in one line at its end; hidden files and the folder `excluded` (the
     output) are left out.
-    Raises FileNotFoundError, and ValueError if it is neither, holds no image, or lies inside `excluded`.
+    Raises FileNotFoundError, and ValueError if the input is of another kind, holds no image, or lies inside `excluded`.
     """
     location = Path(location)
     if not os.path.lexists(location):
@@ -107,7 +107,7 @@ def find_images(inputs, excluded=None):
 
 
 def is_there(name):
-    """Whether an input of this name exists, or the archive that it came from."""
+    """Whether the input of this name, or the archive that it came from, exists."""
     return os.path.lexists(name) or any(parent.is_file() for parent in Path(name).parents)
 
 
@@ -118,14 +118,14 @@ def passed_over(passed):
 
 
 def no_images(where, passed):
-    """The ValueError for inputs without images: what is there instead, advice, and the formats that are read."""
+    """The ValueError for inputs without images: the files found instead, advice, and the formats that are read."""
     described = _described(passed) or "no other files were found"
     advice = [ADVICE[kind] for kind in dict.fromkeys(kind for _, kind in passed) if kind in ADVICE]
     return ValueError(f"no images in {where}: {'; '.join([described, *advice])}; {READ} files are read")
 
 
 def _described(passed, most=3):
-    """What was passed over, counted: "2 PDFs (a.pdf, b.pdf), 1 linked folder (faces)"."""
+    """The files passed over, counted by kind: "2 PDFs (a.pdf, b.pdf), 1 linked folder (faces)"."""
     kinds = defaultdict(list)
     for name, kind in passed:
         kinds[kind].append(printable(name))
@@ -159,7 +159,7 @@ def _images_below(folder, excluded):
 
 
 def _members(archive):
-    """`archives.members`, those of run folders passed over."""
+    """`archives.members`, except that those of run folders are passed over."""
     found, refused, passed = members(archive, _kind_of)
     runs = {name.removesuffix("results.json") for name, kind in passed if kind == OWN_RUN} - {""}
     if runs:

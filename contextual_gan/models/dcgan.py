@@ -188,7 +188,7 @@ def train_step(model, real, z, *, g_updates=2, decay=0.999, lr=None, pairs=0.0, 
 def pair_losses(P, real, fake, others, mismatched, mean):
     """P's loss and outputs: {"p_loss": ..., "P(x)", "P(G(z))", "P(mismatched)"}, all as means over the batch.
 
-    True pairs are those of `real`. A share `mismatched` of the false pairs joins its sketches with `others`; the rest
+    True pairs are those of `real`. A share `mismatched` of the false pairs joins real sketches with `others`; the rest
     are fake.
     """
     sketch, photo = half(real, "sketch"), half(real, "photo")

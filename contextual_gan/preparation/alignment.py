@@ -107,7 +107,7 @@ def is_framed(photo, box, points, landmarks="inner-eyes-bottom-lip"):
 
 
 def three_landmarks(photo, box, landmarks="inner-eyes-bottom-lip", predictor=None):
-    """The three landmarks used to align a face, (3, 2) float64 in pixels of the upright photo; box: of `find_faces`."""
+    """The three landmarks that align a face, (3, 2) float64 in pixels of the upright photo; box: from `find_faces`."""
     model, indices = load_predictor(predictor, landmarks)
     return _landmarks(photo, box, model)[indices]
 
@@ -197,7 +197,7 @@ def _landmarks(photo, box, model):
 def align_by_points(photo, points, *, size, landmarks="inner-eyes-bottom-lip"):
     """Warp a photo of CelebA by its five annotated points to the framing of `align` -> (size, size, 3) uint8.
 
-    photo: (H, W, 3) uint8 RGB, 178 x 218 pixels or the same reduced or enlarged; points: (5, 2), see
+    photo: (H, W, 3) uint8 RGB, 178 x 218 pixels or another size of that shape; points: (5, 2), see
     `read_celeba_landmarks`, in pixels at 178 x 218.
     Raises ValueError for a photo of another aspect ratio, Skip if the points lie on a line.
     """
@@ -247,7 +247,7 @@ def crop_box(photo, box, *, size):
 
     box: (x, y, w, h) in pixels; any part beyond the photo is ignored. The square has the longer side of the remaining
     box and is shifted into the photo if it fits; otherwise border pixels are repeated.
-    Raises ValueError if the box lies outside.
+    Raises ValueError if the box lies outside the photo.
     """
     height, width = photo.shape[:2]
     x, y, w, h = box

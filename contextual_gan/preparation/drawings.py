@@ -282,7 +282,7 @@ def _draw(ink):
 
 
 def _thicken(ink):
-    """Widen strokes thinner than 2 STROKE_RADIUS to that, less where dense strokes would merge."""
+    """Widen thinner strokes to 2 STROKE_RADIUS, or less where dense strokes would merge."""
     strokes = (ink > FAINTEST).astype(np.uint8)
     depth = cv2.distanceTransform(strokes, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     spine = (depth > 0) & (depth >= cv2.dilate(depth, np.ones((3, 3)))) & (depth < STROKE_RADIUS)

@@ -91,7 +91,7 @@ def without_specks(ink, share):
 
 
 def _even_light(grey):
-    """(h, w) float32 grey -> tone, 1 for paper: without lamps, shadows and edges of desks, but with fills."""
+    """(h, w) float32 grey -> tone, 1 for paper: lamps, shadows and edges of desks are removed, fills remain."""
     small = resize_longer(grey, min(LIGHT_SIDE, max(grey.shape)))
     few = cv2.dilate(resize_longer(grey, min(96, max(grey.shape))), np.ones((5, 5)))
     # Stepwise refinement finds the paper even if half of the page is black.

@@ -30,7 +30,7 @@ def choose(names, *, test=None, seed=0, known=None, by="stem"):
 
     The test images are those with the smallest hash of (seed, stem), exactly `test` of them; the stem is the name
     without the extension, so that a photo and a PNG made from it are in the same part. None means 1,000, or one tenth
-    of fewer than 10,000 images (rounded, and at least 1 of 2). The order of the names does not matter.
+    if there are fewer than 10,000 images (rounded, and at least 1 of 2). The order of the names does not matter.
     by: "name" also hashes the extension, as older versions did (see `rule`).
     known: {name: part} of an earlier run; these images keep their part, and the new ones with the smallest hashes are
     added to the test images up to their intended number.
@@ -79,7 +79,7 @@ def read_split(path, names):
     an image's whole name or the end of it, such as 000001.jpg for img_align_celeba/000001.jpg; or a longer name that
     ends in it. Its extension may differ if no entry has the right one. Lines without an image are only counted.
     Raises ValueError, in one line with path and line, for anything else: another format, an unknown part, an image in
-    two parts, a short name that fits two images, or a list of other images.
+    two parts, a short name that fits two images, or a list that names none of the images.
     """
     names, by_base, parts, first, unused = sorted(names), defaultdict(list), {}, {}, 0
     for name in names:
@@ -106,7 +106,7 @@ def read_split(path, names):
 
 
 def _assign(parts, first, name, part, line, path):
-    """Record the part of an image. Raises ValueError if an earlier line has another one."""
+    """Record the part of an image. Raises ValueError if an earlier line gives another one."""
     if parts.setdefault(name, part) != part:
         raise ValueError(f"{path}, line {line}: {name} is in {part}, but line {first[name]} has it in {parts[name]}")
     first.setdefault(name, line)
@@ -123,7 +123,7 @@ def _entries(path):
     elif re.fullmatch(r"\S.*\s[012]", header):
         numbered = ((number, line.rsplit(None, 1)) for number, line in enumerate(text.split("\n"), 1))
     else:
-        raise ValueError(f"{path}, line 1: it must be {HEADERS[0]}, or every line of the form 000001.jpg 0")
+        raise ValueError(f"{path}, line 1: it must be {HEADERS[0]}, or every line must have the form 000001.jpg 0")
     line = 1
     try:
         for line, row in numbered:
@@ -184,7 +184,7 @@ def divide(items, out, parameters, *, test=None, seed=0, listed=None, by="stem",
     items: `apply.Item`s without a part. The returned ones have it in front of their output, the test images first; pass
     them and `refuse` to `apply.apply_to_folder`, with the same out, parameters (everything that determines the outputs)
     and overwrite, and its report to `finish`.
-    listed: a file for `read_split`, whose last number is returned too; images that are not in it are skipped.
+    listed: a file for `read_split`, whose last result is returned too; images that are not in it are skipped.
     Without it, `choose` decides, `by` the value of `rule`; images of an earlier run in `out` keep their part and are
     counted, even if their input no longer exists. also: names of further files that will be written into `out`.
     Raises ValueError like the functions above, for other parameters, and if a file of unknown origin is in the way.
@@ -215,7 +215,7 @@ def few(number):
     """A warning about a training set of fewer than `FEWEST` images, or None."""
     if number >= FEWEST:
         return None
-    return f"only {number} training images: networks memorise so few; use at least {FEWEST}, better thousands"
+    return f"only {number} training images: networks memorise so few; use at least {FEWEST}, preferably thousands"
 
 
 def finish(report, parts):
@@ -257,7 +257,7 @@ def disjoint(skip=None, gone=()):
 
 
 def assert_disjoint(entries):
-    """Raise RuntimeError if an image of train/ has the content of one of test/; `entries` as in `apply.Report`."""
+    """Raise RuntimeError if an image of train/ has the same content as one of test/; `entries` as in `apply.Report`."""
     contents = {"train": {}, "test": {}}
     for entry in entries:
         if "output" in entry:

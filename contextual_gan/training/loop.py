@@ -65,7 +65,7 @@ def train(run, state, update, batches, *, start, steps, pictures, judge=lambda s
                 run.save(state, done)
                 saved = done
             if logs or draws or saves:
-                counted, since = done, time.monotonic()  # the rate counts the time of the steps alone
+                counted, since = done, time.monotonic()  # the rate counts only the time of the steps
             show(size, note)
             if ends:
                 break

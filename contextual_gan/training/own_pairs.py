@@ -1,4 +1,4 @@
-"""Own-pair consistency: whether the two halves of G's joints belong together, the sign that training succeeds."""
+"""Own-pair consistency: whether the two halves of G's joints belong together, which shows that training succeeds."""
 
 import numpy as np
 import tensorflow as tf

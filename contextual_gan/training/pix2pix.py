@@ -37,7 +37,7 @@ def start_from(model, settings):
 def update_function(model, settings, strategy, steps=None):
     """update(batch, step) -> {name: scalar tensor} for `loop.train`. strategy: the one that created the model.
 
-    steps: of the whole run, not used here.
+    steps: of the whole run; unused.
     """
     shapes = pix2pix.noise_shapes(model.generator)
 

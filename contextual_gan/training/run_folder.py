@@ -25,8 +25,8 @@ class RunFolder:
     def __init__(self, path, settings, about="", resume=False):
         """settings: a dataclass of config.py; about: a line on the training data, the first line of config.yaml.
 
-        Raises ValueError in one line for a folder in use, and on resume for a folder without a run or with a run of
-        other settings. A folder that holds only the files of a killed start counts as empty.
+        Raises ValueError in one line if the folder is in use, or, on resume, if it holds no run or one with other
+        settings. A folder that holds only the files of a run killed at its start counts as empty.
         """
         self.path, self.settings, self.about = Path(path), settings, about
         self.pixels = None  # hash of the images, set by `begin`

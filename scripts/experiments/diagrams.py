@@ -56,7 +56,7 @@ def box(x, y, width, height, stroke, radius=8, fill=PALE, opacity=1):
 
 
 def arrow(*points, colour=GREY, dashes="none"):
-    """A line through points, each straight above or beside the one before, with a head at the last."""
+    """An arrow through points, each straight above or beside the one before."""
     (x0, y0), (x, y) = points[-2:]
     dx, dy = (x > x0) - (x < x0), (y > y0) - (y < y0)
     path = "M" + "L".join(f"{px:.1f} {py:.1f}" for px, py in (*points[:-1], (x - 7 * dx, y - 7 * dy)))

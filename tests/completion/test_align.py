@@ -32,7 +32,7 @@ def inputs(out):
     return {path.name.removesuffix("_input.png"): read_image(path) for path in out.glob("*_input.png")}
 
 
-def test_portraits_are_aligned_and_the_record_says_how(folder, tmp_path):
+def test_portraits_are_aligned_and_their_alignment_is_recorded(folder, tmp_path):
     result = complete(folder, "--out", tmp_path / "out", *SKETCH)
     assert result.returncode == 0, result.stderr
     found, photo = inputs(tmp_path / "out"), skimage.data.astronaut()
@@ -75,7 +75,7 @@ def test_photos_are_left_as_they_are_or_always_aligned(folder):
         read_known((folder / "noise.png").read_bytes(), task)
 
 
-def test_without_the_models_a_line_says_what_to_install_and_what_is_done(folder, tmp_path):
+def test_without_the_models_a_line_explains_what_to_install_and_what_is_done(folder, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import importlib.util as u\nfind = u.find_spec\n"
         "u.find_spec = lambda name, *rest: None if name == 'face_recognition_models' else find(name, *rest)\n"

@@ -278,7 +278,7 @@ def test_help_imports_nothing_heavy():
     assert result.stdout.splitlines()[-1] == "[]" and "--show-initializations" in result.stdout
 
 
-def test_without_an_installation_the_error_says_how_to_install(tmp_path):
+def test_without_an_installation_the_error_explains_how_to_install(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     (tmp_path / "contextual_gan.py").write_text("raise ModuleNotFoundError('contextual_gan')")
     result = complete("--help", env=environment)

@@ -76,7 +76,7 @@ def test_black_is_a_valid_distribution():
     assert np.allclose(black, 1 / 4096)
 
 
-def test_gradient_of_kl_is_the_formula_and_the_finite_difference():
+def test_gradient_of_kl_equals_the_formula_and_the_finite_difference():
     generated, known = halves(1).astype(np.float64) * 0.99, halves(1, seed=1).astype(np.float64)
     q = twin_distribution(known)
     x = tf.constant(generated)
@@ -100,7 +100,7 @@ def test_gradient_of_kl_is_the_formula_and_the_finite_difference():
 
 @pytest.mark.parametrize("search_kl", ["generated-input", "input-generated"])
 @pytest.mark.parametrize("perceptual", ["non-saturating", "saturating"])
-def test_gradient_of_z_is_the_finite_difference_through_both_networks(tiny, search_kl, perceptual):
+def test_gradient_of_z_equals_the_finite_difference_through_both_networks(tiny, search_kl, perceptual):
     z, known = latents(2), halves(2)
 
     def objective(z):
@@ -333,7 +333,7 @@ def test_only_the_row_that_becomes_non_finite_stops(tiny):
     (end, *_), _ = advance(search.begin(z, settings), target(known, settings), tf.constant(40))
     values = inference.generate(tiny[0], np.concatenate([end.numpy(), z[:1]])).reshape(4, -1)
     others = values[1:].max(axis=0)
-    index = (values[0] - others).argmax()  # rises most in row 0 only: put an edge in its path
+    index = (values[0] - others).argmax()  # rises most in row 0 alone: put an edge in its path
     cliff = keras.Sequential([*tiny[0].layers, Cliff(index, (values[0, index] + others[index]) / 2)])
     victim = 0
     best, contextual, total = search.search(cliff, tiny[1], known, z, direction="photo", settings=settings)

@@ -145,7 +145,7 @@ def test_consistency_tolerates_moved_and_thick_strokes_but_not_another_picture()
 # --- intervals --------------------------------------------------------------------------------------------------------
 
 
-def test_bootstrap_depends_on_the_values_and_the_seed_only():
+def test_bootstrap_depends_only_on_the_values_and_the_seed():
     values = np.random.default_rng(0).normal(3, 2, 400)
     mean, low, high = bootstrap(values)
     assert mean == pytest.approx(values.mean()) and low < mean < high

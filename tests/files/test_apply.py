@@ -231,7 +231,7 @@ def test_a_journal_counts_up_to_its_last_complete_line(folder, tmp_path, tail):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_dying_worker_affects_its_own_image_only(folder, tmp_path, workers):
+def test_a_dying_worker_affects_only_its_own_image(folder, tmp_path, workers):
     for i in (3, 4, 17):
         write_png(folder / ("ab"[i % 2]) / f"{i:03}.png", picture(i, RED))
     report = apply(folder, tmp_path / "out", workers=workers)
@@ -263,7 +263,7 @@ def test_an_input_may_give_several_outputs(tmp_path):
         write_png(folder / f"{name}.png", picture(number))
     options = {"parameters": {"step": "quarters"}, "workers": 1}
     report = apply_to_folder(quarters, items_of(folder, out)[0], out, **options)
-    unique = hashlib.sha256(b"a.png").hexdigest()[:8]  # a_2.png is what another input gives
+    unique = hashlib.sha256(b"a.png").hexdigest()[:8]  # a_2.png is the result of another input
     names = {"a.png", f"a_2_{unique}.png", "a_3.png", "a_2.png", "b.png", "b_2.png"}
     assert {path.name for path in out.glob("*.png")} == names and report.new == 3
     assert np.array_equal(read_image(out / "a_3.png"), picture(3) // 3)
@@ -273,7 +273,7 @@ def test_an_input_may_give_several_outputs(tmp_path):
     apply_to_folder(quarters, items_of(folder, out)[0], out, **options)
     assert tree(out) == before
     write_png(folder / "b.png", picture(1))  # its further outputs are no longer made, so they go
-    write_png(folder / "a_3.png", picture(1))  # and what a new input has the name of moves
+    write_png(folder / "a_3.png", picture(1))  # an output whose name a new input has moves
     apply_to_folder(quarters, items_of(folder, out)[0], out, **options)
     expected = names - {"b_2.png"} | {f"a_3_{unique}.png"}
     assert {path.name for path in out.glob("*.png")} == expected

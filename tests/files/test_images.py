@@ -337,7 +337,7 @@ def test_every_orientation_comes_out_upright(number, scale):
 
 def test_a_jpeg_from_a_phone_held_upright_comes_out_upright():
     stored = np.zeros((16, 48, 3), np.uint8)
-    stored[:, :16] = RED  # the left of what the camera stores is the top of the picture
+    stored[:, :16] = RED  # the camera stores the top of the picture on the left
     upright = on_background(decode_rgba(encode(stored, "JPEG", exif=tiff(orientation(6)))))
     assert upright.shape == (48, 16, 3)
     np.testing.assert_allclose(upright[8, 8], RED, atol=3)

@@ -115,7 +115,7 @@ def test_linked_files_are_taken_under_the_name_of_the_link(working_folder):
     assert stems("in") == {"dangling": "in/dangling.png", "link": "in/link.png"}
 
 
-def test_a_folder_that_links_to_itself_ends(working_folder):
+def test_a_folder_that_links_to_itself_is_searched_once(working_folder):
     write(working_folder, "in/deep/a.png")
     (working_folder / "in" / "deep" / "loop").symlink_to("..")
     (working_folder / "in" / "self").symlink_to("self")

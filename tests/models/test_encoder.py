@@ -180,7 +180,7 @@ def test_a_damaged_encoder_or_one_of_another_generator_is_refused_in_one_line(tr
     assert not list((tmp_path / "run").rglob("*.png"))
 
 
-def test_without_an_encoder_the_search_starts_from_random_z_and_says_so(trained, tmp_path):
+def test_without_an_encoder_the_search_starts_from_random_z_and_a_line_reports_it(trained, tmp_path):
     weights, _ = trained
     write_png(tmp_path / "face.png", draw_face(0))
     ask = ("complete.py", tmp_path / "face.png", "--weights", weights, "--direction", "sketch", "--iterations", 2)

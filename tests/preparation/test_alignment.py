@@ -241,7 +241,7 @@ def test_a_file_that_is_not_a_predictor_is_refused(tmp_path):
             alignment.load_predictor(missing, OUTER)
 
 
-def test_without_the_models_the_error_says_what_to_install(photo, monkeypatch):
+def test_without_the_models_the_error_names_what_to_install(photo, monkeypatch):
     monkeypatch.setattr(alignment, "MODELS", "no_such_package")
     with pytest.raises(FileNotFoundError, match=re.escape('pip install -e ".[align]"')):
         align(photo, size=64)

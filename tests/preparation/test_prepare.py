@@ -124,7 +124,7 @@ def test_a_joint_is_the_sketch_beside_the_photo(whole, tmp_path):
     assert np.abs(photo.astype(int) - original).mean() < 12, "the centre of the photo, up to JPEG artefacts"
 
 
-def test_a_second_run_does_nothing_and_says_so(photos, whole, tmp_path):
+def test_a_second_run_does_nothing_and_reports_it(photos, whole, tmp_path):
     run(photos, tmp_path / "out")
     assert tree(tmp_path / "out") == whole, "two workers make the same bytes as one"
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.png")}

@@ -216,7 +216,7 @@ def test_an_image_may_be_named_by_the_end_of_its_name(split):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("", "line 1: it must be image,split, or every line of the form 000001.jpg 0"),
+        ("", "line 1: it must be image,split, or every line must have the form 000001.jpg 0"),
         ("image;split\n1.jpg;test\n", "line 1: it must be image,split"),
         ("1.jpg,test\n", "line 1: it must be image,split"),
         ("image,split\n", "none of its 0 lines names one of the images, such as img/1.jpg"),

@@ -164,7 +164,7 @@ def test_names_that_end_in_npy_keep_their_own_z(tmp_path):
         assert not np.array_equal(after["x.npy"], after["x.npy.npy"])
 
 
-def test_a_path_that_is_too_long_fails_for_its_input_alone(tmp_path, monkeypatch):
+def test_a_path_that_is_too_long_fails_only_its_own_input(tmp_path, monkeypatch):
     write_png(tmp_path / "in" / "good.png", draw_face(0))
     monkeypatch.chdir(tmp_path / "in")
     for _ in range(21):  # longer than a path may be

@@ -191,7 +191,7 @@ def test_joints_are_kept_if_they_fit_the_budget_and_half_of_the_free_memory(
     assert len(calls) == cached
 
 
-def test_free_memory_is_that_of_this_machine():
+def test_free_memory_matches_this_machine():
     assert 10**7 < data._free_memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -245,7 +245,7 @@ def jpeg():
     return buffer.getvalue()
 
 
-NO_JOINTS = {  # name -> (content, a word of the reason)
+NO_JOINTS = {  # name -> (content, a word from the reason)
     "empty": (b"", "empty file"),
     "text": (b"this is not a picture, but some text", "not a PNG"),
     "jpeg": (jpeg(), "not a PNG"),
