@@ -1,4 +1,4 @@
-"""Configuration: YAML files and `--set` options become settings, or a one-line error with its place."""
+"""Configuration: YAML files and `--set` options become settings, or a one-line error that names the position."""
 
 import subprocess
 import sys

@@ -80,7 +80,7 @@ class Manifest:
             self._refuse(output for output in planned.values() if output not in own)
         for entry in self.outdated:
             self._remove_output(entry)
-        if self.overwrite:  # also a journal that holds nothing but other parameters
+        if self.overwrite:  # including a journal with other parameters and no entries
             for name in (MANIFEST, JOURNAL):
                 (self.out / name).unlink(missing_ok=True)
         sources = {output: source for source, output in planned.items()}

@@ -20,7 +20,7 @@ def named_variables(*models):
 
 
 def widened(shape, width, pair_width=None):
-    """The shape at the given widths of a tensor with shape `shape` at the widths `NARROW` and `NARROW_PAIR`."""
+    """Scale the shape of a tensor from the widths `NARROW` and `NARROW_PAIR` to the given widths."""
     if pair_width and any(n % NARROW_PAIR == 0 for n in shape):
         return tuple(n // NARROW_PAIR * pair_width if n % NARROW_PAIR == 0 else n for n in shape)
     return tuple(n // NARROW * width if n % NARROW == 0 else n for n in shape)

@@ -58,7 +58,7 @@ def parse():
         help="the others are compared with the first (default: coauthor,fast,edges)",
     )
     group.add_argument("--weights", help="as for complete.py (default: celeba)")
-    group.add_argument("--samples", type=command.positive, metavar="K", help="results of each sketch (default: 1)")
+    group.add_argument("--samples", type=command.positive, metavar="K", help="results per sketch (default: 1)")
     group.add_argument("--metrics", action="store_true", default=None, help="also SSIM, PSNR and sketch consistency")
     group.add_argument("--plot", metavar="PNG", help="plot the median loss over time")
     group.add_argument("--out", metavar="DIR", help="folder for the results (default: runs/benchmark)")

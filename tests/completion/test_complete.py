@@ -78,7 +78,7 @@ def test_valid_files_are_completed_and_unusable_ones_listed(done, folder):
         sketch, photo, joint = (read_image(out / output) for output in entry["outputs"])
         assert sketch.shape == photo.shape == (64, 64, 3)
         assert np.array_equal(joint[:, 64:], photo)
-    assert np.array_equal(read_image(out / "0_input.png"), draw_face(0))  # byte for byte the drawn pictures
+    assert np.array_equal(read_image(out / "0_input.png"), draw_face(0))  # the drawn pixels, unchanged
     assert np.array_equal(sorted(np.load(out / "z.npz")), [r["stem"] for r in results["results"]])
     assert np.load(out / "z.npz")["a/b.png"].shape == (1, 100)
     assert read_image(out / "grid.png").shape[1] > 900

@@ -205,7 +205,7 @@ def test_fdog_matches_its_formula(scene, sigma_m, tau, phi):
 
 def test_the_flow_matches_its_formula(scene):
     grey = scene[..., 0].astype(float)
-    grey[:7, :8] = 50  # an even corner
+    grey[:7, :8] = 50  # a corner without edges
     for radius, iterations in ((2, 0), (2, 3), (3.5, 1)):
         twin = np.array(slow_flow(grey.tolist(), radius, iterations)).transpose(2, 0, 1)
         assert np.abs(edge_tangent_flow(grey, radius, iterations) - twin).max() < 1e-4

@@ -165,7 +165,7 @@ def test_replicas_get_their_part_of_the_same_batch(files):
 
 
 def spy(monkeypatch):
-    """The list of reads into a cache."""
+    """A list that records the reads into a cache."""
     calls = []
     cached = data._cached
     monkeypatch.setattr(data, "_cached", lambda *arguments: calls.append(arguments) or cached(*arguments))

@@ -8,7 +8,7 @@ import { Studio } from "/studio.js";
 
 const TEXTS = {
   photo: {
-    lead: "A photo follows while you draw.",
+    lead: "The photo follows while you draw.",
     hint: "Draw here: eyes, nose, mouth. It need not be good.",
     waiting: "The photo appears here.",
     result: "Photo",
