@@ -62,7 +62,7 @@ def add_search_arguments(parser):
 
 
 def search_settings(args):
-    """The `config.SearchSettings` of parsed arguments. Raises ValueError for a value out of range, and the errors of
+    """The `config.SearchSettings` from parsed arguments. Raises ValueError for a value out of range, and the errors of
     `encoder_file`.
 
     If a preset needs an encoder and there is none, it starts from random z, and a line on stderr says so.
@@ -113,7 +113,7 @@ def faithful(args, search):
 
 
 def completion_task(args):
-    """(`folder.CompletionTask`, its `locations.Pinned` weights) of the arguments of complete.py and compare.py.
+    """(`folder.CompletionTask`, its `locations.Pinned` weights) from the arguments of complete.py and compare.py.
 
     Raises ValueError for flags that exclude each other, and the errors of `search_settings`.
     """
@@ -166,7 +166,7 @@ def add_encoder_arguments(parser):
 
 
 def encoder_settings(args):
-    """The `config.EncoderSettings` of parsed arguments. Raises ValueError for a number out of range."""
+    """The `config.EncoderSettings` from parsed arguments. Raises ValueError for a number out of range."""
     return _settings(args, EncoderSettings())
 
 

@@ -44,7 +44,7 @@ def parse():
 
 
 def settings_of(args):
-    """The settings of the file and the flags."""
+    """The settings from the file and the flags."""
     from contextual_gan import config
 
     section = config.trained_section(args.config)

@@ -34,7 +34,7 @@ class Request:
     inception: str | None = None  # its weights file, for KID
     pix2pix: str = "celeba"  # weights
     dropout: bool = True  # of pix2pix
-    rough: float = 0.0  # how rough the sketches are made, see preparation/rough.py; the truth stays
+    rough: float = 0.0  # how rough the sketches are made, see preparation/rough.py; the truth is unchanged
     overwrite: bool = False
 
 

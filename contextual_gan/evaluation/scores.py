@@ -164,7 +164,7 @@ def _sha256(found, folder, joints):
 
 
 def write_json(out, scores, settings, failed, **more):
-    """Write metrics.json into the folder `out`; the arguments are those of `write`, and further entries."""
+    """Write metrics.json into the folder `out`; the arguments are those of `write`, plus further entries."""
     record = {**scores, **_circumstances(settings, failed), **more}
     replace_file(Path(out) / "metrics.json", (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
 

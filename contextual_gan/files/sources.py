@@ -138,7 +138,7 @@ def _described(passed, most=3):
 
 
 def _is_too_long(path):
-    """Whether this path is too long for the system; reading it reports that too."""
+    """Whether this path is too long for the system, which reading it then reports."""
     try:
         os.lstat(path)
     except OSError as error:

@@ -234,8 +234,8 @@ def disjoint(skip=None, gone=()):
 
     The items of outputs below test/ must come first: training images with the same content as one of them are refused,
     with the reason. skip: {source: reason} of images to refuse in any case. gone: entries of the manifest whose output
-    exists but whose input does not: copies of these test images are refused too, and test images that are copies of
-    these training images, for example after a file was renamed.
+    exists but whose input does not, for example because it was renamed: copies of these images in the other part are
+    refused too.
     """
     skip, contents = skip or {}, {"train": {}, "test": {}}
     for entry in gone:

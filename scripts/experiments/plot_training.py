@@ -93,7 +93,7 @@ def draw_samples(folder, rows, columns, batch_size):
 
     paths = sorted(folder.glob("step-*_average.png")) or sorted(folder.glob("step-*_generator.png"))
     if not paths and list(folder.glob("step-*_drawn.png")):
-        print(f"no samples picture for {folder}: those of pix2pix show images of the data set")
+        print(f"no samples picture for {folder}: for pix2pix, it would show images of the data set")
         return None
     if not paths:
         raise command.UserError(f"there are no pictures in {folder}")

@@ -109,7 +109,7 @@ def test_diversity_matches_the_samples(done, networks, encoder, pixels):
     assert "| diversity" in done[0].stdout
 
 
-def test_sketches_are_made_rough_and_the_truth_stays(joints, pixels, weights, tmp_path):
+def test_sketches_are_made_rough_and_the_truth_is_unchanged(joints, pixels, weights, tmp_path):
     sketches, photos = split(pixels)
     ask = ["--data", joints, "--method", "initialization,pix2pix", "--pix2pix", weights, "--out", tmp_path / "out"]
     result = evaluate(*ask, "--rough", "0.5,0")

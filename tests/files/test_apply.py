@@ -156,7 +156,7 @@ def test_changed_lost_and_vanished_files(folder, tmp_path):
     assert read_image(tmp_path / "out/a/000.png")[5, 5, 0] == 205
     after = times(tmp_path / "out")
     assert sorted(p.name for p in before if before[p] != after.get(p)) == ["000.png", "002.png", "006.png"]
-    assert not (tmp_path / "out/a/006.png").exists(), "a result of the old content must not stay"
+    assert not (tmp_path / "out/a/006.png").exists(), "a result from old content must not remain"
     assert (tmp_path / "out/a/004.png").exists(), "nothing is deleted because an input is missing"
 
 

@@ -226,7 +226,10 @@ def test_an_image_may_be_named_by_the_end_of_its_name(split):
         ("image,split\n1.jpg,valid\n", "line 2: the part of 1.jpg is 'valid'; it must be train or test"),
         ("image,split\n1.jpg,\n", "line 2: the part of 1.jpg is ''"),
         ('image,split\n1.jpg,test\n"2.jpg,test\n', "line 3: unexpected end of data"),
-        ("image,split\n1.jpg,test\n2.jpg,test\n1.jpg,train\n", "line 4: img/1.jpg is in train, but line 2 has it in test"),
+        (
+            "image,split\n1.jpg,test\n2.jpg,test\n1.jpg,train\n",
+            "line 4: img/1.jpg is in train, but line 2 has it in test",
+        ),
         ("image,split\n1.jpg,test\nimg/1.jpg,train\n", "line 3: img/1.jpg is in train, but line 2 has it in test"),
         ("image,split\n1.jpg,test\n\xff".encode("latin1"), "line 3: not UTF-8"),
         ("1.jpg 0\n2.jpg 3\n", "line 2: the part of 2.jpg is '3'"),

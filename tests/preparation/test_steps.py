@@ -313,7 +313,7 @@ def test_the_example_of_split_finds_joints_by_the_names_of_photos(tmp_path):
     assert (tmp_path / "out/test/000003.png").is_file()
 
 
-def test_prepare_and_the_single_steps_choose_the_same_test_images(tmp_path):
+def test_prepare_and_the_individual_steps_choose_the_same_test_images(tmp_path):
     (tmp_path / "photos" / "set").mkdir(parents=True)
     for i in range(30):
         cv2.imwrite(str(tmp_path / "photos" / "set" / f"{i:06}.jpg"), picture(i, 80, 80))

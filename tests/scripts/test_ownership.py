@@ -115,7 +115,7 @@ def test_a_run_of_an_earlier_version_continues(done, copy):
 
 
 def test_results_left_incomplete_by_a_kill_are_made_again(done, copy):
-    """As after a kill within a batch: its pictures exist, but the record still lists them as being written."""
+    """The state after a kill within a batch: its pictures exist, but the record still lists them as being written."""
     record = json.loads((copy / "results.json").read_text())
     entry = record["results"].pop()
     (copy / "results.json").write_text(json.dumps(record | {"writing": entry["outputs"]}))
