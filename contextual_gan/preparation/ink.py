@@ -84,7 +84,7 @@ def without_specks(ink, share):
     side = max(ink.shape)
     large = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1) >= max(share * side, min(side / 20, 2))
     large[0] = False  # the paper
-    return ink * cv2.dilate(large[labels].astype(np.uint8), np.ones((3, 3), np.uint8))  # and soft edges
+    return ink * cv2.dilate(large[labels].astype(np.uint8), np.ones((3, 3), np.uint8))  # keeps their soft edges
 
 
 # --- light ------------------------------------------------------------------------------------------------------------
