@@ -62,7 +62,7 @@ def parse(words=None):
     parser.add_argument("--samples", type=command.positive, default=1, metavar="K", help=samples)
     identity = "compare faces by dlib's embedding, 60 ms each; needs the extra [align]"
     parser.add_argument("--identity", action="store_true", help=identity)
-    inception = "also measure the kernel distance on Keras's InceptionV3; PATH: its weights without top (.h5)"
+    inception = "also measure the kernel distance on Keras's InceptionV3; PATH: its weights without the top (.h5)"
     parser.add_argument("--inception", metavar="PATH", help=inception)
     pix2pix = "baseline weights: a published name, a .safetensors file or a run (default: celeba)"
     parser.add_argument("--pix2pix", default="celeba", metavar="WEIGHTS", help=pix2pix)

@@ -88,7 +88,7 @@ def align(photo, *, size, landmarks="inner-eyes-bottom-lip", predictor=None, mul
 
 def upright_faces(photo, landmarks="inner-eyes-bottom-lip", predictor=None):
     """Turn a photo by quarters so that its faces are upright -> (the photo, turns counterclockwise, boxes of faces)."""
-    load_predictor(predictor, landmarks)  # also raises if there is no face
+    load_predictor(predictor, landmarks)  # raises even if there is no face
 
     def is_settled(box):
         return is_framed(photo, box, three_landmarks(photo, box, landmarks, predictor), landmarks)
