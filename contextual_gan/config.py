@@ -207,6 +207,7 @@ class EncoderSettings:
     clean: float = setting(0.25, "share of the known halves left unchanged", low=0, high=1)
     l1: float = setting(1.0, "weight of the mean absolute error of the wanted half", low=0, high=1e6)
     edges: float = setting(0.5, "weight of 1 - consistency of the wanted half with the known one", low=0, high=1e6)
+    features: float = setting(0.2, "weight of the difference from true joint images in D's maps", low=0, high=1e6)
     pull: float = setting(
         0.1,
         "weight of the mean squared error of z, or of the mean square of z if the true z is unknown",

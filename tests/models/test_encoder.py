@@ -60,12 +60,13 @@ def test_training_lowers_all_losses(direction):
     settings = EncoderSettings(width=8, batch_size=16, lr=5e-3, own=0.25, rough=0.3)
     truth = inference.generate(generator, np.random.default_rng(0).uniform(-0.3, 0.3, (16, 100)).astype(np.float32))
     state = encoder.Training(settings, 80)
-    update = encoder.update_function(state, generator, settings, direction)
+    maps = encoder.hidden(dcgan.discriminator(4))
+    update = encoder.update_function(state, generator, maps, settings, direction)
     values = [update(tf.constant(truth), tf.constant(step, tf.int64)) for step in range(80)]
-    for name in ("contextual", "l1"):
+    for name in ("contextual", "l1", "features"):
         first, last = (np.mean([float(value[name]) for value in part]) for part in (values[:10], values[-10:]))
         assert last < 0.85 * first, name
-    assert values[0].keys() == {"contextual", "l1", "edges", "z_error", "gradient"}
+    assert values[0].keys() == {"contextual", "l1", "edges", "features", "z_error", "gradient"}
 
 
 def test_losses_match_numpy_and_are_zero_for_the_truth(networks):
@@ -82,6 +83,15 @@ def test_losses_match_numpy_and_are_zero_for_the_truth(networks):
         assert float(found["edges"]) == pytest.approx(1 - expected.mean(), abs=0.02)
         same = encoder.losses(tf.constant(truth), tf.constant(truth), direction)
         assert float(same["l1"]) == 0 and abs(float(same["contextual"])) < 1e-6
+
+
+def test_features_are_the_maps_of_the_discriminator_and_their_loss_is_relative(networks):
+    joints = inference.generate(networks[0], np.random.default_rng(0).uniform(-1, 1, (2, 100)).astype(np.float32))
+    maps = encoder.hidden(networks[1])(joints, training=False)
+    logits = networks[1].get_layer("dense")(tf.reshape(maps[-1], (2, -1)))
+    assert np.allclose(logits, networks[1](joints, training=False), atol=1e-5)
+    assert len(maps) == 3 and float(encoder.features_loss(maps, maps)) == 0
+    assert float(encoder.features_loss([3 * x for x in maps], maps)) == pytest.approx(6, rel=1e-5)
 
 
 def test_three_of_four_known_halves_are_disturbed_depending_on_the_seed(sketches):
