@@ -11,7 +11,7 @@ setup(
     license="MIT",  # the code; the weights have contextual_gan/pretrained/LICENSE
     packages=find_packages(include=["contextual_gan*"]),
     package_data={
-        "contextual_gan.pretrained": ["*.safetensors", "*.json", "LICENSE"],
+        "contextual_gan.pretrained": ["*.safetensors", "*.json", "*.md", "LICENSE"],
         "contextual_gan.web": ["static/*", "static/samples/*.png"],  # samples: a link to datasets/samples/sketches
     },
     python_requires=">=3.11,<3.14",  # Keras 3.14 needs 3.11; TensorFlow has no wheels for 3.14 yet

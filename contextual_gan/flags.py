@@ -44,7 +44,7 @@ def add_completion_arguments(parser, samples=1):
 
 def add_search_arguments(parser):
     """Add the flags of completion: networks, direction, and one flag for every field of `config.SearchSettings`."""
-    weights = "a published name, a .safetensors file or a run folder of train.py (default: celeba)"
+    weights = "celeba, celeba_paper, a .safetensors file or a run folder of train.py (default: celeba)"
     parser.add_argument("--weights", default="celeba", help=weights)
     parser.add_argument(
         "--direction", choices=("photo", "sketch"), default="photo", help="half to generate (default: photo)"

@@ -18,7 +18,7 @@ Ctrl-C saves and stops; --resume continues. Exit status: 0 done or stopped, 1 fa
 
 def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
-    parser.add_argument("--weights", required=True, help="a .safetensors file, a run folder or a published name")
+    parser.add_argument("--weights", required=True, help="a .safetensors file, a run folder, celeba or celeba_paper")
     parser.add_argument(
         "--direction", choices=("photo", "sketch"), default="photo", help="half to generate (default: photo)"
     )

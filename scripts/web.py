@@ -25,7 +25,7 @@ def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
     parser.add_argument("--port", type=port, default=8000, help="port, or 0 for any free one (default: %(default)s)")
-    weights = "a published name, a .safetensors file or a run folder of train.py, with encoders (default: celeba)"
+    weights = "celeba, celeba_paper, a .safetensors file or a run folder of train.py, with encoders (default: celeba)"
     parser.add_argument("--weights", default="celeba", help=weights)
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     return parser.parse_args()

@@ -92,7 +92,7 @@ def test_celeba_is_the_default_and_the_others_differ_as_documented():
     assert load(ROOT / "configs/pix2pix.yaml", "pix2pix", Pix2PixSettings) == Pix2PixSettings()
     trained = {name: load(ROOT / f"configs/{name}.yaml", "train", TrainSettings) for name in configs}
     assert trained["celeba"] == TrainSettings() and trained["styles"] == TrainSettings(
-        init_from="celeba", epochs=10.0, pairs=1.0
+        init_from="celeba_paper", epochs=10.0, pairs=1.0
     )
     assert configs["celeba"] == DataSettings()
     assert configs["styles"] == DataSettings(styles=("xdog", "fdog", "photocopy"))

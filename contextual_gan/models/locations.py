@@ -29,12 +29,12 @@ class Pinned:
 
 
 def published():
-    """Names of the published weights, each with a .safetensors file and a JSON card in `pretrained/`."""
+    """Names of the published weights, each with a .safetensors file, encoders and a JSON card in `pretrained/`."""
     return sorted(path.stem for path in PRETRAINED.glob("*.json"))
 
 
 def weights_file(weights):
-    """The file that identifies weights by its content: published ones by name ("celeba"), or a path.
+    """The file that identifies weights by its content: published ones by name ("celeba", "celeba_paper"), or a path.
 
     For a run folder, it is the list of hashes of the newest complete checkpoint. Raises `WeightsError`.
     """
@@ -137,10 +137,11 @@ def pix2pix_file(weights, direction):
     """Like `weights_file`, for pix2pix, whose published weights are one file for each direction."""
     if str(weights) not in published():
         return weights_file(weights)
-    path = PRETRAINED / f"{weights}_pix2pix_{direction}.safetensors"
-    if not path.is_file():
-        raise WeightsError(f"there are no pix2pix weights {path}: run train.py with configs/pix2pix.yaml")
-    return path
+    files = {name: PRETRAINED / f"{name}_pix2pix_{direction}.safetensors" for name in published()}
+    if not files[str(weights)].is_file():
+        held = " or ".join(name for name, path in files.items() if path.is_file())
+        raise WeightsError(f"{weights} has no pix2pix that draws a {direction}: use {held}, or train your own")
+    return files[str(weights)]
 
 
 def pin_pix2pix(weights, direction):

@@ -38,6 +38,7 @@ def parse():
     parser.add_argument("--limit", type=command.positive, default=100, metavar="N", help="images (default: 100)")
     parser.add_argument("--rows", default="", metavar="TEXT", help="only rows whose name starts with TEXT")
     parser.add_argument("--overwrite", action="store_true", help="replace predictions made with other settings")
+    parser.add_argument("--weights", default="celeba", help="as for complete.py (default: celeba)")
     args = parser.parse_args()
     if not any(name.startswith(args.rows) for name in ROWS):
         parser.error(f"no row starts with {args.rows!r}; available: {'; '.join(ROWS)}")
@@ -45,10 +46,10 @@ def parse():
 
 
 def search_of(words):
-    """The search flags of a row as arguments of `Request`."""
+    """Search flags as arguments of `Request`."""
     parser = command.ArgumentParser("", "")
     flags.add_search_arguments(parser)
-    args = parser.parse_args(words.split())
+    args = parser.parse_args(words)
     given = {name: getattr(args, name) for name in ("preset", "weights", "direction", "seed", "batch_size")}
     with command.mistakes():
         search = flags.search_settings(args)
@@ -80,7 +81,8 @@ def main(args):
         print(f"--- {name}: evaluate.py {words}", flush=True)
         options = {"data": args.data, "limit": args.limit, "out": str(out), "overwrite": args.overwrite}
         with command.locked(out):
-            status = max(status, evaluate(Request(methods=(method,), **search_of(words), **options)))
+            search = search_of(["--weights", args.weights, *words.split()])
+            status = max(status, evaluate(Request(methods=(method,), **search, **options)))
         record = scores.read_json(out, of_folders=False)
         rows[name], images = record[method], record["settings"]["images"]
     text = scores.table(rows, f"{images} images", COLUMNS)

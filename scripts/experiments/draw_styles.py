@@ -18,7 +18,7 @@ def parse():
 
 
 def generated_faces():
-    """(6, 64, 64, 3) uint8 photos by the published generator, always the same ones."""
+    """(6, 64, 64, 3) uint8 photos by the generator of celeba_paper, always the same ones."""
     command.import_tensorflow()
     import numpy as np
 
@@ -27,7 +27,7 @@ def generated_faces():
     from contextual_gan.models.inference import generate
     from contextual_gan.models.weights import load_pretrained
 
-    generator, _ = load_pretrained()
+    generator, _ = load_pretrained("celeba_paper")
     z = np.random.default_rng(0).uniform(-1, 1, (64, 100)).astype(np.float32)
     return to_uint8(joint.half(generate(generator, z[list(CLEAR)]), "photo"))
 

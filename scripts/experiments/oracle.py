@@ -28,7 +28,7 @@ def parse():
     parser.add_argument("--iterations", type=command.positive, default=200, metavar="N", help="steps (default: 200)")
     parser.add_argument("--batch-size", type=command.positive, default=64, metavar="N", help=flags.BATCH_SIZE)
     parser.add_argument("--overwrite", action="store_true", help="replace results made with other settings in OUT")
-    parser.add_argument("--weights", default="celeba", help="networks: a published name, a .safetensors file or a run")
+    parser.add_argument("--weights", default="celeba", help="as for complete.py (default: celeba)")
     return parser.parse_args()
 
 

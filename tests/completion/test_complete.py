@@ -301,7 +301,8 @@ def test_the_default_preset_is_edges_and_starts_from_the_published_encoder(tmp_p
 
 def test_without_an_encoder_that_has_seen_true_joints_the_prior_of_the_preset_is_the_default(tmp_path):
     write_png(tmp_path / "face.png", draw_face(0))
-    result = complete(tmp_path / "face.png", "--out", tmp_path / "run", "--iterations", 2)
+    ask = ("--weights", "celeba_paper", "--iterations", 2)
+    result = complete(tmp_path / "face.png", "--out", tmp_path / "run", *ask)
     assert result.returncode == 0 and "faithful" not in result.stdout
     settings = record(tmp_path / "run")["settings"]
     assert settings["faithful"] is None and settings["prior"] == PRESETS["edges"].prior

@@ -1,13 +1,25 @@
 import json
+import re
 
 import numpy as np
 import pytest
+import yaml
 from safetensors.numpy import load_file, save_file
 
 from contextual_gan.files.checkpoints import WeightsError, file_sha256
+from contextual_gan.joint import DIRECTIONS
 from contextual_gan.models import locations
 from contextual_gan.models.locations import PRETRAINED, pin, weights_file
-from contextual_gan.models.weights import load_networks, load_pretrained, load_weights, named_variables, save_weights
+from contextual_gan.models.locations import published as published_names
+from contextual_gan.models.weights import (
+    learned_from_joints,
+    load_encoder,
+    load_networks,
+    load_pretrained,
+    load_weights,
+    named_variables,
+    save_weights,
+)
 
 
 @pytest.fixture(scope="module")
@@ -16,11 +28,29 @@ def published(tmp_path_factory):
     return load_file(weights_file("celeba"))
 
 
-def test_the_card_describes_the_file():
-    card = json.loads((PRETRAINED / "celeba.json").read_text())
-    assert card["sha256"] == file_sha256(weights_file("celeba"))
-    assert {"data", "images_seen", "sketch_preset", "licence"} <= card.keys()
+@pytest.mark.parametrize("name", ["celeba", "celeba_paper"])
+def test_the_cards_describe_the_file(name):
+    card = json.loads((PRETRAINED / f"{name}.json").read_text())
+    assert card["name"] == name and card["sha256"] == file_sha256(weights_file(name))
+    assert {"about", "data", "images_seen", "sketch_preset", "licence"} <= card.keys()
     assert (PRETRAINED / "LICENSE").read_text().count("non-commercial") >= 1
+
+
+@pytest.mark.parametrize("name", ["celeba", "celeba_paper", "celeba_pix2pix"])
+def test_the_model_cards_have_metadata_of_model_hubs_and_valid_links(name):
+    card = (PRETRAINED / f"{name}.md").read_text()
+    metadata = yaml.safe_load(card.split("---\n")[1])
+    assert metadata["license"] == "other" and metadata["license_link"] == "LICENSE" and metadata["tags"]
+    links = [link.split("#")[0] for link in re.findall(r"\]\(([^)]+)\)", card) if "://" not in link]
+    assert links and all((PRETRAINED / link).exists() for link in links)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_both_published_weights_have_their_encoders(direction):
+    assert published_names() == ["celeba", "celeba_paper"]
+    for name in published_names():
+        load_encoder(name, direction)  # which refuses the encoder of another generator
+    assert learned_from_joints("celeba", direction) and not learned_from_joints("celeba_paper", direction)
 
 
 def test_published_weights_are_float16_and_loaded_into_every_variable(published, networks):
@@ -64,9 +94,9 @@ def test_a_damaged_file_is_reported_in_one_clear_line(tmp_path, monkeypatch):
 
 
 def test_unknown_names_and_paths_are_refused(tmp_path):
-    with pytest.raises(WeightsError, match="celeba"):
+    with pytest.raises(WeightsError, match=r"'faces'; available: celeba, celeba_paper$"):
         load_pretrained("faces")
-    with pytest.raises(WeightsError, match=r"no weights at .*nothing\.safetensors"):
+    with pytest.raises(WeightsError, match=r"no weights at .*nothing\.safetensors.*\(celeba, celeba_paper\)"):
         load_networks(tmp_path / "nothing.safetensors")
 
 
