@@ -136,7 +136,7 @@ def pictures(out):
 
 @every_machine("avx2")
 def test_a_killed_run_continues_bitwise_whatever_its_batch_size(environment, folder, tmp_path):
-    quick = ["--iterations", 4, "--batch-size", 4]
+    quick = ["--faithful", 1, "--iterations", 4, "--batch-size", 4]
     command = [ROOT / "scripts" / "complete.py", folder, *quick, "--out"]
     assert python(*command, tmp_path / "whole", environment=environment).returncode == 1
     process = subprocess.Popen(
@@ -157,12 +157,12 @@ def test_a_killed_run_continues_bitwise_whatever_its_batch_size(environment, fol
 @pytest.mark.full
 @every_machine()
 def test_seven_drawings_and_each_alone_give_the_same_bytes(environment, folder, tmp_path):
-    complete = ROOT / "scripts" / "complete.py"
-    assert python(complete, folder, "--out", tmp_path / "all", environment=environment).returncode == 1
+    complete = (ROOT / "scripts" / "complete.py", "--faithful", 1)
+    assert python(*complete, folder, "--out", tmp_path / "all", environment=environment).returncode == 1
     together = pictures(tmp_path / "all")
     for i in (0, 1, 2, 4, 5, 6):
         out = tmp_path / str(i)
-        assert python(complete, folder / f"{i}.png", "--out", out, environment=environment).returncode == 0
+        assert python(*complete, folder / f"{i}.png", "--out", out, environment=environment).returncode == 0
         alone = pictures(out)
         assert len(alone) == 3 and alone.items() <= together.items()
 
