@@ -1,4 +1,4 @@
-"""Compare what several generators draw at random z: do the halves belong together, and are the faces sharp and varied?"""
+"""Compare what generators draw at random z: whether the halves belong together, and how sharp and varied they are."""
 
 from pathlib import Path
 
