@@ -12,7 +12,12 @@ EXAMPLES = """\
 For a run folder, it writes OUT_stats.jsonl (a copy), OUT_losses.png, and OUT_samples.png: generated joint images,
 one row per step, one z per column. For a stats.jsonl alone, only the losses. All pictures are generated.
 """
-PLOTS = (("losses", ("d_loss_real", "d_loss_fake", "g_loss")), ("probabilities", ("D(x)", "D(G(z))", "D(G(x))")))
+PLOTS = (
+    ("losses", ("d_loss", "d_loss_real", "d_loss_fake", "g_loss", "g_loss_pairs")),
+    ("probabilities", ("D(x)", "D(G(z))", "D(G(x))", "P(x)", "P(G(z))")),
+    ("own pairs", ("own_pairs_g", "own_pairs_average")),  # of runs that log them
+)
+COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple")
 GAP = 6  # between the images of samples/
 SMOOTHED = 25  # lines of stats.jsonl in the moving median
 
@@ -64,20 +69,26 @@ def plot(stats, images):
         raise command.UserError("plots need matplotlib: pip install -e '.[plots]'") from error
     import numpy as np
 
-    figure = Figure((9, 6), layout="constrained")
-    for axes, (title, names) in zip(figure.subplots(2, sharex=True), PLOTS, strict=True):
-        names = [name for name in names if name in stats[0]]
-        for colour, name in zip(("tab:blue", "tab:orange", "tab:green"), names, strict=False):
-            values = np.array([line[name] for line in stats])
-            smooth = [np.median(values[max(i - SMOOTHED // 2, 0) : i + SMOOTHED // 2 + 1]) for i in range(len(values))]
-            axes.plot(images, values, colour, alpha=0.2, linewidth=0.6)
-            axes.plot(images, smooth, colour, label=name)
-        axes.axhline(np.log(2) if title == "losses" else 0.5, color="grey", linewidth=0.8, linestyle=":")
+    known = {name for line in stats for name in line}
+    plots = [(title, [name for name in names if name in known]) for title, names in PLOTS]
+    if "d_loss_real" in known:
+        plots[0][1].remove("d_loss")  # their sum
+    plots = [(title, names) for title, names in plots if names]
+    figure = Figure((9, 3 * len(plots)), layout="constrained")
+    for axes, (title, names) in zip(figure.subplots(len(plots), sharex=True), plots, strict=True):
+        for colour, name in zip(COLOURS, names, strict=False):
+            lines = [(n, line[name]) for n, line in zip(images, stats, strict=True) if name in line]
+            seen, values = np.array(lines).T
+            around = SMOOTHED // 2 if title != "own pairs" else 0
+            smooth = [np.median(values[max(i - around, 0) : i + around + 1]) for i in range(len(values))]
+            axes.plot(seen, values, colour, alpha=0.2, linewidth=0.6)
+            axes.plot(seen, smooth, colour, label=name)
+        if title != "own pairs":
+            axes.axhline(np.log(2) if title == "losses" else 0.5, color="grey", linewidth=0.8, linestyle=":")
         axes.set_ylabel(title)
-        axes.set_ylim(
-            0, 1 if title == "probabilities" else np.quantile([line[n] for line in stats for n in names], 0.995)
-        )
-        axes.legend(loc="upper right")
+        highest = np.quantile([line[name] for line in stats for name in names if name in line], 0.995)
+        axes.set_ylim(0, highest if title == "losses" else 1)
+        axes.legend(loc="best")
     axes.set_xlabel("images seen")
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=100)
