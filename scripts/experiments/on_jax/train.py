@@ -3,9 +3,10 @@
     python scripts/experiments/on_jax/train.py --config configs/celeba_pairs.yaml --data data/celeba/train --out RUN
 
 It needs `jax` (not a dependency of this project) and 1 GB of memory for 25,000 joint images. It reads the `train:`
-section of a configuration; `train.init_from` is a .safetensors file, or a folder with weights.safetensors and
-state.safetensors, which is also what it writes. Then `train.py --set train.init_from=runs/jax` continues it, and
-`complete.py --weights runs/jax/weights.safetensors` uses it. It does not resume: the optimizers start anew.
+section of a configuration; `train.init_from` is a published name, a .safetensors file, or a folder with
+weights.safetensors and state.safetensors, which is also what it writes. Then `train.py --set train.init_from=runs/jax`
+continues it, and `complete.py --weights runs/jax/weights.safetensors` uses it. It does not resume: the
+optimizers start anew.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from safetensors.numpy import load_file, save_file
 
 from contextual_gan import config
 from contextual_gan.joint import half
+from contextual_gan.models.locations import weights_file
 
 CHUNK = 100  # steps of one call
 JUDGED = 64  # fixed z
@@ -47,7 +49,7 @@ def initial(settings):
         "p": net.new_discriminator(keys[2], 4, 16, settings.pair_width),
     }
     if given := settings.init_from:
-        path = Path(given) / "weights.safetensors" if Path(given).is_dir() else Path(given)
+        path = Path(given) / "weights.safetensors" if Path(given).is_dir() else weights_file(given)
         held, state = load_file(path), path.with_name("state.safetensors")
         found |= {"g": of(held, "generator"), "average": of(held, "generator"), "d": of(held, "discriminator")}
         if path.name == "weights.safetensors" and state.is_file():
