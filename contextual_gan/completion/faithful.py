@@ -7,8 +7,8 @@ import numpy as np
 
 # Defaults by kind of input, for encoders that were trained on true joint images; with others, whose own results are
 # blurred, the prior of the preset is the default. On drawings by people, any search blackens eyes and adds blotches.
-# For computed sketches, 0.65 is a compromise on the images of `config.CHOOSING`: more loses PSNR, less loses identity.
-BY_KIND = {"sketch": 0.65, "drawing": 0.0, "photo": 1.0}
+# For computed sketches, 0.75 is a compromise on the images of `config.CHOOSING`: more loses PSNR, less loses identity.
+BY_KIND = {"sketch": 0.75, "drawing": 0.0, "photo": 1.0}
 
 
 def prior_weight(faithful):
