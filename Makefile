@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
     && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo web test test-full results figures tables lint clean
+.PHONY: demo web test test-full results figures tables paper-tables lint clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -30,7 +30,7 @@ jpeg = $(BIN)/python -c "from PIL import Image; Image.open('$(1)').save('$(2)', 
 
 # Everything in results/ except long training runs: `make figures` needs no data, `make tables` needs the data set and
 # two hours on 2 cores. You can interrupt it and run it again: finished work is kept in runs/results.
-results: figures tables
+results: figures tables paper-tables
 
 figures: demo
 	$(BIN)/python scripts/experiments/diagrams.py
@@ -39,7 +39,7 @@ figures: demo
 	$(call jpeg,runs/demo/grid.png,results/demo.jpg)
 	$(BIN)/python scripts/compare.py datasets/samples/sketches --out $(RUNS)/compare
 	$(call jpeg,$(RUNS)/compare/compare.png,results/compare.jpg)
-	for name in beginning two_updates one_update cars; do \
+	for name in beginning two_updates one_update cars pairs; do \
 	    $(BIN)/python scripts/experiments/plot_training.py results/$${name}_stats.jsonl --out results/$$name --overwrite || exit; done
 
 DATA ?= data/celeba
@@ -47,26 +47,38 @@ RUNS := runs/results
 EVALUATE = $(BIN)/python scripts/evaluate.py --data $(DATA)/test
 ALL := mean-face,nearest-sketch,initialization,contextual,pix2pix
 
+PAPER := --weights celeba_paper
+
 tables: .venv/installed
 	@test -d $(DATA)/test -a -d $(DATA)/train || { echo "make: there is no data set in $(DATA):" \
 	    "make one with datasets/prepare.py, or give another with make tables DATA=DIR" >&2; exit 2; }
 	$(EVALUATE) --train-data $(DATA)/train --method $(ALL) --identity --out $(RUNS)/photo
-	cp $(RUNS)/photo/table.md results/photo.md
 	$(EVALUATE) --train-data $(DATA)/train --method $(ALL) --direction sketch --out $(RUNS)/sketch
-	cp $(RUNS)/sketch/table.md results/sketch.md
 	$(EVALUATE) --method contextual --preset fast --identity --out $(RUNS)/fast
-	cp $(RUNS)/fast/table.md results/fast.md
+	$(EVALUATE) --limit 200 --method contextual --preset coauthor --identity --out $(RUNS)/coauthor_200
 	$(EVALUATE) --method initialization,contextual,pix2pix --samples 4 --limit 100 --out $(RUNS)/diversity
-	cp $(RUNS)/diversity/table.md results/diversity.md
+	for name in photo sketch fast coauthor_200 diversity; do cp $(RUNS)/$$name/table.md results/$$name.md || exit; done
+	$(EVALUATE) --train-data $(DATA)/train --method nearest-sketch,initialization,contextual,pix2pix --identity \
+	    --limit 300 --rough 0,0.25,0.5,0.75,1 --out $(RUNS)/robustness
+	cp $(RUNS)/robustness/robustness.md $(RUNS)/robustness/robustness.png results/
 	$(BIN)/python scripts/experiments/shift.py --data $(DATA)/test --predictions $(RUNS)/photo/pix2pix --out results --overwrite
-	$(BIN)/python scripts/experiments/ablate.py --data $(DATA)/test --out $(RUNS)/ablations
-	cp $(RUNS)/ablations/ablations.md results/ablations.md
-	$(BIN)/python scripts/experiments/oracle.py --data $(DATA)/test --out $(RUNS)/oracle
-	cp $(RUNS)/oracle/oracle.md results/oracle.md
-	for preset in edges coauthor; do $(EVALUATE) --limit 200 --method contextual --identity --preset $$preset \
-	    --out $(RUNS)/$${preset}_200 || exit; cp $(RUNS)/$${preset}_200/table.md results/$${preset}_200.md; done
-	$(BIN)/python scripts/experiments/agreement.py $(RUNS)/edges_200 $(RUNS)/coauthor_200 --out results/agreement.md --overwrite
-	$(BIN)/python scripts/experiments/benchmark.py search --data $(DATA)/test --limit 192 --metrics --plot results/search.png
+	$(BIN)/python scripts/experiments/samples.py celeba_paper celeba --data $(DATA)/train --out results/samples.md --overwrite
+
+# the same for the weights of the paper's losses
+paper-tables: .venv/installed
+	$(EVALUATE) $(PAPER) --train-data $(DATA)/train --method $(ALL) --identity --out $(RUNS)/paper_photo
+	$(EVALUATE) $(PAPER) --train-data $(DATA)/train --method $(ALL) --direction sketch --out $(RUNS)/paper_sketch
+	$(EVALUATE) $(PAPER) --method contextual --preset fast --identity --out $(RUNS)/paper_fast
+	for name in photo sketch fast; do cp $(RUNS)/paper_$$name/table.md results/paper_$$name.md || exit; done
+	$(BIN)/python scripts/experiments/ablate.py $(PAPER) --data $(DATA)/test --out $(RUNS)/paper_ablations
+	cp $(RUNS)/paper_ablations/ablations.md results/paper_ablations.md
+	$(BIN)/python scripts/experiments/oracle.py $(PAPER) --data $(DATA)/test --out $(RUNS)/paper_oracle
+	cp $(RUNS)/paper_oracle/oracle.md results/paper_oracle.md
+	for preset in edges coauthor; do $(EVALUATE) $(PAPER) --limit 200 --method contextual --identity --preset $$preset \
+	    --out $(RUNS)/paper_$${preset}_200 || exit; cp $(RUNS)/paper_$${preset}_200/table.md results/paper_$${preset}_200.md; done
+	$(BIN)/python scripts/experiments/agreement.py $(RUNS)/paper_edges_200 $(RUNS)/paper_coauthor_200 \
+	    --out results/paper_agreement.md --overwrite
+	$(BIN)/python scripts/experiments/benchmark.py search $(PAPER) --data $(DATA)/test --limit 192 --metrics --plot results/search.png
 
 lint: .venv/installed
 	$(BIN)/ruff check .

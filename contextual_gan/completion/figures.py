@@ -12,32 +12,38 @@ ROWS_PER_FIGURE = 24
 
 
 def draw_pages(run, task, generator):
-    """Draw the grid of all results as grid.png, grid_2.png, ...: known half, G of the initial z, completion, truth."""
+    """Draw the grid of all results as grid.png, grid_2.png, ...: known half, G of the initial z, completion, truth.
+
+    Pages of which no result was searched for leave out G of the initial z, which is the completion.
+    """
     stems = sorted(run.results)
     starts = range(0, len(stems), ROWS_PER_PAGE)
     for name, start in zip(page_names(len(stems)), starts, strict=True):
         page = stems[start : start + ROWS_PER_PAGE]
         middle = (len(page) + 1) // 2 if len(page) > 4 else len(page)  # two blocks side by side suit a screen better
-        blocks = [_block(run, task, generator, part) for part in (page[:middle], page[middle:]) if part]
+        searched = any(np.any(run.results[stem]["iterations"]) for stem in page)
+        blocks = [_block(run, task, generator, part, searched) for part in (page[:middle], page[middle:]) if part]
         height = blocks[0].shape[0]
         blocks = [np.pad(b, ((0, height - len(b)), (0, 0), (0, 0)), constant_values=255) for b in blocks]
         write_png(run.out / name, np.concatenate(blocks, axis=1))
 
 
-def _block(run, task, generator, stems, scale=3):
+def _block(run, task, generator, stems, searched, scale=3):
     others = range(2, task.samples + 1)
-    titles = [DIRECTIONS[task.direction], "initial G(z)", "completion", *(f"sample {k}" for k in others)]
+    start = ["initial G(z)"] if searched else []
+    titles = [DIRECTIONS[task.direction], *start, "completion", *(f"sample {k}" for k in others)]
     ends = ["_input.png", "_joint.png", *(f"_{task.direction}_{k}.png" for k in others)]
     if any(f"{stem}_truth.png" in run.results[stem]["outputs"] for stem in stems):
         titles.append("ground truth")
         ends.append("_truth.png")
     rows = []
-    if missing := [stem for stem in stems if stem not in run.initial_joints]:  # completed earlier
+    if missing := [stem for stem in stems if searched and stem not in run.initial_joints]:  # completed earlier
         joints = to_uint8(generate(generator, np.stack([run.initial_z[stem][0] for stem in missing])))
         run.initial_joints |= dict(zip(missing, joints, strict=True))
     for stem in stems:
         row = [read_image(path) if (path := run.out / (stem + end)).is_file() else None for end in ends]
-        row.insert(1, run.initial_joints[stem])
+        if searched:
+            row.insert(1, run.initial_joints[stem])
         rows.append([cell if cell is None else enlarge(cell, scale) for cell in row])
     return grid(rows, titles, stems)
 
