@@ -5,13 +5,16 @@ and the statistics of batch normalization after a training step. `compute` is th
 float32 weights and outputs.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import jax
 import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
-from contextual_gan.joint import SIZE
+from contextual_gan.joint import SIZE, half
 from contextual_gan.preparation.sketches import INK_SIGMA, parameters_of
 
 LATENT = 100
@@ -93,6 +96,30 @@ def encoder(weights, known, training=False, compute=jnp.float32):
     x = x.reshape(len(x), -1).astype(compute)
     x = jax.nn.relu(x @ weights["hidden.kernel"].astype(compute) + weights["hidden.bias"].astype(compute))
     return jnp.tanh(x.astype(jnp.float32) @ weights["dense.kernel"] + weights["dense.bias"]), found
+
+
+# --- joint images -----------------------------------------------------------------------------------------------------
+
+
+def read_joints(files):
+    """Joint PNGs -> (n, 64, 128, 3) uint8 RGB."""
+    joints = np.empty((len(files), SIZE, 2 * SIZE, 3), np.uint8)
+
+    def read(i):
+        image = cv2.imread(files[i])
+        if image is None or image.shape != joints.shape[1:]:
+            raise ValueError(f"{files[i]}: not a joint image")
+        cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=joints[i])
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(read, range(len(files)), chunksize=64):
+            pass
+    return joints
+
+
+def overlaid(joints):
+    """Joints (n, 64, 128, 3) -> (n, 64, 64, 4): the grey sketch before the photo."""
+    return jnp.concatenate([half(joints, "sketch").mean(-1, keepdims=True), half(joints, "photo")], -1)
 
 
 # --- random weights ---------------------------------------------------------------------------------------------------

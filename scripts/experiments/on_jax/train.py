@@ -14,7 +14,6 @@ import functools
 import itertools
 import json
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -31,13 +30,6 @@ from contextual_gan.models.locations import weights_file
 
 CHUNK = 100  # steps of one call
 JUDGED = 64  # fixed z
-
-
-def read(folder, limit=None):
-    """The joint images of a folder, sorted by name -> (n, 64, 128, 3) uint8."""
-    files = sorted(map(str, Path(folder).glob("*.png")))[:limit]
-    with ThreadPoolExecutor(16) as pool:
-        return np.stack(list(pool.map(lambda file: cv2.imread(file)[..., ::-1], files)))
 
 
 def initial(settings):
@@ -68,11 +60,6 @@ def of(held, network):
     }
 
 
-def overlaid(joints):
-    """Joints (n, 64, 128, 3) -> (n, 64, 64, 4): the grey sketch before the photo."""
-    return jnp.concatenate([half(joints, "sketch").mean(-1, keepdims=True), half(joints, "photo")], -1)
-
-
 def mean_loss(logits, sign):
     """sign -1: for doubting images; 1: for taking them for real."""
     return jax.nn.softplus(sign * logits).mean()
@@ -101,7 +88,7 @@ def fake_losses(fake, nets, settings, judge):
     parts, d, p = {"g_loss": mean_loss(logits, -1)}, nets["d"] | new, nets["p"]
     total = parts["g_loss"]
     if settings.pairs:
-        logits, new = judge(nets["p"], overlaid(fake))
+        logits, new = judge(nets["p"], net.overlaid(fake))
         parts["g_loss_pairs"], p = mean_loss(logits, -1), nets["p"] | new
         total += settings.pairs * parts["g_loss_pairs"]
     if settings.edges:
@@ -125,7 +112,7 @@ def train_step(carry, real, z, lr, decay, settings, compute):
     if settings.pairs:
         photos = jnp.roll(half(real, "photo"), 1, axis=0)
         strangers = jnp.concatenate([half(real, "sketch"), photos], axis=2)
-        groups = tuple(overlaid(joints) for joints in (real, fake, strangers))
+        groups = tuple(net.overlaid(joints) for joints in (real, fake, strangers))
         shares = (1, 1 - settings.mismatched, settings.mismatched)
         nets["p"], states["p"], p_loss, of_p = judge_step(nets["p"], states["p"], groups, shares, lr, judge)
         names = ("P(x)", "P(G(z))", "P(mismatched)")
@@ -208,7 +195,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True)
     parser.add_argument("--set", action="append", default=[], metavar="train.KEY=VALUE")
-    parser.add_argument("--data", required=True, metavar="DIR", help="folder of joint images")
+    parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="folder of joint images")
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--images", type=int, help="images to see, instead of train.epochs")
     parser.add_argument("--snapshots", type=int, metavar="N", help="also keep the weights after every N images")
@@ -218,7 +205,7 @@ def main():
     args.out.mkdir(parents=True)
     text = yaml.safe_dump({"train": config.resolved(settings)}, sort_keys=False)
     (args.out / "config.yaml").write_text(text)
-    joints = read(args.data, args.limit)
+    joints = net.read_joints(sorted(map(str, args.data.glob("*.png")))[: args.limit])
     size = settings.batch_size
     steps = (args.images or round(settings.epochs * len(joints))) // size
     nets = initial(settings)

@@ -12,11 +12,9 @@ import dataclasses
 import json
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import cv2
 import jax
 import networks
 import numpy as np
@@ -71,22 +69,6 @@ def settings_of(texts):
     return dataclasses.replace(EncoderSettings(), **given)
 
 
-def read_joints(files):
-    """Joint PNGs -> (n, 64, 128, 3) uint8 RGB."""
-    joints = np.empty((len(files), SIZE, 2 * SIZE, 3), np.uint8)
-
-    def read(i):
-        image = cv2.imread(files[i])
-        if image is None or image.shape != joints.shape[1:]:
-            raise ValueError(f"{files[i]}: not a joint image")
-        cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=joints[i])
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in pool.map(read, range(len(files)), chunksize=64):
-            pass
-    return joints
-
-
 def networks_of(weights, state):
     """{"generator": {name: array}, "discriminator": ..., "pair": ...}; only the last comes from the state."""
     held = load_file(weights)
@@ -124,11 +106,6 @@ def difference(found, truth):
     return total
 
 
-def overlaid(joints):
-    """Joints (n, 64, 128, 3) -> (n, 64, 64, 4): the grey sketch, then the photo."""
-    return jnp.concatenate([half(joints, "sketch").mean(-1, keepdims=True), half(joints, "photo")], axis=-1)
-
-
 def losses(frozen, joints, truth, direction, compute, extra):
     """Unweighted losses {name: scalar} of generated joints against true ones; extra: names of `EXTRA`."""
     known = DIRECTIONS[direction]
@@ -138,7 +115,10 @@ def losses(frozen, joints, truth, direction, compute, extra):
         "l1": jnp.abs(half(joints, direction) - half(truth, direction)).mean(),
         "edges": (1 - networks.consistency(pair["sketch"], pair["photo"])).mean(),
     }
-    judges = ("discriminator", "discriminator", "features", lambda x: x), ("pair", "pairs", "pair_features", overlaid)
+    judges = (
+        ("discriminator", "discriminator", "features", lambda x: x),
+        ("pair", "pairs", "pair_features", networks.overlaid),
+    )
     for network, verdict, features, view in judges:
         if verdict in extra or features in extra:
             logits, hidden = activations(frozen[network], view(joints), compute)
@@ -289,13 +269,13 @@ def main(args):
     began = time.perf_counter()
     files = sorted(str(path) for path in Path(args.data).iterdir() if path.suffix == ".png")
     chosen, files = files[: args.eval], files[CHOOSING:][: args.limit]
-    joints = read_joints(files)
+    joints = networks.read_joints(files)
     print(f"{jax.devices()[0]}: {len(files)} images read in {time.perf_counter() - began:.1f} s; {settings}; {extra}")
     weights = train(frozen, jax.device_put(joints), options, args.steps, args.call, partial(write, args.out))
     held = load_file(args.out)  # as others will read it
     weights = {name.partition("/")[2]: jnp.asarray(value, jnp.float32) for name, value in held.items()}
     if chosen:
-        report(weights, frozen, read_joints(chosen), options)
+        report(weights, frozen, networks.read_joints(chosen), options)
     print(f"wrote {args.out}; {len(files)} joint images; {time.perf_counter() - began:.0f} s")
 
 
