@@ -25,7 +25,7 @@ def parse():
     data = "data set; DIR/train, or DIR itself, holds joint images like those the generator was trained on"
     parser.add_argument("--data", metavar="DIR", help=data)
     parser.add_argument("--out", required=True, metavar="RUN", help="run folder of this training")
-    parser.add_argument("--steps", type=command.positive, default=3000, metavar="N", help="default: %(default)s")
+    parser.add_argument("--steps", type=command.positive, default=1500, metavar="N", help="default: %(default)s")
     parser.add_argument("--resume", action="store_true", help="continue from the newest complete checkpoint")
     parser.add_argument("--overwrite", action="store_true", help="replace an encoder written by another run")
     flags.add_encoder_arguments(parser)
