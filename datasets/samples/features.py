@@ -1,7 +1,7 @@
 """The features of a face, each a few strokes of a `Pen`, which `draw.py` puts together."""
 
 import numpy as np
-from pen import BOTH, MIDDLE, RIGHT, Pen, place
+from pen import BOTH, MIDDLE, RIGHT, Pen, place, spline
 
 JAWS = {  # temple to chin
     "round": [(0.45, -0.03), (0.475, 0.2), (0.47, 0.45), (0.41, 0.7), (0.28, 0.88), (0.12, 0.965), (-0.02, 0.975)],
@@ -37,6 +37,7 @@ def feature(draw):
 
 
 stroke, mirrored, strands = feature(Pen.stroke), feature(Pen.mirrored), feature(Pen.strands)
+smudge = feature(Pen.smudge)
 
 
 @feature
@@ -64,7 +65,7 @@ def brows(pen, y=0.07, weight=1.4, arch=0.03, tilt=0.0, strokes=2, sides=BOTH):
 
 
 @feature
-def eyes(pen, y=0.175, size=1.0, tall=1.0, gaze=0.0, lashes=0, crease=True, tilt=0.0, sides=BOTH):
+def eyes(pen, y=0.175, size=1.0, tall=1.0, gaze=0.0, lashes=0, crease=True, tilt=0.0, iris=1.0, sides=BOTH):
     """Open eyes: heavy upper lid, an iris scribbled dark around its glint, light lower lid."""
     for side in sides:
         x, high = MIDDLE + 0.225 * side + pen.rng.normal(0, 0.005), y + pen.rng.normal(0, 0.006)
@@ -73,7 +74,7 @@ def eyes(pen, y=0.175, size=1.0, tall=1.0, gaze=0.0, lashes=0, crease=True, tilt
             pen.stroke(place(np.array(points) * (1, tall), x, high, side, size, tilt), weight, **how)
 
         turns = np.linspace(0, 1, 14)
-        scribble = (0.036 - 0.03 * turns)[:, None] * np.stack([np.cos(15 * turns), np.sin(15 * turns) / tall], 1)
+        scribble = iris * (0.036 - 0.03 * turns)[:, None] * np.stack([np.cos(15 * turns), np.sin(15 * turns) / tall], 1)
         line(place(scribble, gaze * side, 0.002), 0.7)
         line(place([(-0.008, -0.012), (-0.003, -0.014)], gaze * side, side=side), 0.45, ink=0)
         line([(-0.105, 0.022), (-0.06, -0.02), (0.0, -0.043), (0.06, -0.03), (0.118, 0.012)], 1.05)
@@ -82,6 +83,22 @@ def eyes(pen, y=0.175, size=1.0, tall=1.0, gaze=0.0, lashes=0, crease=True, tilt
             line([(-0.07, -0.055), (0.0, -0.078), (0.08, -0.055)], 0.4)
         for i in range(lashes):
             line([(0.07 + 0.02 * i, -0.018 + 0.012 * i), (0.1 + 0.024 * i, -0.045 + 0.014 * i)], 0.55)
+
+
+@feature
+def comic_eyes(pen, y=0.2):
+    """Large oval irises with two glints below a heavy lid."""
+    for side in BOTH:
+
+        def line(points, weight, side=side, **how):
+            pen.stroke(place(points, MIDDLE + 0.225 * side, y, side), weight, **how)
+
+        line([(-0.125, 0.02), (-0.09, -0.07), (0.0, -0.115), (0.09, -0.085), (0.15, 0.03)], 1.9)
+        line(CIRCLE * (0.068, 0.1) + (0.005, 0.005), 0.6, fill=True)
+        for spot, size in (((-0.022, -0.045), (0.022, 0.026)), ((0.03, 0.045), (0.01, 0.014))):
+            line(CIRCLE * size + np.array(spot) * (side, 1), 0.4, fill=True, ink=0)
+        line([(-0.06, 0.11), (0.0, 0.122), (0.08, 0.1)], 0.7)
+        line([(0.14, 0.0), (0.175, -0.03)], 0.7)
 
 
 @feature
@@ -166,3 +183,19 @@ def beard(pen, count=110, weight=0.5):
         root = np.array([np.cos(a) * 0.42 * r, 0.6 + np.sin(a) * 0.36 * r])
         grow = np.array([np.cos(a) * 0.025, 0.065]) + pen.rng.normal(0, 0.008, 2)
         pen.mirrored([root, root + grow * 0.6 + pen.rng.normal(0, 0.004, 2), root + grow], weight, RIGHT)
+
+
+@feature
+def curls(pen, path, count, size=0.08, weight=0.6, sides=BOTH):
+    """Loops along a path, as on a head of curly hair."""
+    for centre in spline(np.array(path), count):
+        for side in sides:
+            loop = CIRCLE * size * pen.rng.uniform(0.7, 1.2, 2) + centre + pen.rng.normal(0, size * 0.2, 2)
+            pen.stroke(place(loop, side=side), weight)
+
+
+@feature
+def freckles(pen, count=9, weight=0.7):
+    """Dots on the cheeks."""
+    for x, y in np.stack([pen.rng.uniform(0.14, 0.33, count), pen.rng.uniform(0.36, 0.5, count)], 1):
+        pen.mirrored([(x, y), (x + 0.008, y + 0.004)], weight)

@@ -12,7 +12,13 @@ PAPERS = {
     "white": ((255, 255, 255), (0, 0, 0), 0.0),
     "grey": ((215, 213, 205), (48, 46, 50), 0.25),
     "black": ((22, 24, 24), (240, 240, 234), 0.28),
+    "pencil": ((250, 249, 246), (84, 84, 90), 0.2),
+    "charcoal": ((240, 236, 228), (40, 38, 38), 0.4),
+    "lined": ((251, 251, 247), (26, 44, 128), 0.1),
+    "board": ((40, 68, 58), (236, 238, 228), 0.3),
 }
+RULES = (172, 192, 224)  # of lined paper, RGB
+HEAD = 0.62  # radius of a head seen from above, in frame widths
 
 
 def place(points, x=MIDDLE, y=0.0, side=1, size=1.0, tilt=0.0):
@@ -31,17 +37,28 @@ def spline(points, n=160):
     return b + 0.5 * f * (c - a + f * (2 * a - 5 * b + 4 * c - d + f * (3 * (b - c) + d - a)))
 
 
+def turned(points, angle):
+    """Points on a face seen from the front -> where they are if the head turns by `angle` (radians) to the right."""
+    x = points[:, 0] - MIDDLE
+    depth = np.sqrt(np.maximum(HEAD**2 - x**2, 0))
+    x = x * np.cos(angle) + (depth - 0.75 * HEAD) * np.sin(angle)  # the face as a whole stays in the middle
+    return np.stack([x + MIDDLE, points[:, 1]], 1)
+
+
 class Pen:
     """One sheet and the hand that draws on it.
 
     size: (width, height) in pixels; width: of a stroke of weight 1, in pixels; frame: left, top and edge of the face
     frame in pixels (default: the largest centred square); shake: unsteadiness of the hand, 1 is usual; passes: number
-    of times each line is drawn.
+    of times each line is drawn; flat: lines of constant width, without pressure; turn: of the head, in radians.
     """
 
-    def __init__(self, seed, size=(256, 256), width=8.0, frame=None, shake=1.0, passes=1, paper="white"):
+    def __init__(
+        self, seed, size=(256, 256), width=8.0, frame=None, shake=1.0, passes=1, paper="white", flat=False, turn=0.0
+    ):
         self.rng = np.random.default_rng(seed)
         self.size, self.width, self.shake, self.passes, self.paper = size, width, shake, passes, paper
+        self.flat, self.turn = flat, turn
         edge = min(size)
         self.frame = frame or ((size[0] - edge) / 2, (size[1] - edge) / 2, edge)
         self.ink = np.zeros((size[1] * SUPERSAMPLE, size[0] * SUPERSAMPLE), np.uint8)
@@ -57,6 +74,8 @@ class Pen:
         """Draw through points (frame coordinates); fill also blackens the enclosed area; ink=0 leaves paper."""
         for _ in range(self.passes):
             p, rng, shake = np.array(points, float), self.rng, self.shake
+            if self.turn:
+                p = turned(p, self.turn)
             p[0] -= (p[1] - p[0]) * rng.uniform(-0.06, 0.1) * shake
             p[-1] += (p[-1] - p[-2]) * rng.uniform(-0.1, 0.15) * shake
             centre = p.mean(0)
@@ -70,6 +89,8 @@ class Pen:
             swell = np.sin(np.pi * (s / s[-1]).clip(0, 1) ** rng.uniform(0.6, 1.5)) ** 0.6
             light = rng.uniform(0.3, 0.65)
             press = light + (1.08 - light) * swell + 0.08 * self.waves(s, 0.1, 0.4)
+            if self.flat:
+                press = np.ones_like(s)
             self._lay(curve, press * weight * self.width, fill, ink)
 
     def _lay(self, curve, widths, fill, ink):
@@ -87,18 +108,25 @@ class Pen:
         for side in sides:
             self.stroke(place(points, side=side), weight)
 
-    def strands(self, first, last, count, weight=0.6, loose=0.012, sides=BOTH):
+    def strands(self, first, last, count, weight=0.6, loose=0.012, sides=BOTH, ink=255):
         """Draw `count` strokes that change gradually from `first` to `last` (equally many points): hair, hatching."""
         first, last = np.asarray(first, float), np.asarray(last, float)
         for t in np.linspace(0, 1, count):
             for side in sides:
                 p = first + (last - first) * t + self.rng.normal(0, loose, first.shape)
-                self.stroke(place(p, side=side), weight * self.rng.uniform(0.65, 1.25))
+                self.stroke(place(p, side=side), weight * self.rng.uniform(0.65, 1.25), ink=ink)
+
+    def smudge(self, blur=0.03):
+        """Rub everything drawn so far with a finger; blur is in frame widths."""
+        self.ink = cv2.GaussianBlur(self.ink, (0, 0), blur * self.frame[2] * SUPERSAMPLE)
 
     def page(self):
         """The finished sheet, (height, width, 3) uint8 RGB."""
         ink = cv2.resize(self.ink, self.size, interpolation=cv2.INTER_AREA)[..., None] / 255
         paper, colour, tooth = (np.array(v, float) for v in PAPERS[self.paper])
+        if self.paper == "lined":
+            lines = np.arange(len(ink)) % (len(ink) // 13) < 2
+            paper = np.where(lines[:, None, None], RULES, paper)
         if tooth:
             noise = self.rng.normal(size=ink.shape[:2])
             grain = sum(cv2.GaussianBlur(noise, (0, 0), sigma) * sigma * 2 for sigma in (0.7, 3))[..., None]
