@@ -32,6 +32,8 @@ jpeg = $(BIN)/python -c "from PIL import Image; Image.open('$(1)').save('$(2)', 
 # two hours on 2 cores. You can interrupt it and run it again: finished work is kept in runs/results.
 results: figures tables paper-tables
 
+DRAWN := datasets/samples/sketches datasets/samples/more
+
 figures: demo
 	$(BIN)/python scripts/experiments/diagrams.py
 	$(BIN)/python scripts/experiments/draw_styles.py
@@ -39,6 +41,13 @@ figures: demo
 	$(call jpeg,runs/demo/grid.png,results/demo.jpg)
 	$(BIN)/python scripts/compare.py datasets/samples/sketches --out $(RUNS)/compare
 	$(call jpeg,$(RUNS)/compare/compare.png,results/compare.jpg)
+	$(BIN)/python scripts/complete.py $(DRAWN) --out $(RUNS)/gallery/default
+	$(BIN)/python scripts/complete.py $(DRAWN) --preset coauthor --out $(RUNS)/gallery/coauthor
+	$(BIN)/python scripts/experiments/gallery.py $(RUNS)/gallery/default $(RUNS)/gallery/coauthor \
+	    --out $(RUNS)/gallery.png --overwrite
+	$(call jpeg,$(RUNS)/gallery.png,results/gallery.jpg)
+	$(BIN)/python scripts/experiments/walk.py --out $(RUNS)/walk.png --overwrite
+	$(call jpeg,$(RUNS)/walk.png,results/walk.jpg)
 	for name in beginning two_updates one_update cars pairs; do \
 	    $(BIN)/python scripts/experiments/plot_training.py results/$${name}_stats.jsonl --out results/$$name --overwrite || exit; done
 

@@ -23,9 +23,21 @@ def draw_pages(run, task, generator):
         middle = (len(page) + 1) // 2 if len(page) > 4 else len(page)  # two blocks side by side suit a screen better
         searched = any(np.any(run.results[stem]["iterations"]) for stem in page)
         blocks = [_block(run, task, generator, part, searched) for part in (page[:middle], page[middle:]) if part]
-        height = blocks[0].shape[0]
-        blocks = [np.pad(b, ((0, height - len(b)), (0, 0), (0, 0)), constant_values=255) for b in blocks]
-        write_png(run.out / name, np.concatenate(blocks, axis=1))
+        write_png(run.out / name, side_by_side(blocks))
+
+
+def side_by_side(blocks):
+    """Put (H, W, 3) uint8 blocks beside each other on white, the highest first, aligned at the top."""
+    height = blocks[0].shape[0]
+    blocks = [np.pad(block, ((0, height - len(block)), (0, 0), (0, 0)), constant_values=255) for block in blocks]
+    return np.concatenate(blocks, axis=1)
+
+
+def in_blocks(rows, titles, labels, number):
+    """`grid` of the rows, cut into `number` blocks of rows beside each other -> (H, W, 3) uint8."""
+    size = -(-len(rows) // number)
+    parts = (slice(start, start + size) for start in range(0, len(rows), size))
+    return side_by_side([grid(rows[part], titles, labels[part]) for part in parts])
 
 
 def _block(run, task, generator, stems, searched, scale=3):

@@ -1,4 +1,4 @@
-"""`oracle.py`, `shift.py` and `agreement.py` in scripts/experiments/: the experiments of results/README.md."""
+"""The experiments of results/README.md: scripts in scripts/experiments/."""
 
 import json
 import os
@@ -10,9 +10,10 @@ import pytest
 from conftest import ROOT, draw_face, draw_photo
 
 from contextual_gan.evaluation.metrics import psnr, ssim
-from contextual_gan.files.images import read_image, to_uint8, write_png
+from contextual_gan.files.images import enlarge, read_image, to_uint8, write_png
 from contextual_gan.joint import half, join
 from contextual_gan.models.inference import generate
+from contextual_gan.models.weights import load_networks
 
 
 def run(script, *arguments):
@@ -102,3 +103,45 @@ def test_the_diagrams_of_the_repository_match_the_networks(tmp_path):
     assert done.returncode == 0, done.stderr
     for name in ("generator.svg", "discriminator.svg", "method.svg"):
         assert (tmp_path / name).read_bytes() == (ROOT / "results" / name).read_bytes(), name
+
+
+def test_a_walk_leads_from_one_z_to_another(tmp_path):
+    ask = ("walk.py", "--rows", 2, "--steps", 3, "--seed", 4, "--out", tmp_path / "walk.png")
+    done = run(*ask)
+    assert done.returncode == 0, done.stderr
+    z = np.random.default_rng(4).uniform(-1, 1, (2, 2, 100))  # two ends, two rows
+    middle = np.clip(z.sum(axis=0) / np.sqrt(2), -1, 1)
+    generator, _ = load_networks("celeba", needs_discriminator=False)
+    picture = read_image(tmp_path / "walk.png")
+    assert picture.shape == (2 * (256 + 6) + 6, 3 * (128 + 6) + 6, 3)
+    for column, wanted in enumerate((z[0], middle, z[1])):
+        for row, joint in enumerate(to_uint8(generate(generator, wanted.astype(np.float32)))):
+            cell = picture[6 + 262 * row :, 6 + 134 * column :][:256, :128].astype(int)
+            halves = np.concatenate([half(joint, "photo"), half(joint, "sketch")])
+            assert np.abs(cell - enlarge(halves, 2)).mean() < 0.5, (row, column)
+    again = run(*ask)
+    assert again.returncode == 2 and again.stderr.count("\n") == 1 and "already exists" in again.stderr
+    short = run("walk.py", "--steps", 1, "--out", tmp_path / "short.png")
+    assert short.returncode == 2 and short.stderr == "walk.py: --steps 1: at least 2 are needed\n"
+
+
+def test_a_gallery_shows_the_photos_of_each_run(tmp_path):
+    for name, first in (("default", 10), ("paper", 20)):
+        for i in range(3):
+            write_png(tmp_path / name / f"more/{i}_input.png", draw_face(i))
+            write_png(tmp_path / name / f"more/{i}_photo.png", draw_photo(first + i))
+    runs = tmp_path / "default", tmp_path / "paper"
+    done = run("gallery.py", *runs, "--blocks", 2, "--out", tmp_path / "gallery.png")
+    assert done.returncode == 0, done.stderr
+    picture = read_image(tmp_path / "gallery.png")
+    top, wide, high = 6 + 24 + 18, 128 + 6, 128 + 18 + 6  # title and label; pitches of columns and rows
+    for i, (row, block) in enumerate(((0, 0), (1, 0), (0, 1))):
+        corner = picture[top + row * high :, 6 + block * (4 * wide + 6) :]
+        for column, image in enumerate((draw_face(i), draw_photo(10 + i), draw_photo(20 + i))):
+            assert np.array_equal(corner[:128, column * wide :][:, :128], enlarge(image, 2)), (i, column)
+        assert corner[:128, 3 * wide :][:, :128].std() > 5  # pix2pix
+    (tmp_path / "paper/more/2_input.png").unlink()
+    lacking = run("gallery.py", *runs, "--out", tmp_path / "other.png")
+    assert lacking.returncode == 2 and "different drawings, such as more/2" in lacking.stderr
+    empty = run("gallery.py", tmp_path / "nowhere", "--out", tmp_path / "other.png")
+    assert empty.returncode == 2 and "has no completed drawings" in empty.stderr
