@@ -70,7 +70,7 @@ PRESETS = {
     "fast": SearchSettings(n_init=8, start="encoder", lambda_=0.0, prior=0.2, update="lbfgs", lr=0.3, iterations=50),
     # the same, but the photo's edges must match the strokes: far better photos (results/README.md)
     "edges": SearchSettings(
-        n_init=8, start="encoder", spread=0.5, lambda_=0.0, prior=0.1, edges=0.5, update="lbfgs", lr=0.3, iterations=50
+        n_init=8, start="encoder", spread=0.5, lambda_=0.0, prior=0.1, edges=2.0, update="lbfgs", lr=0.3, iterations=50
     ),
 }
 DEFAULT_PRESET = "edges"

@@ -7,8 +7,10 @@ import numpy as np
 
 # Defaults by kind of input, for encoders that were trained on true joint images; with others, whose own results are
 # blurred, the prior of the preset is the default. On drawings by people, any search blackens eyes and adds blotches.
-# For computed sketches, 0.75 is a compromise on the images of `config.CHOOSING`: more loses PSNR, less loses identity.
-BY_KIND = {"sketch": 0.75, "drawing": 0.0, "photo": 1.0}
+# Computed sketches deserve trust if the encoder finds a face that explains their strokes: F rises from 0 to `most`
+# while the fit (see `search.encoder_fit`) rises from `low` to `high`. All numbers were chosen on the images of
+# `config.CHOOSING`, at five roughnesses; a larger `most` loses PSNR, a smaller one identity.
+BY_KIND = {"sketch": {"most": 0.75, "low": 0.6, "high": 0.8}, "drawing": 0.0, "photo": 1.0}
 
 
 def prior_weight(faithful):
@@ -16,11 +18,19 @@ def prior_weight(faithful):
     return 10 ** (2 - 3 * faithful)
 
 
-def of_kinds(faithful, kinds):
-    """How closely to follow inputs of these kinds -> (n,), or None, so that the prior of the settings applies.
+def of_kinds(faithful, kinds, known, fit):
+    """How closely to follow n known halves of these kinds -> (n,), or None, so that the prior of the settings applies.
 
-    faithful: one number for all, a dict like `BY_KIND`, or None.
+    faithful: one number for all, a dict like `BY_KIND`, or None. fit: a function of known halves that returns their
+    fit; it is called only for those whose value depends on it. Such values are rounded to two digits.
     """
     if faithful is None:
         return None
-    return np.array([faithful[kind] if isinstance(faithful, dict) else faithful for kind in kinds], np.float64)
+    given = [faithful[kind] if isinstance(faithful, dict) else faithful for kind in kinds]
+    found = np.array([np.nan if isinstance(value, dict) else value for value in given], np.float64)
+    (rows,) = np.nonzero(np.isnan(found))
+    for row, value in zip(rows, fit(known[rows]) if len(rows) else (), strict=True):
+        rule = given[row]
+        share = (float(value) - rule["low"]) / (rule["high"] - rule["low"])
+        found[row] = round(rule["most"] * min(max(share, 0), 1), 2)
+    return found

@@ -8,6 +8,7 @@ import hashlib
 import os
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 
@@ -161,7 +162,9 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
     networks: (generator, discriminator); encoder: as in `search.complete`. Unusable inputs go to `run.failed`.
     progress: called with the number of evaluations (see `search.descend`) and a note, also for failed inputs.
     """
-    from contextual_gan.completion.search import complete  # late: a finished run needs no TensorFlow
+    from contextual_gan.completion.search import complete, encoder_fit  # late: a finished run needs no TensorFlow
+
+    fit = partial(encoder_fit, networks[0], encoder, batch_size=batch_size)
 
     def advance(n, contextual):
         if progress:  # the total counts inputs, not faces
@@ -181,10 +184,11 @@ def complete_folder(run, task, todo, networks, *, encoder=None, batch_size=64, p
         if not batch:
             continue
         run.save()  # the record must list further faces before they are written
-        start, faithful = time.monotonic(), of_kinds(task.faithful, [known.kind for *_, known in batch])
+        start, images = time.monotonic(), np.stack([known.image for *_, known in batch])
+        faithful = of_kinds(task.faithful, [known.kind for *_, known in batch], images, fit)
         found = complete(
             *networks,
-            np.stack([known.image for *_, known in batch]),
+            images,
             encoder=encoder,
             direction=task.direction,
             preset=task.preset,

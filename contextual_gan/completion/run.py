@@ -71,6 +71,12 @@ def complete_inputs(
 
 def _faithful(entries):
     """How closely inputs were followed, in one line."""
-    counts = Counter((entry["kind"], entry["faithful"]) for entry in entries)
-    parts = [f"{value:g} to {n} {kind}{'s' * (n > 1)}" for (kind, value), n in sorted(counts.items())]
-    return f"faithful {', '.join(parts)} (--faithful F: from 0, the encoder's face, to 1, a free search)"
+    values = {}
+    for entry in entries:
+        values.setdefault(entry["kind"], []).append(entry["faithful"])
+    several, parts = {"sketch": "sketches", "drawing": "drawings", "photo": "photos"}, []
+    for kind, found in sorted(values.items()):
+        low, high = min(found), max(found)
+        name = several[kind] if len(found) > 1 else kind
+        parts.append(f"{low:g}{f' to {high:g}' * (high > low)} for {len(found)} {name}")
+    return f"faithful: {', '.join(parts)} (--faithful F: from 0, the encoder's face, to 1, a free search)"

@@ -32,7 +32,8 @@ from contextual_gan.completion.faithful import prior_weight
 from contextual_gan.completion.initialization import checked, chosen, initialize
 from contextual_gan.completion.losses import TARGET, objective, target
 from contextual_gan.config import PRESETS
-from contextual_gan.joint import DIRECTIONS
+from contextual_gan.joint import DIRECTIONS, half
+from contextual_gan.models.consistency import consistency, grey
 from contextual_gan.models.dcgan import LATENT
 from contextual_gan.models.inference import encode, generate, groups, padded
 
@@ -146,6 +147,13 @@ def starts(generator, known, direction, settings, samples, seed, batch_size, enc
         spread=settings.spread,
     )
     return np.take_along_axis(z, chosen(divergences, samples, encoder)[..., None], axis=1)
+
+
+def encoder_fit(generator, encoder, sketches, batch_size=64):
+    """The consistency of sketches (n, 64, 64, 3) with the photos that the encoder finds for them -> (n,), at most 1."""
+    sketches = checked(sketches)
+    photos = half(generate(generator, encode(encoder.network, sketches, batch_size), batch_size), "photo")
+    return consistency(*(grey(tf.constant(images, tf.float64)) for images in (sketches, photos))).numpy()
 
 
 # --- the search -------------------------------------------------------------------------------------------------------

@@ -88,12 +88,16 @@ def _networks(weights):
 
 
 def _completed(known, progress, *, networks, search, faithful=None, **options):
-    from contextual_gan.completion.search import complete  # late: a finished evaluation needs no TensorFlow
+    from contextual_gan.completion.search import (
+        complete,
+        encoder_fit,
+    )  # late: a finished evaluation needs no TensorFlow
 
     def advance(n, contextual):
         progress(n, f"contextual loss {contextual:.3f}")
 
-    faithful = of_kinds(faithful, kinds_of(known, options["direction"]))
+    fit = partial(encoder_fit, networks[0], options["encoder"], batch_size=options["batch_size"])
+    faithful = of_kinds(faithful, kinds_of(known, options["direction"]), known, fit)
     found = complete(*networks, known, faithful=faithful, progress=advance, **options, **asdict(search))
     if failed := int(undefined(found).sum()):
         raise FloatingPointError(

@@ -4,13 +4,16 @@ import pytest
 import tensorflow as tf
 
 from contextual_gan.completion import initialization, search
+from contextual_gan.completion.faithful import of_kinds
 from contextual_gan.completion.losses import GREY, distribution, kl_divergence, perceptual_loss, target
-from contextual_gan.completion.search import complete
+from contextual_gan.completion.search import complete, encoder_fit
 from contextual_gan.config import PRESETS, SearchSettings
-from contextual_gan.files.images import decode_rgba, on_background, to_float
+from contextual_gan.evaluation.metrics import sketch_consistency
+from contextual_gan.files.images import decode_rgba, on_background, to_float, to_uint8
 from contextual_gan.joint import half
 from contextual_gan.models import dcgan, inference
 from contextual_gan.models.encoder import Encoder
+from contextual_gan.models.inference import encode, generate
 from contextual_gan.preparation.sketches import xdog
 
 # --- a slow and simple reference in float64 ---------------------------------------------------------------------------
@@ -260,6 +263,23 @@ def test_each_input_may_have_its_own_faithfulness(tiny):
         assert np.array_equal(together.total[i], one.total[0], equal_nan=True)
         assert not np.array_equal(one.z[0, 0], one.z[0, 1])
     assert sum(n for n, _ in calls) == 3 * 2 * 21 and all(np.isfinite(loss) for _, loss in calls)
+
+
+def test_the_fit_is_the_consistency_of_the_encoders_photo(networks, encoder, sketches):
+    photos = half(generate(networks[0], encode(encoder.network, to_float(sketches))), "photo")
+    fit = encoder_fit(networks[0], encoder, sketches)
+    np.testing.assert_allclose(fit, sketch_consistency(sketches, to_uint8(photos)), atol=5e-3)
+    np.testing.assert_allclose(encoder_fit(networks[0], encoder, sketches[:1]), fit[:1], rtol=1e-6)
+
+
+def test_computed_sketches_are_followed_as_far_as_the_encoder_explains_them():
+    kinds, known = ["sketch", "drawing", "sketch", "sketch", "photo"], np.arange(5)
+    rules = {"sketch": {"most": 0.8, "low": 0.5, "high": 0.9}, "drawing": 0.1, "photo": 1.0}
+    fits = {0: 0.3, 2: 0.6, 3: 0.95}  # of the sketches alone
+    found = of_kinds(rules, kinds, known, lambda rows: [fits[row] for row in rows])
+    np.testing.assert_array_equal(found, [0, 0.1, 0.2, 0.8, 1])
+    np.testing.assert_array_equal(of_kinds(0.3, kinds, known, None), [0.3] * 5)
+    assert of_kinds(None, kinds, known, None) is None
 
 
 @pytest.mark.parametrize("faithful", [1.1, -0.1, float("nan"), [0.5, 0.5]])
