@@ -245,7 +245,13 @@ def _faces(ink):
     if not found:
         return []
     best = found[0]
-    others = [face for face in found[1:] if face.score > max(SECOND_SCORE, best.score - 0.2) and face.cover > 0.1]
+    others = [
+        face
+        for face in found[1:]
+        if face.score > max(SECOND_SCORE, best.score - 0.2)
+        and face.cover > 0.1
+        and (round(face.angle / 90) - round(best.angle / 90)) % 4 == 0  # hair upside down may look like a chin
+    ]
     found = sorted([best, *others], key=lambda face: -face.width * face.width * face.stretch)
     if best.is_bent():
         better = best.value() > whole.value() + BENT_MARGIN

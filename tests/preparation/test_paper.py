@@ -113,6 +113,13 @@ def test_both_faces_of_a_sheet_are_found_the_larger_first():
         assert sketch.score > clean_score(sample) - AS_GOOD
 
 
+@pytest.mark.parametrize("name", ["08_professor", "18_ballpoint", "19_comic", "20_three_quarter"])
+def test_hair_is_not_a_second_face_upside_down(name):
+    (path,) = (ROOT / "datasets/samples").rglob(f"{name}.png")
+    (face,) = read_faces(read_image(path))
+    assert face.is_face
+
+
 def drawn(*shapes):
     page = np.full((512, 512, 3), 255, np.uint8)
     for points in shapes:
