@@ -175,6 +175,7 @@ class Pix2PixSettings:
     batch_size: int = _shared("batch_size", 16)
     epochs: float = _shared("epochs", 8.0)
     lr: float = _shared("lr", 2e-4)
+    lr_decay: float = _shared("lr_decay", 0.0)
     beta_1: float = _shared("beta_1", 0.5)
     l1: float = setting(100.0, "weight of the mean absolute error added to the adversarial loss", low=0, high=1e6)
     jitter: bool = setting(True, "enlarge to 72 pixels and crop to 64")
