@@ -118,7 +118,8 @@ def train_step(model, joints, noise, *, direction, l1=100.0, plain=None, lr=None
 
     joints: (n, 64, 128, 3) in [-1, 1]; noise: uniform, with the shapes of `noise_shapes`; plain: the joints before
     jitter, if they are jittered; lr: learning rate of both, None uses the optimizers'. The loss of D is halved; that of
-    G is the adversarial loss plus `l1` times the mean absolute error. With a tf.distribute strategy, see `dcgan.train_step`.
+    G is the adversarial loss plus `l1` times the mean absolute error. With a tf.distribute strategy, see
+    `dcgan.train_step`.
     """
     G, D = model.generator, model.discriminator
     known, truth = half(joints, DIRECTIONS[direction]), half(joints, direction)
