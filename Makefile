@@ -63,7 +63,7 @@ tables: .venv/installed
 	    "make one with datasets/prepare.py, or give another with make tables DATA=DIR" >&2; exit 2; }
 	$(EVALUATE) --train-data $(DATA)/train --method $(ALL) --identity --out $(RUNS)/photo
 	$(EVALUATE) --train-data $(DATA)/train --method $(ALL) --direction sketch --out $(RUNS)/sketch
-	$(EVALUATE) --method contextual --edges 0 --identity --out $(RUNS)/no_edges
+	$(EVALUATE) --method contextual --edges 0 --faithful 0.75 --identity --out $(RUNS)/no_edges
 	$(EVALUATE) --limit 200 --method contextual --preset coauthor --identity --out $(RUNS)/coauthor_200
 	$(EVALUATE) --method initialization,contextual,pix2pix --samples 4 --limit 100 --out $(RUNS)/diversity
 	for name in photo sketch no_edges coauthor_200 diversity; do cp $(RUNS)/$$name/table.md results/$$name.md || exit; done
