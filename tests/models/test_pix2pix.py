@@ -232,12 +232,9 @@ def test_unusable_weights_are_refused_in_one_line(whole, joints, tmp_path):
         load_pix2pix(path, "photo")
     with pytest.raises(WeightsError, match="does not record"):
         load_pix2pix(ROOT / "contextual_gan/pretrained/celeba.safetensors", "photo")
-    # these commands need a contextual GAN
+    scored = ("evaluate.py", "--data", joints, "--method", "contextual")
     for weights in (whole, ROOT / "contextual_gan/pretrained/celeba_pix2pix_photo.safetensors"):
-        for script in (
-            ("scripts/complete.py", joints),
-            ("scripts/evaluate.py", "--data", joints, "--method", "contextual"),
-        ):
+        for command, *more in (("complete.py", joints), scored):  # they need a contextual GAN
             refused = run_here(f"scripts/{command}", *more, "--weights", weights, "--out", tmp_path / "out")
             assert refused.returncode == 2 and f"compare.py --pix2pix {weights}" in refused.stderr, refused.stderr
             assert len(refused.stderr.splitlines()) == 1

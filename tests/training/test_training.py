@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, draw_face, needs_bfloat16
+from conftest import ROOT, draw_face, needs_bfloat16, run_here
 
 from contextual_gan import config
 from contextual_gan.files import checkpoints, lock
@@ -186,29 +186,18 @@ def test_tensorboard_events_hold_losses_pictures_and_the_configuration(whole):
 
 
 def test_a_run_can_complete_sketches_and_be_scored(joints, whole, tmp_path):
-    for script, *more in (
-        ("complete.py", joints / "train" / "003.png", "--out", tmp_path / "out"),
-        (
-            "evaluate.py",
-            "--data",
-            joints / "train",
-            "--limit",
-            2,
-            "--method",
-            "contextual",
-            "--out",
-            tmp_path / "scores",
-        ),
-    ):
-        line = [sys.executable, ROOT / "scripts" / script, "--iterations", 3, "--weights", whole, *more]
-        done = subprocess.run([str(part) for part in line], capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
+    ask = ("--iterations", 3, "--weights", whole)
+    done = run_here("scripts/complete.py", *ask, joints / "train" / "003.png", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    more = ("--data", joints / "train", "--limit", 2, "--method", "contextual", "--out", tmp_path / "scores")
+    done = run_here("scripts/evaluate.py", *ask, *more)
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "003_photo.png").exists() and (tmp_path / "scores" / "metrics.json").exists()
 
 
 def test_an_exported_run_can_be_read_as_weights(whole, tmp_path):
-    line = [sys.executable, str(ROOT / "scripts" / "export.py"), str(whole), str(tmp_path / "small.safetensors")]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=120)
+    line = ("scripts/export.py", whole, tmp_path / "small.safetensors")
+    done = run_here(*line)
     assert done.returncode == 0, done.stderr
     card = json.loads((tmp_path / "small.json").read_text())
     assert card["images_seen"] == 96 and card["steps"] == 12 and card["training"]["width"] == 4
@@ -216,7 +205,7 @@ def test_an_exported_run_can_be_read_as_weights(whole, tmp_path):
     for ours, exported in zip(load_networks(whole), load_networks(tmp_path / "small.safetensors"), strict=True):
         for a, b in zip(ours.get_weights(), exported.get_weights(), strict=True):
             np.testing.assert_array_equal(a.astype(np.float16), b.astype(np.float16))
-    again = subprocess.run(line, capture_output=True, text=True, timeout=120)
+    again = run_here(*line)
     assert again.returncode == 2 and "--overwrite" in again.stderr
 
 
@@ -478,8 +467,10 @@ def test_p_learns_which_halves_belong_together(joints):
         (["--resume"], "there is no run to resume"),
     ],
 )
-def test_a_mistake_is_reported_in_one_line(joints, tmp_path, arguments, message):
-    done = train(joints, tmp_path / "run", *arguments, cwd=tmp_path)
+def test_a_mistake_is_reported_in_one_line(joints, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    options = ("--config", ROOT / "configs" / "smoke.yaml", "--data", joints, "--out", tmp_path / "run")
+    done = run_here("scripts/train.py", *options, *arguments)
     assert done.returncode == 2 and message in done.stderr, done.stderr
     assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "run").exists()
 
@@ -488,6 +479,7 @@ def test_a_folder_with_a_run_is_refused(joints, whole):
     before = sorted(path.stat().st_mtime_ns for path in whole.rglob("*"))
     done = train(joints, whole, "--steps", 20)
     assert done.returncode == 2 and "--resume continues its run" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
     assert before == sorted(path.stat().st_mtime_ns for path in whole.rglob("*"))
 
 
