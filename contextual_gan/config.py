@@ -67,8 +67,6 @@ PRESETS = {
     # the settings of a co-author's code: lr 0.001 on 100 KL + 1 adversarial, which is lr 0.1 on KL + 0.01 adversarial
     "coauthor": SearchSettings(update="nesterov", lr=0.1),
     # our settings, found by measurement (results/search.md)
-    "fast": SearchSettings(n_init=8, start="encoder", lambda_=0.0, prior=0.2, update="lbfgs", lr=0.3, iterations=50),
-    # the same, but the photo's edges must match the strokes: far better photos (results/README.md)
     "edges": SearchSettings(
         n_init=8, start="encoder", spread=0.5, lambda_=0.0, prior=0.1, edges=2.0, update="lbfgs", lr=0.3, iterations=50
     ),

@@ -7,7 +7,7 @@ EXAMPLES = """\
   python scripts/complete.py face.png --out runs/face --samples 4 --show-initializations
   python scripts/complete.py photos/ --out runs/drawn --direction sketch
   python scripts/complete.py page.jpg --out runs/page --faces all
-  python scripts/complete.py face.png --out runs/quick --preset fast --iterations 25
+  python scripts/complete.py face.png --out runs/quick --edges 0 --iterations 25
 
 Run the command again to continue, to add new files, and to retry failed ones.
 Exit status: 0 all completed, 1 some inputs failed (listed in results.json), 2 usage error.

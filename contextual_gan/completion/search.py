@@ -69,8 +69,8 @@ def complete(
     """Complete known halves: sketches to joints with photos, or with `direction="sketch"` the other way.
 
     known: (n, 64, 64, 3) uint8, or float32 in [-1, 1]: the half other than `direction`.
-    encoder: from `weights.load_encoder`, for settings that start from it, such as "fast" and "edges".
-    preset: "readme", "coauthor", "fast" or "edges"; `numbers` override its fields, those of `config.SearchSettings`.
+    encoder: from `weights.load_encoder`, for settings that start from it, such as "edges".
+    preset: "readme", "coauthor" or "edges"; `numbers` override its fields, those of `config.SearchSettings`.
     faithful: how closely to follow the known half, from 0 to 1, one number or (n,): 0 returns the encoder's result
     without a search; above 0, the prior has the weight `faithful.prior_weight`. None: the prior of the settings
     applies.

@@ -17,12 +17,12 @@ from contextual_gan.models import inference
 
 
 def searcher(generator, encoder, balance, iterations):
-    """The search of the preset `fast` with another loss, and without a prior.
+    """The search of the preset `edges` with another loss, and without a prior.
 
     balance: weights of sketch and photo, None for random z. Returns a function find(joints, progress) from joint images
     (n, 64, 128, 3) uint8 to the generated joints of lowest loss.
     """
-    settings = replace(PRESETS["fast"], iterations=iterations)
+    settings = replace(PRESETS["edges"], iterations=iterations)
 
     def make_losses():
         network = inference.folded(generator)

@@ -19,7 +19,7 @@ DEFAULTS = {  # of the flags of each subject
     "search": {
         "data": None,
         "limit": 64,
-        "presets": "coauthor,fast,edges",
+        "presets": "coauthor,edges",
         "batch_size": 64,
         "direction": "photo",
         "weights": "celeba",
@@ -55,7 +55,7 @@ def parse():
     group.add_argument(
         "--presets",
         metavar="NAME[,NAME...]",
-        help="the others are compared with the first (default: coauthor,fast,edges)",
+        help="the others are compared with the first (default: coauthor,edges)",
     )
     group.add_argument("--weights", help="as for complete.py (default: celeba)")
     group.add_argument("--samples", type=command.positive, metavar="K", help="results per sketch (default: 1)")

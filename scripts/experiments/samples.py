@@ -5,11 +5,12 @@ from pathlib import Path
 from installed import command
 
 EXAMPLES = """\
-  python scripts/experiments/samples.py celeba_paper celeba --data data/celeba/train --out results/samples.md
+  python scripts/experiments/samples.py celeba_paper celeba --data data/celeba/train --out samples.md --grid samples.png
 
 Columns: consistency of the two halves (of true joints: 1); HOG distance of the photos to as many true ones, spread over
 the data; their diversity, the mean absolute difference of two photos in levels of 255. 1,000 samples take 20 s.
 """
+SHOWN = 8  # joint images in a row of --grid
 SPREAD = 8  # photos compared with each other; diversity is the mean over such groups
 
 
@@ -19,7 +20,9 @@ def parse():
     parser.add_argument("--data", required=True, metavar="DIR", help="joint images of true faces")
     parser.add_argument("--out", required=True, metavar="FILE", help="Markdown table to write")
     parser.add_argument("--samples", type=command.positive, default=1000, metavar="N", help="default: %(default)s")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    drawn = f"PNG to write as well: a row of {SHOWN} joint images for each of the weights, of the same z"
+    parser.add_argument("--grid", metavar="FILE", help=drawn)
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     return parser.parse_args()
 
 
@@ -41,12 +44,13 @@ def row(name, joints, true, styles):
 def main(args):
     import numpy as np
 
-    command.check_file(args.out, args.overwrite)
+    for file in filter(None, (args.out, args.grid)):
+        command.check_file(file, args.overwrite)
     if args.samples < SPREAD:
         raise ValueError(f"--samples {args.samples}: at least {SPREAD} are needed")
     command.import_tensorflow()
     from contextual_gan.evaluation.realism import hog_features
-    from contextual_gan.files.images import replace_file, to_uint8
+    from contextual_gan.files.images import grid, replace_file, to_uint8, write_png
     from contextual_gan.joint import half
     from contextual_gan.models.dcgan import LATENT
     from contextual_gan.models.inference import generate
@@ -62,12 +66,16 @@ def main(args):
         generators = {str(name): load_networks(name, needs_discriminator=False)[0] for name in args.weights}
     features, styles = hog_features(half(true, "photo")), styles_of(true[:24])
     z = np.random.default_rng(0).uniform(-1, 1, (args.samples, LATENT)).astype(np.float32)
-    lines = ["| weights | own pairs | HOG distance | diversity |", "|---|---|---|---|"]
+    drawn, lines = [], ["| weights | own pairs | HOG distance | diversity |", "|---|---|---|---|"]
     for name, generator in generators.items():
         shown = Path(name).stem if name.endswith(".safetensors") else name
-        lines.append(row(shown, to_uint8(generate(generator, z)), features, styles))
+        joints = to_uint8(generate(generator, z))
+        drawn.append(list(joints[:SHOWN]))
+        lines.append(row(shown, joints, features, styles))
         print(lines[-1], flush=True)
     replace_file(args.out, ("\n".join(lines) + "\n").encode())
+    if args.grid:
+        write_png(args.grid, grid(drawn))
     return 0
 
 

@@ -201,7 +201,7 @@ def test_a_damaged_encoder_or_one_of_another_generator_is_refused_in_one_line(tr
         load_encoder(weights, "sketch")
     renamed.unlink()
     write_png(face := tmp_path / "face.png", draw_face(0))
-    ask = ("scripts/complete.py", face, "--out", tmp_path / "run", "--weights", other, "--preset", "fast")
+    ask = ("scripts/complete.py", face, "--out", tmp_path / "run", "--weights", other, "--edges", 0)
     result = run_here(*ask)
     assert result.returncode == 2 and "was not made" in result.stderr and len(result.stderr.splitlines()) == 1
     whole = path.read_bytes()
@@ -218,7 +218,7 @@ def test_without_an_encoder_the_search_starts_from_random_z_and_a_line_reports_i
     weights, _ = trained
     write_png(face := tmp_path / "face.png", draw_face(0))
     ask = ("scripts/complete.py", face, "--weights", weights, "--direction", "sketch", "--iterations", 2)
-    result = run_here(*ask, "--preset", "fast", "--out", tmp_path / "run")
+    result = run_here(*ask, "--edges", 0, "--out", tmp_path / "run")
     assert result.returncode == 0 and "no encoder at" in result.stderr and "random" in result.stderr
     settings = json.loads((tmp_path / "run/results.json").read_text())["settings"]
     assert settings["start"] == "random" and settings["n_init"] == 30 and settings["encoder_sha256"] is None
@@ -232,7 +232,7 @@ def test_without_an_encoder_the_search_starts_from_random_z_and_a_line_reports_i
 def test_the_search_with_an_encoder_records_it(trained, tmp_path):
     weights, _ = trained
     write_png(tmp_path / "face.png", draw_face(0))
-    ask = ("scripts/complete.py", tmp_path / "face.png", "--weights", weights, "--preset", "fast", "--iterations", 2)
+    ask = ("scripts/complete.py", tmp_path / "face.png", "--weights", weights, "--edges", 0, "--iterations", 2)
     result = run_here(*ask, "--out", tmp_path / "run", "--show-initializations")
     assert result.returncode == 0, result.stderr
     settings = json.loads((tmp_path / "run/results.json").read_text())["settings"]

@@ -32,18 +32,21 @@ def run(*arguments):
 
 def test_every_row_is_a_valid_search_and_all_differ(rows):
     parse = runpy.run_path(str(ROOT / "scripts/evaluate.py"))["parse"]
-    found = {}
+    found, whole = {}, {}
     for name, row in rows.items():
         words = ["evaluate.py", "--data", "x", "--out", "y", "--method", "contextual", *row.split()]
         with mock.patch.object(sys, "argv", words):
-            found[name] = flags.search_settings(parse())
+            args = parse()
+        found[name] = flags.search_settings(args)
+        whole[name] = found[name], args.faithful
     default = found["default"]
     assert {found[f"N = {n}"].n_init for n in (1, 10, 30, 100)} == {1, 10, 30, 100}
     assert [found[f"lambda = {x}"].lambda_ for x in (0, 0.001, 0.01, 0.1, 1)] == [0, 0.001, 0.01, 0.1, 1]
+    assert [whole[f"faithful = {x}"][1] for x in (0, 0.25, 0.5, 0.75, 1)] == [0, 0.25, 0.5, 0.75, 1]
     assert [found[f"contextual loss: {kind}"].contextual for kind in ("L1", "L2")] == ["l1", "l2"]
-    pairs = {(a, b) for a in found for b in found if a < b and found[a] == found[b]}
+    pairs = {(a, b) for a in whole for b in whole if a < b and whole[a] == whole[b]}
     assert pairs == {("default", "lambda = 0"), ("coauthor, 1000 iterations", "initialization only")}
-    assert default == config.PRESETS[config.DEFAULT_PRESET] and found["fast"] == config.PRESETS["fast"]
+    assert default == config.PRESETS[config.DEFAULT_PRESET]
     assert found["coauthor, 1000 iterations"].iterations == found["readme, 1000 iterations"].iterations == 1000
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, draw_face, draw_photo, run_here
 
-from contextual_gan.evaluation.metrics import psnr, ssim
+from contextual_gan.evaluation.metrics import diversity, psnr, ssim
 from contextual_gan.files.images import enlarge, read_image, to_uint8, write_png
 from contextual_gan.joint import half, join
 from contextual_gan.models.inference import generate
@@ -123,6 +123,26 @@ def test_a_walk_leads_from_one_z_to_another(tmp_path):
     assert again.returncode == 2 and again.stderr.count("\n") == 1 and "already exists" in again.stderr
     short = run("walk.py", "--steps", 1, "--out", tmp_path / "short.png")
     assert short.returncode == 2 and short.stderr == "walk.py: --steps 1: at least 2 are needed\n"
+
+
+def test_samples_of_a_generator_are_measured_and_drawn(tmp_path):
+    generator, _ = load_networks("celeba", needs_discriminator=False)
+    z = np.random.default_rng(0).uniform(-1, 1, (24, 100)).astype(np.float32)
+    joints = to_uint8(generate(generator, z))
+    for i, joint in enumerate(joints):
+        write_png(tmp_path / f"data/{i:02}.png", joint)
+    table, drawn = tmp_path / "samples.md", tmp_path / "samples.png"
+    ask = ("samples.py", "celeba", "--data", tmp_path / "data", "--samples", 24, "--out", table, "--grid", drawn)
+    done = run(*ask)
+    assert done.returncode == 0, done.stderr
+    name, own, hog, spread = table.read_text().splitlines()[2].strip("| ").split(" | ")
+    assert name == "celeba" and float(own) > 0.95
+    assert float(hog.split()[0]) < 0  # both sets hold the same photos
+    groups = half(joints, "photo").reshape(3, 8, 64, 64, 3)
+    np.testing.assert_allclose(float(spread), diversity(groups).mean(), atol=0.1)
+    assert np.abs(read_image(drawn)[6:70, 6:134].astype(int) - joints[0]).mean() < 0.5
+    again = run(*ask)
+    assert again.returncode == 2 and "already exists" in again.stderr
 
 
 def test_a_gallery_shows_the_photos_of_each_run(tmp_path):
