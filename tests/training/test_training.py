@@ -251,7 +251,7 @@ def test_an_interrupted_run_equals_the_uninterrupted_one_bitwise(joints, whole, 
 
 
 def test_zero_epochs_train_nothing_and_leave_nothing(joints, tmp_path):
-    result = train(joints, tmp_path / "run", "--epochs", 0)
+    result = run_here(*command(joints, tmp_path / "run", "--epochs", 0)[1:])
     assert result.returncode == 0 and "nothing to do: step 0 of 0" in result.stdout, result.stderr
     assert not list(tmp_path.rglob("*.*"))
     assert [steps_of(*numbers) for numbers in ((0, 500, 64), (1e-6, 500, 64), (2, 640, 64))] == [0, 1, 20]
@@ -469,8 +469,7 @@ def test_p_learns_which_halves_belong_together(joints):
 )
 def test_a_mistake_is_reported_in_one_line(joints, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    options = ("--config", ROOT / "configs" / "smoke.yaml", "--data", joints, "--out", tmp_path / "run")
-    done = run_here("scripts/train.py", *options, *arguments)
+    done = run_here(*command(joints, tmp_path / "run", *arguments)[1:])
     assert done.returncode == 2 and message in done.stderr, done.stderr
     assert len(done.stderr.splitlines()) == 1 and not (tmp_path / "run").exists()
 
