@@ -109,6 +109,7 @@ SHARED = {  # fields shared by several trainings: help, low, high
     "batch_size": ("joint images per step, on all devices together", 1, 2**16),
     "epochs": ("passes over the training set", 0, 1e6),
     "lr": ("learning rate of all Adam optimizers", 0, 10),
+    "lr_decay": ("last share of the steps, in which the learning rate falls to 0", 0, 1),
     "beta_1": ("decay of Adam's mean of gradients", 0, 0.9999),
     "log_every": ("steps between lines of stats.jsonl", 1, 10**9),
     "sample_every": ("steps between pictures in samples/", 1, 10**9),
@@ -132,7 +133,7 @@ class TrainSettings:
     batch_size: int = _shared("batch_size", 64, low=2)
     epochs: float = _shared("epochs", 50.0)
     lr: float = _shared("lr", 2e-4)
-    lr_decay: float = setting(0.0, "last share of the steps, in which the learning rate falls to 0", low=0, high=1)
+    lr_decay: float = _shared("lr_decay", 0.0)
     beta_1: float = _shared("beta_1", 0.5)
     g_updates: int = setting(2, "updates of G per update of D", low=1, high=100)
     pairs: float = setting(0.0, "weight of the pair discriminator in the loss of G; 0: none", low=0, high=1e6)
@@ -175,6 +176,7 @@ class Pix2PixSettings:
     batch_size: int = _shared("batch_size", 16)
     epochs: float = _shared("epochs", 8.0)
     lr: float = _shared("lr", 2e-4)
+    lr_decay: float = _shared("lr_decay", 0.0)
     beta_1: float = _shared("beta_1", 0.5)
     l1: float = setting(100.0, "weight of the mean absolute error added to the adversarial loss", low=0, high=1e6)
     jitter: bool = setting(True, "enlarge to 72 pixels and crop to 64")

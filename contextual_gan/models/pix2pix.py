@@ -25,7 +25,7 @@ def _kernel():
 
 def _batch_norm(name):
     gamma = initializers.RandomNormal(1.0, 0.02)
-    return layers.BatchNormalization(momentum=0.99, epsilon=1e-5, gamma_initializer=gamma, name=name)
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer=gamma, name=name)
 
 
 def unet(ngf=64):
@@ -113,12 +113,13 @@ def jittered(joints, seed):
     return tf.concat([cut[..., :3], cut[..., 3:]], axis=2)
 
 
-def train_step(model, joints, noise, *, direction, l1=100.0, plain=None):
+def train_step(model, joints, noise, *, direction, l1=100.0, plain=None, lr=None):
     """Update D once, then G once -> {name: scalar}.
 
     joints: (n, 64, 128, 3) in [-1, 1]; noise: uniform, with the shapes of `noise_shapes`; plain: the joints before
-    jitter, if they are jittered. The loss of D is halved; that of G is the adversarial loss plus `l1` times the mean
-    absolute error. With a tf.distribute strategy, see `dcgan.train_step`.
+    jitter, if they are jittered; lr: learning rate of both, None uses the optimizers'. The loss of D is halved; that of
+    G is the adversarial loss plus `l1` times the mean absolute error. With a tf.distribute strategy, see
+    `dcgan.train_step`.
     """
     G, D = model.generator, model.discriminator
     known, truth = half(joints, DIRECTIONS[direction]), half(joints, direction)
@@ -136,12 +137,12 @@ def train_step(model, joints, noise, *, direction, l1=100.0, plain=None):
                 real_logits, fake_logits = D([known, truth], training=True), D([known, fake], training=True)
                 d_loss_real, d_loss_fake = mean(real_loss(real_logits)), mean(fake_loss(fake_logits))
                 d_loss = (d_loss_real + d_loss_fake) / 2
-            d_norm = apply_gradients(d_tape, d_loss, D, model.d_optimizer)
+            d_norm = apply_gradients(d_tape, d_loss, D, model.d_optimizer, lr)
         g_loss, error = mean(generator_loss(D([known, fake], training=True))), mean(tf.abs(fake - truth))
         loss = g_loss + l1 * error
     if plain is not None:
         _take_statistics(G, [half(plain, DIRECTIONS[direction]), *dropout], before)
-    g_norm = apply_gradients(g_tape, loss, G, model.g_optimizer)
+    g_norm = apply_gradients(g_tape, loss, G, model.g_optimizer, lr)
     statistics = G.non_trainable_variables + D.non_trainable_variables  # those of batch normalization
     for statistic, average in zip(statistics, over_devices("MEAN", statistics), strict=True):
         statistic.assign(average)

@@ -15,6 +15,7 @@ from contextual_gan.models.pix2pix import draw_half
 from contextual_gan.models.weights import load_pix2pix
 from contextual_gan.preparation.rough import levels, roughen
 from contextual_gan.training import devices
+from contextual_gan.training.dcgan import learning_rate
 
 
 def build(settings):
@@ -37,7 +38,7 @@ def start_from(model, settings):
 def update_function(model, settings, strategy, steps=None):
     """update(batch, step) -> {name: scalar tensor} for `loop.train`. strategy: the one that created the model.
 
-    steps: of the whole run; unused.
+    steps: as in `dcgan.update_function`.
     """
     shapes = pix2pix.noise_shapes(model.generator)
 
@@ -54,8 +55,10 @@ def update_function(model, settings, strategy, steps=None):
         else:
             plain = batch
         joints, plain, *noise = (devices.share(part) for part in (joints, plain, *noise))
+        lr = learning_rate(settings, step, steps)
         options = {"direction": settings.direction, "l1": settings.l1, "plain": plain if settings.jitter else None}
-        return pix2pix.train_step(model, joints, noise, **options)
+        parts = pix2pix.train_step(model, joints, noise, lr=lr, **options)
+        return parts if lr is None else parts | {"lr": lr}
 
     return devices.update_function(on_replica, strategy)
 

@@ -23,7 +23,7 @@ from contextual_gan.models.weights import load_pix2pix, load_pix2pix_run, save_p
 from contextual_gan.training import pix2pix as training
 
 TINY = ["--set", "pix2pix.ngf=2", "--set", "pix2pix.batch_size=4", "--set", "pix2pix.log_every=1"]
-QUIET = ["--set", "pix2pix.sample_every=1000", "--set", "pix2pix.save_every=2"]
+QUIET = ["--set", "pix2pix.sample_every=1000", "--set", "pix2pix.save_every=2", "--set", "pix2pix.lr_decay=0.5"]
 
 
 def run(script, *words):
@@ -181,6 +181,7 @@ def test_it_learns_a_single_image():
 
 def test_a_run_has_the_same_files_as_other_runs(whole):
     lines = [json.loads(line) for line in (whole / "stats.jsonl").read_text().splitlines()]
+    assert [line["lr"] for line in lines] == pytest.approx([2e-4] * 4 + [2e-4 * 2 / 3, 2e-4 / 3])
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6] and lines[0].keys() >= {"d_loss", "g_loss", "l1"}
     assert config.load(whole / "config.yaml", "pix2pix", config.Pix2PixSettings).ngf == 2
     assert read_image(whole / "samples/step-000006_drawn.png").ndim == 3
