@@ -1,7 +1,13 @@
 """Shared by several tests: the published networks, drawn sketches, and the real data if available."""
 
+import contextlib
+import io
 import os
+import runpy
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -32,6 +38,22 @@ def data():
     if not os.environ.get("CONTEXTUAL_GAN_DATA"):
         pytest.skip("CONTEXTUAL_GAN_DATA is not set")
     return Path(os.environ["CONTEXTUAL_GAN_DATA"])
+
+
+def run_here(script, *arguments):
+    """Run a command in this process, which has TensorFlow already -> its returncode, stdout and stderr.
+
+    script: its path in the repository. A process of its own would need seconds to start.
+    """
+    path, out, err = str(ROOT / script), io.StringIO(), io.StringIO()
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch.object(sys, "argv", [path, *map(str, arguments)]),
+        pytest.raises(SystemExit) as end,
+    ):
+        runpy.run_path(path, run_name="__main__")
+    return SimpleNamespace(returncode=end.value.code, stdout=out.getvalue(), stderr=err.getvalue())
 
 
 def needs_bfloat16():

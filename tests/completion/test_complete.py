@@ -1,4 +1,4 @@
-"""`scripts/complete.py` as a user runs it, in separate processes."""
+"""`scripts/complete.py` as a user runs it: in this process, which has TensorFlow already, or in separate ones."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import ROOT, draw_face, draw_photo
+from conftest import ROOT, draw_face, draw_photo, run_here
 from PIL import Image
 
 from contextual_gan.completion.faithful import BY_KIND
@@ -30,7 +30,12 @@ COMMAND = [sys.executable, str(ROOT / "scripts" / "complete.py")]
 QUICK = ["--preset", "coauthor", "--iterations", "3", "--n-init", "4"]
 
 
-def complete(*args, **options):
+def complete(*args):
+    return run_here("scripts/complete.py", *args)
+
+
+def complete_apart(*args, **options):
+    """In a process of its own."""
     return subprocess.run([*COMMAND, *map(str, args)], capture_output=True, text=True, timeout=300, **options)
 
 
@@ -60,7 +65,7 @@ def folder(tmp_path_factory):
 def done(folder, tmp_path_factory):
     """A finished run over the folder: (its result, the run folder)."""
     out = tmp_path_factory.mktemp("run") / "out"
-    return complete(folder, "--out", out, *QUICK, "--batch-size", "4"), out
+    return complete_apart(folder, "--out", out, *QUICK, "--batch-size", "4"), out
 
 
 def test_valid_files_are_completed_and_unusable_ones_listed(done, folder):
@@ -199,7 +204,7 @@ def test_unusual_names_do_not_affect_other_inputs(tmp_path):
         (tmp_path / "in").mkdir(exist_ok=True)
         (tmp_path / "picture.png").rename(tmp_path / "in" / name)
     out = tmp_path / "out"
-    result = complete(tmp_path / "in", "--out", out, *QUICK)
+    result = complete_apart(tmp_path / "in", "--out", out, *QUICK)
     assert result.returncode == 1 and "4 completed" in result.stdout, result.stderr
     stems = [entry["stem"] for entry in record(out)["results"]]
     assert stems == sorted(["file", "allow_pickle", "caf\\udce9", "two words é"]) == sorted(np.load(out / "z.npz"))
@@ -225,7 +230,7 @@ def test_unusual_names_do_not_affect_other_inputs(tmp_path):
     ],
 )
 def test_mistakes_are_reported_in_one_line_and_nothing_is_written(tmp_path, args, message):
-    result = complete(*args, "--out", "out", cwd=tmp_path)
+    result = complete_apart(*args, "--out", "out", cwd=tmp_path)
     assert result.returncode == 2 and message in result.stderr
     assert len(result.stderr.splitlines()) == 1 and not list(tmp_path.iterdir())
 
@@ -234,12 +239,12 @@ def test_mistakes_are_reported_in_one_line_and_nothing_is_written(tmp_path, args
 def test_a_file_where_the_output_should_be_is_refused_before_any_work(tmp_path, out):
     write_png(tmp_path / "in.png", draw_face(0))
     before = (tmp_path / "in.png").read_bytes()
-    result = complete("in.png", "--out", out, cwd=tmp_path)
+    result = complete_apart("in.png", "--out", out, cwd=tmp_path)
     assert result.returncode == 2 and result.stderr == "complete.py: in.png is a file, the output must be a folder\n"
     assert [p.name for p in tmp_path.iterdir()] == ["in.png"] and (tmp_path / "in.png").read_bytes() == before
 
 
-def test_a_full_disk_gives_one_line_and_leaves_no_partial_file(tmp_path):
+def test_a_full_disk_gives_one_line_and_leaves_no_partial_file(tmp_path, monkeypatch):
     write_png(tmp_path / "in.png", draw_face(0))
     limited = ["bash", "-c", 'ulimit -f 24; exec "$@"', "bash", *COMMAND, "in.png", "--out", "out", *QUICK]
     result = subprocess.run(limited, capture_output=True, text=True, timeout=120, cwd=tmp_path)
@@ -247,22 +252,24 @@ def test_a_full_disk_gives_one_line_and_leaves_no_partial_file(tmp_path):
     last = result.stderr.splitlines()[-1]
     assert last.startswith("complete.py: File too large: out/grid.png (") and "GB free there" in last
     assert not list((tmp_path / "out").glob(".*")) and not (tmp_path / "out" / "grid.png").exists()
-    again = complete("in.png", "--out", "out", *QUICK, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    again = complete("in.png", "--out", "out", *QUICK)
     assert again.returncode == 0 and "1 already done" in again.stdout
     assert (tmp_path / "out" / "grid.png").exists()
 
 
-def test_the_output_folder_is_refused_as_input_but_a_file_in_it_is_accepted(tmp_path):
+def test_the_output_folder_is_refused_as_input_but_a_file_in_it_is_accepted(tmp_path, monkeypatch):
     write_png(tmp_path / "0.png", draw_face(0))
     result = complete(tmp_path, "--out", tmp_path)
     assert result.returncode == 2 and "lies in the output folder" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["0.png"]
-    result = complete("0.png", "--out", ".", *QUICK, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    result = complete("0.png", "--out", ".", *QUICK)
     assert result.returncode == 0 and (tmp_path / "0_photo.png").exists()
 
 
 def test_debug_shows_the_traceback_of_a_mistake(tmp_path):
-    result = complete("nowhere", "--out", tmp_path / "out", "--debug")
+    result = complete_apart("nowhere", "--out", tmp_path / "out", "--debug")
     assert result.returncode == 2 and "Traceback" in result.stderr and "find_images" in result.stderr
 
 
@@ -281,13 +288,13 @@ def test_help_imports_nothing_heavy():
 def test_without_an_installation_the_error_explains_how_to_install(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     (tmp_path / "contextual_gan.py").write_text("raise ModuleNotFoundError('contextual_gan')")
-    result = complete("--help", env=environment)
+    result = complete_apart("--help", env=environment)
     assert result.returncode == 2 and "pip install -e ." in result.stderr and len(result.stderr.splitlines()) == 1
 
 
 def test_the_default_preset_is_edges_and_starts_from_the_published_encoder(tmp_path):
     write_png(tmp_path / "face.png", draw_face(0))
-    result = complete(tmp_path / "face.png", "--out", tmp_path / "run")
+    result = complete_apart(tmp_path / "face.png", "--out", tmp_path / "run")
     assert result.returncode == 0
     lines = result.stderr.splitlines()
     assert all(line.startswith("completing 1: ") for line in lines), "no warnings of TensorFlow's either"
@@ -392,7 +399,8 @@ def test_several_faces_are_counted_and_missing_ones_named(tmp_path):
     assert {path.name for path in (tmp_path / "alone").glob("*_photo.png")} == {"b_photo.png", "b_2_photo.png"}
 
 
-def test_archives_and_all_formats_are_read_and_other_files_passed_over(tmp_path):
+def test_archives_and_all_formats_are_read_and_other_files_passed_over(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
     first, second = (Image.fromarray(draw_face(i, size=128)) for i in range(2))
     first.save(tmp_path / "in" / "a.gif", save_all=True, append_images=[second])
@@ -405,7 +413,7 @@ def test_archives_and_all_formats_are_read_and_other_files_passed_over(tmp_path)
         archive.write(tmp_path / "in" / "b.tif", "deep/d.tif")
         archive.writestr("deep/e.png", b"")
     for again in ("4 completed, 0 already done", "0 completed, 4 already done"):
-        result = complete("in", "sketches.zip", "--out", "out", *QUICK, cwd=tmp_path)
+        result = complete("in", "sketches.zip", "--out", "out", *QUICK)
         assert result.returncode == 1 and again in result.stdout, result.stderr
         assert "passed over: 1 PDF (in/page.pdf), 1 run folder (in/earlier)\n" in result.stderr
         assert "failed: sketches.zip/deep/e.png: empty file\n" in result.stderr

@@ -301,7 +301,7 @@ def test_photos_are_known_in_the_other_direction(tiny):
 
 @pytest.mark.parametrize("preset", ["coauthor", "edges"])
 def test_a_result_does_not_depend_on_batch_or_order(networks, encoder, sketches, preset):
-    options = {"preset": preset, "iterations": 50, "encoder": encoder}
+    options = {"preset": preset, "iterations": 20, "encoder": encoder}
     together = complete(*networks, sketches, **options)
     order = np.array([3, 0, 4, 2, 1])
     shuffled = complete(*networks, sketches[order], batch_size=3, **options)
@@ -420,7 +420,7 @@ def test_invalid_halves_are_refused(tiny):
             complete(*tiny, known)
 
 
-@pytest.mark.parametrize(("count", "iterations"), [(2, 300), pytest.param(16, 1000, marks=pytest.mark.full)])
+@pytest.mark.parametrize(("count", "iterations"), [(2, 150), pytest.param(16, 1000, marks=pytest.mark.full)])
 def test_the_sketch_of_a_generated_joint_is_found_again(networks, count, iterations):
     z = np.random.default_rng(1).uniform(-1, 1, (count, 100)).astype(np.float32)
     known = half(inference.generate(networks[0], z), "sketch")

@@ -1,7 +1,5 @@
 """`scripts/evaluate.py` as a user runs it: mostly in this process, which has TensorFlow already."""
 
-import contextlib
-import io
 import json
 import os
 import runpy
@@ -9,12 +7,10 @@ import shutil
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
-from unittest import mock
 
 import numpy as np
 import pytest
-from conftest import ROOT, WANG, draw_face, draw_photo, split
+from conftest import ROOT, WANG, draw_face, draw_photo, run_here, split
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from contextual_gan.evaluation.metrics import bootstrap, sketch_consistency
@@ -28,16 +24,7 @@ NAMES = ["a.png", "b.png", "c.png", "more/d.png", "more/e.png"]  # of the valid 
 
 
 def evaluate(*args):
-    """Run the command here -> its returncode, stdout and stderr."""
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        mock.patch.object(sys, "argv", [SCRIPT, *map(str, args)]),
-        pytest.raises(SystemExit) as end,
-    ):
-        runpy.run_path(SCRIPT, run_name="__main__")
-    return SimpleNamespace(returncode=end.value.code, stdout=out.getvalue(), stderr=err.getvalue())
+    return run_here("scripts/evaluate.py", *args)
 
 
 def metrics(out):

@@ -9,7 +9,7 @@ from functools import partial
 import keras
 import numpy as np
 import pytest
-from conftest import ROOT, draw_face, split
+from conftest import ROOT, draw_face, run_here, split
 from test_evaluate import evaluate, metrics, tree
 
 from contextual_gan.completion.faithful import BY_KIND, of_kinds
@@ -195,24 +195,16 @@ def test_compare_shows_the_completion_beside_pix2pix(weights, tmp_path):
     for i in range(2):
         write_png(tmp_path / "in" / f"{i}.png", draw_face(i))
     (tmp_path / "in/bad.png").write_bytes(b"no image")
-    command = [
-        sys.executable,
-        str(ROOT / "scripts/compare.py"),
-        *QUICK,
-        "--pix2pix",
-        str(weights),
-        str(tmp_path / "in"),
-    ]
-    command += ["--out", str(tmp_path / "out"), "--samples", "2"]
+    arguments = [*QUICK, "--pix2pix", weights, tmp_path / "in", "--out", tmp_path / "out", "--samples", "2"]
+    command = [sys.executable, str(ROOT / "scripts/compare.py"), *map(str, arguments)]
     options = {"capture_output": True, "text": True, "timeout": 180, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
     result = subprocess.run(command, **options)
     assert result.returncode == 1 and "bad.png" in result.stderr and "Traceback" not in result.stderr
     assert len(json.loads((tmp_path / "out/results.json").read_text())["results"]) == 2
     figure = read_image(tmp_path / "out/compare.png")
     assert figure.shape[1] == 4 * (128 + 6) + 6
-    again = subprocess.run(command, **options)
-    assert "0 completed, 2 already done" in again.stdout and np.array_equal(
-        read_image(tmp_path / "out/compare.png"), figure
-    )
-    missing = subprocess.run([*command, "--pix2pix", "nowhere"], **options)
+    again = run_here("scripts/compare.py", *arguments)
+    assert "0 completed, 2 already done" in again.stdout
+    assert np.array_equal(read_image(tmp_path / "out/compare.png"), figure)
+    missing = run_here("scripts/compare.py", *arguments, "--pix2pix", "nowhere")
     assert missing.returncode == 2 and "nowhere" in missing.stderr and len(missing.stderr.splitlines()) == 1

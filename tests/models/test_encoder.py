@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from functools import partial
+from unittest import mock
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, draw_face
+from conftest import ROOT, draw_face, run_here
 
 from contextual_gan import joint
 from contextual_gan.completion import initialization
@@ -27,13 +29,25 @@ TINY = ["--width", "2", "--batch-size", "4", "--log-every", "2", "--save-every",
 STEPS = 12
 
 
-def run(script, *arguments):
-    command = [sys.executable, str(ROOT / "scripts" / script), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=180)
+def arguments(weights, out, *more):
+    return ["scripts/train_encoder.py", "--weights", weights, "--out", out, "--steps", STEPS, *TINY, *more]
 
 
-def train(weights, out, *more):
-    return run("train_encoder.py", "--weights", weights, "--out", out, "--steps", STEPS, *TINY, *more)
+def train(*words):
+    return run_here(*arguments(*words))
+
+
+def train_apart(*words):
+    """In a process of its own."""
+    script, *more = map(str, arguments(*words))
+    return subprocess.run([sys.executable, str(ROOT / script), *more], capture_output=True, text=True, timeout=180)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_points():
+    """The curvature at 2 points: at 64, it takes longer than everything else here."""
+    with mock.patch.object(encoder, "curvature", partial(encoder.curvature, points=2)):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +145,7 @@ def test_it_learns_from_joint_images_and_a_resumed_run_gives_the_same_encoder(tr
     assert written.read_bytes() == whole
     other = train(weights, tmp_path / "run", "--resume")
     assert other.returncode == 2 and "another" in other.stderr and len(other.stderr.splitlines()) == 1
-    nowhere = train(weights, tmp_path / "other", "--data", tmp_path / "nowhere")
+    nowhere = train_apart(weights, tmp_path / "other", "--data", tmp_path / "nowhere")
     assert nowhere.returncode == 2 and len(nowhere.stderr.splitlines()) == 1 and not (tmp_path / "other").exists()
 
 
@@ -148,6 +162,16 @@ def test_the_command_writes_an_encoder_beside_the_weights(trained):
     assert read_image(weights.parent / "run/samples/step-000012_encoded.png").ndim == 3
 
 
+@pytest.mark.full
+def test_the_command_makes_the_same_encoder_in_a_process_of_its_own(trained, tmp_path):
+    weights = tmp_path / "tiny.safetensors"
+    weights.write_bytes(trained[0].read_bytes())
+    result = train_apart(weights, tmp_path / "run")
+    assert result.returncode == 0, result.stderr
+    networks = (load_encoder(path, "photo").network.get_weights() for path in (weights, trained[0]))
+    assert all(np.array_equal(a, b) for a, b in zip(*networks, strict=True))
+
+
 def test_a_second_run_has_nothing_to_do_and_a_resumed_one_gives_the_same_encoder(trained, tmp_path):
     weights, _ = trained
     again = train(weights, weights.parent / "run", "--resume")
@@ -161,7 +185,7 @@ def test_a_second_run_has_nothing_to_do_and_a_resumed_one_gives_the_same_encoder
     resumed = train(weights, tmp_path / "cut", "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert written.read_bytes() == whole
-    other = train(weights, tmp_path / "cut", "--resume", "--direction", "sketch")
+    other = train_apart(weights, tmp_path / "cut", "--resume", "--direction", "sketch")
     assert other.returncode == 2 and len(other.stderr.splitlines()) == 1
 
 
@@ -176,13 +200,13 @@ def test_a_damaged_encoder_or_one_of_another_generator_is_refused_in_one_line(tr
     with pytest.raises(WeightsError, match="the direction sketch"):
         load_encoder(weights, "sketch")
     renamed.unlink()
-    write_png(tmp_path / "face.png", draw_face(0))
-    ask = ("complete.py", tmp_path / "face.png", "--out", tmp_path / "run", "--weights", other, "--edges", 0)
-    result = run(*ask)
+    write_png(face := tmp_path / "face.png", draw_face(0))
+    ask = ("scripts/complete.py", face, "--out", tmp_path / "run", "--weights", other, "--edges", 0)
+    result = run_here(*ask)
     assert result.returncode == 2 and "was not made" in result.stderr and len(result.stderr.splitlines()) == 1
     whole = path.read_bytes()
     path.write_bytes(whole[:1000])
-    result = run(*ask)
+    result = run_here(*ask)
     assert result.returncode == 2 and "not a readable" in result.stderr and len(result.stderr.splitlines()) == 1
     path.write_bytes(whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:])
     with pytest.raises(WeightsError, match="damaged"):
@@ -192,24 +216,24 @@ def test_a_damaged_encoder_or_one_of_another_generator_is_refused_in_one_line(tr
 
 def test_without_an_encoder_the_search_starts_from_random_z_and_a_line_reports_it(trained, tmp_path):
     weights, _ = trained
-    write_png(tmp_path / "face.png", draw_face(0))
-    ask = ("complete.py", tmp_path / "face.png", "--weights", weights, "--direction", "sketch", "--iterations", 2)
-    result = run(*ask, "--edges", 0, "--out", tmp_path / "run")
+    write_png(face := tmp_path / "face.png", draw_face(0))
+    ask = ("scripts/complete.py", face, "--weights", weights, "--direction", "sketch", "--iterations", 2)
+    result = run_here(*ask, "--edges", 0, "--out", tmp_path / "run")
     assert result.returncode == 0 and "no encoder at" in result.stderr and "random" in result.stderr
     settings = json.loads((tmp_path / "run/results.json").read_text())["settings"]
     assert settings["start"] == "random" and settings["n_init"] == 30 and settings["encoder_sha256"] is None
-    result = run(*ask, "--faithful", 0.5, "--out", tmp_path / "dial")
+    result = run_here(*ask, "--faithful", 0.5, "--out", tmp_path / "dial")
     assert result.returncode == 0 and "random starts, 30 each, and --faithful has no effect" in result.stderr
     assert json.loads((tmp_path / "dial/results.json").read_text())["settings"]["faithful"] is None
-    result = run(*ask, "--start", "encoder", "--out", tmp_path / "other")
+    result = run_here(*ask, "--start", "encoder", "--out", tmp_path / "other")
     assert result.returncode == 2 and "train_encoder.py" in result.stderr
 
 
 def test_the_search_with_an_encoder_records_it(trained, tmp_path):
     weights, _ = trained
     write_png(tmp_path / "face.png", draw_face(0))
-    ask = ("complete.py", tmp_path / "face.png", "--weights", weights, "--edges", 0, "--iterations", 2)
-    result = run(*ask, "--out", tmp_path / "run", "--show-initializations")
+    ask = ("scripts/complete.py", tmp_path / "face.png", "--weights", weights, "--edges", 0, "--iterations", 2)
+    result = run_here(*ask, "--out", tmp_path / "run", "--show-initializations")
     assert result.returncode == 0, result.stderr
     settings = json.loads((tmp_path / "run/results.json").read_text())["settings"]
     assert settings["start"] == "encoder"

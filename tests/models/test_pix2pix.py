@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, draw_face
+from conftest import ROOT, draw_face, run_here
 
 from contextual_gan import config
 from contextual_gan.files.checkpoints import WeightsError
@@ -26,16 +26,18 @@ TINY = ["--set", "pix2pix.ngf=2", "--set", "pix2pix.batch_size=4", "--set", "pix
 QUIET = ["--set", "pix2pix.sample_every=1000", "--set", "pix2pix.save_every=2", "--set", "pix2pix.lr_decay=0.5"]
 
 
-def run(script, *arguments):
-    command = [sys.executable, str(ROOT / "scripts" / script), *map(str, arguments)]
+def run(script, *words):
+    """Run a command in a process of its own."""
+    command = [sys.executable, str(ROOT / script), *map(str, words)]
     return subprocess.run(
         command, capture_output=True, text=True, timeout=180, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
 
 
-def train(joints, out, *more):
+def training_of(joints, out, *more):
+    """The words of a command."""
     arguments = ("--config", ROOT / "configs/pix2pix.yaml", "--data", joints, "--out", out)
-    return run("train.py", *arguments, *TINY, *QUIET, *more)
+    return "scripts/train.py", *arguments, *TINY, *QUIET, *more
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def joints(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(joints, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole") / "run"
-    done = train(joints, out, "--steps", 6)
+    done = run(*training_of(joints, out, "--steps", 6))
     assert done.returncode == 0, done.stderr
     return out
 
@@ -187,7 +189,7 @@ def test_a_run_has_the_same_files_as_other_runs(whole):
 
 
 def test_its_losses_are_plotted(whole, tmp_path):
-    done = run("experiments/plot_training.py", whole, "--out", tmp_path / "plot")
+    done = run("scripts/experiments/plot_training.py", whole, "--out", tmp_path / "plot")
     assert done.returncode == 0 and "no samples picture" in done.stdout, done.stderr
     assert read_image(tmp_path / "plot_losses.png").ndim == 3
 
@@ -197,22 +199,22 @@ def test_a_resumed_run_makes_the_same_weights(joints, whole, tmp_path):
     shutil.copytree(whole, cut)
     for step in (6, 4):
         shutil.rmtree(cut / "checkpoints" / f"step-{step:06}")
-    done = train(joints, cut, "--steps", 6, "--resume")
+    done = run_here(*training_of(joints, cut, "--steps", 6, "--resume"))
     assert done.returncode == 0, done.stderr
     (a, _), (b, _) = load_pix2pix_run(whole), load_pix2pix_run(cut)
     assert all(np.array_equal(x, y) for x, y in zip(a.get_weights(), b.get_weights(), strict=True))
-    other = train(joints, cut, "--steps", 8, "--resume", "--set", "pix2pix.direction=sketch")
+    other = run(*training_of(joints, cut, "--steps", 8, "--resume", "--set", "pix2pix.direction=sketch"))
     assert other.returncode == 2 and "pix2pix.direction photo" in other.stderr and len(other.stderr.splitlines()) == 1
 
 
 def test_exported_weights_draw_like_the_run(whole, tmp_path):
     path = tmp_path / "small.safetensors"
-    done = run("export.py", whole, path)
+    done = run_here("scripts/export.py", whole, path)
     assert done.returncode == 0, done.stderr
     known = np.stack([draw_face(i) for i in range(3)])
     drawn = [draw_half(load_pix2pix(w, "photo"), known).astype(int) for w in (whole, path)]
     assert np.abs(drawn[0] - drawn[1]).max() <= 2  # float16
-    assert run("export.py", whole, tmp_path / "exact.safetensors", "--dtype", "float32").returncode == 0
+    assert run_here("scripts/export.py", whole, tmp_path / "exact.safetensors", "--dtype", "float32").returncode == 0
     exact = load_pix2pix(tmp_path / "exact.safetensors", "photo")
     assert np.array_equal(draw_half(exact, known), drawn[0])
 
@@ -231,14 +233,14 @@ def test_unusable_weights_are_refused_in_one_line(whole, joints, tmp_path):
         load_pix2pix(path, "photo")
     with pytest.raises(WeightsError, match="does not record"):
         load_pix2pix(ROOT / "contextual_gan/pretrained/celeba.safetensors", "photo")
+    scored = ("evaluate.py", "--data", joints, "--method", "contextual")
     for weights in (whole, ROOT / "contextual_gan/pretrained/celeba_pix2pix_photo.safetensors"):
-        for script in (("complete.py", joints), ("evaluate.py", "--data", joints, "--method", "contextual")):
-            refused = run(*script, "--weights", weights, "--out", tmp_path / "out")  # they need a contextual GAN
+        for command, *more in (("complete.py", joints), scored):  # they need a contextual GAN
+            refused = run_here(f"scripts/{command}", *more, "--weights", weights, "--out", tmp_path / "out")
             assert refused.returncode == 2 and f"compare.py --pix2pix {weights}" in refused.stderr, refused.stderr
             assert len(refused.stderr.splitlines()) == 1
-    more = train(
-        joints, tmp_path / "wide", "--steps", 1, "--set", f"pix2pix.init_from={whole}", "--set", "pix2pix.ngf=3"
-    )
+    wide = ("--steps", 1, "--set", f"pix2pix.init_from={whole}", "--set", "pix2pix.ngf=3")
+    more = run(*training_of(joints, tmp_path / "wide", *wide))
     assert more.returncode == 2 and "pix2pix.ngf 3" in more.stderr and len(more.stderr.splitlines()) == 1
 
 

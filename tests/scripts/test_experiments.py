@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, draw_face, draw_photo
+from conftest import ROOT, draw_face, draw_photo, run_here
 
 from contextual_gan.evaluation.metrics import diversity, psnr, ssim
 from contextual_gan.files.images import enlarge, read_image, to_uint8, write_png
@@ -53,7 +53,7 @@ def test_the_oracle_finds_its_targets(data, tmp_path):
     assert (
         table in done.stdout and f"{ssim(half(made('the_photo'), 'photo'), half(true, 'photo')).mean():.3f} (" in table
     )
-    again = run(*ask)
+    again = run_here(f"scripts/experiments/{ask[0]}", *ask[1:])
     assert again.stdout.startswith("nothing to do") and table in again.stdout
 
 

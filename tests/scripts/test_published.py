@@ -2,12 +2,11 @@
 
 import json
 import runpy
-import subprocess
 import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, draw_face, draw_photo
+from conftest import ROOT, draw_face, draw_photo, run_here
 from safetensors.numpy import load_file
 
 from contextual_gan.files.images import write_png
@@ -30,11 +29,6 @@ def sha256(name):
     return json.loads((PRETRAINED / f"{name}.json").read_text())["sha256"]
 
 
-def run(script, *words):
-    command = [sys.executable, str(ROOT / "scripts" / script), *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
-
-
 @pytest.mark.parametrize("name", ["celeba", "celeba_paper"])
 @pytest.mark.parametrize("script", COMMANDS)
 def test_every_command_takes_both(script, name, monkeypatch):
@@ -48,12 +42,13 @@ def test_every_command_takes_both(script, name, monkeypatch):
 
 @pytest.mark.parametrize("name", ["celeba", "celeba_paper"])
 def test_a_drawing_is_completed_by_both_beside_the_same_pix2pix(name, tmp_path):
-    write_png(tmp_path / "face.png", draw_face(0))
-    result = run("compare.py", tmp_path / "face.png", "--out", tmp_path / "out", "--weights", name, "--iterations", 2)
+    write_png(face := tmp_path / "face.png", draw_face(0))
+    ask = (face, "--out", tmp_path / "out", "--iterations", 2)
+    result = run_here("scripts/compare.py", *ask, "--weights", name)
     assert result.returncode == 0, result.stderr
     settings = json.loads((tmp_path / "out/results.json").read_text())["settings"]
     assert settings["weights_sha256"] == sha256(name) and settings["start"] == "encoder"
-    again = run("complete.py", tmp_path / "face.png", "--out", tmp_path / "out", "--samples", 3, "--iterations", 2)
+    again = run_here("scripts/complete.py", *ask, "--samples", 3)
     assert (again.returncode == 0) == (name == "celeba"), again.stderr  # results of two weights are never mixed
 
 
@@ -61,16 +56,16 @@ def test_evaluate_takes_celeba_paper_and_names_the_pix2pix_that_there_is(tmp_pat
     for i in range(2):
         write_png(tmp_path / f"joints/{i}.png", join(draw_face(i), draw_photo(i)))
     ask = ("--data", tmp_path / "joints", "--method", "initialization,pix2pix", "--weights", "celeba_paper")
-    result = run("evaluate.py", *ask, "--out", tmp_path / "out")
+    result = run_here("scripts/evaluate.py", *ask, "--out", tmp_path / "out")
     assert result.returncode == 0, result.stderr
-    result = run("evaluate.py", *ask, "--out", tmp_path / "other", "--pix2pix", "celeba_paper")
+    result = run_here("scripts/evaluate.py", *ask, "--out", tmp_path / "other", "--pix2pix", "celeba_paper")
     assert result.returncode == 2 and not (tmp_path / "other").exists()
     assert "celeba_paper has no pix2pix that draws a photo: use celeba" in result.stderr.splitlines()[-1]
 
 
 def test_celeba_paper_is_exported(tmp_path):
     copy = tmp_path / "copy.safetensors"
-    result = run("export.py", "celeba_paper", copy)
+    result = run_here("scripts/export.py", "celeba_paper", copy)
     assert result.returncode == 0, result.stderr
     ours, theirs = load_file(copy), load_file(weights_file("celeba_paper"))
     assert all(np.array_equal(ours[key], tensor) for key, tensor in theirs.items())
