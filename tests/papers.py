@@ -6,8 +6,13 @@
 
 import cv2
 import numpy as np
+from conftest import ROOT
 
+from contextual_gan.files.images import read_image
+
+SAMPLES = sorted((ROOT / "datasets" / "samples" / "sketches").glob("*.png"))
 PAGE = (900, 1200)  # width, height
+HOUSE = [(80, 230), (256, 60), (430, 230), (80, 230), (80, 470), (430, 470), (430, 230)]
 PENCIL, BLACK, BLUE = (70, 70, 75), (25, 25, 28), (40, 50, 130)
 
 
@@ -17,6 +22,23 @@ def ink_of(drawing):
     paper = cv2.dilate(np.ascontiguousarray(grey), np.ones((len(grey) // 8,) * 2, np.uint8)).astype(np.float32)
     paper = cv2.GaussianBlur(paper, (0, 0), len(grey) / 16)
     return ((paper - 20 - grey) / (paper - 70)).clip(0, 1)
+
+
+def two_faces():
+    """A sheet with two faces: samples 0, the larger, and 10."""
+    inks = [ink_of(read_image(SAMPLES[k])) for k in (0, 10)]
+    page = np.zeros((700, 1200), np.float32)
+    for ink, side, x, y in zip(inks, (420, 320), (80, 720), (120, 200), strict=True):
+        page[y : y + side, x : x + side] = cv2.resize(ink, (side, side), interpolation=cv2.INTER_AREA)
+    return np.repeat((255 - 255 * page).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def drawn(*shapes):
+    """Lines through the points of shapes such as `HOUSE`."""
+    page = np.full((512, 512, 3), 255, np.uint8)
+    for points in shapes:
+        cv2.polylines(page, [np.int32(points)], False, (0, 0, 0), 4, cv2.LINE_AA)
+    return page
 
 
 def _place(ink, size=PAGE, width=0.6, at=(0.5, 0.48), angle=0.0, stretch=1.0):

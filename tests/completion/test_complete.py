@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import ROOT, draw_face, draw_photo, run_here
+from papers import HOUSE, drawn, two_faces
 from PIL import Image
 
 from contextual_gan.completion.faithful import BY_KIND
@@ -375,8 +376,6 @@ def test_faithful_with_a_conflicting_flag_is_refused_in_one_line(tmp_path, words
 
 
 def test_several_faces_are_counted_and_missing_ones_named(tmp_path):
-    from test_paper import HOUSE, drawn, two_faces
-
     write_png(tmp_path / "in" / "b.png", two_faces())
     write_png(tmp_path / "in" / "b_2.png", draw_face(1))
     write_png(tmp_path / "in" / "house.png", drawn(HOUSE))

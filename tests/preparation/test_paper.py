@@ -12,14 +12,13 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
-from papers import KINDS, _place, ink_of
+from papers import HOUSE, KINDS, SAMPLES, _place, drawn, ink_of, two_faces
 
 from contextual_gan.files.images import read_image
 from contextual_gan.preparation.drawings import read_drawing, read_faces
 from contextual_gan.preparation.framing import FACE_SCORE
 from contextual_gan.preparation.paper import find_sheet, flatten_sheet, without_lines
 
-SAMPLES = sorted((ROOT / "datasets" / "samples" / "sketches").glob("*.png"))
 AS_GOOD = 0.15  # a score within this is as good: a sheet seen at an angle may stay a little stretched
 
 
@@ -98,14 +97,6 @@ def test_straight_hair_stays():
 # --- several faces, none, photographs ---------------------------------------------------------------------------------
 
 
-def two_faces():
-    inks = [ink_of(read_image(SAMPLES[k])) for k in (0, 10)]
-    page = np.zeros((700, 1200), np.float32)
-    for ink, side, x, y in zip(inks, (420, 320), (80, 720), (120, 200), strict=True):
-        page[y : y + side, x : x + side] = cv2.resize(ink, (side, side), interpolation=cv2.INTER_AREA)
-    return np.repeat((255 - 255 * page).astype(np.uint8)[..., None], 3, axis=2)
-
-
 def test_both_faces_of_a_sheet_are_found_the_larger_first():
     first, second = read_faces(two_faces())
     assert first.is_face and second.is_face
@@ -120,14 +111,6 @@ def test_hair_is_not_a_second_face_upside_down(name):
     assert face.is_face
 
 
-def drawn(*shapes):
-    page = np.full((512, 512, 3), 255, np.uint8)
-    for points in shapes:
-        cv2.polylines(page, [np.int32(points)], False, (0, 0, 0), 4, cv2.LINE_AA)
-    return page
-
-
-HOUSE = [(80, 230), (256, 60), (430, 230), (80, 230), (80, 470), (430, 470), (430, 230)]
 CIRCLE = [(256 + 180 * np.cos(a), 256 + 180 * np.sin(a)) for a in np.linspace(0, 2 * np.pi, 90)]
 
 
