@@ -74,7 +74,6 @@ tables: .venv/installed
 	cp $(RUNS)/oracle/oracle.md results/
 	$(BIN)/python scripts/experiments/shift.py --data $(DATA)/test --predictions $(RUNS)/photo/pix2pix --out results --overwrite
 	$(BIN)/python scripts/experiments/samples.py celeba_paper celeba --data $(DATA)/train --out results/samples.md --overwrite
-	$(BIN)/python scripts/experiments/benchmark.py search --data $(DATA)/test --limit 64 --metrics --plot results/search.png
 
 # the same for the weights of the paper's losses
 paper-tables: .venv/installed
