@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import skimage.data
-from test_complete import QUICK, complete, record
+from test_complete import QUICK, complete, complete_apart, record
 
 from contextual_gan.files.images import ImageError, centre_square, read_image, write_png
 from contextual_gan.preparation.alignment import align
@@ -82,12 +82,12 @@ def test_without_the_models_a_line_explains_what_to_install_and_what_is_done(fol
     )
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
     without = {"env": {**os.environ, "PYTHONPATH": path}}
-    result = complete(folder / "up.png", "--out", tmp_path / "out", *SKETCH, **without)
+    result = complete_apart(folder / "up.png", "--out", tmp_path / "out", *SKETCH, **without)
     (line,) = [line for line in result.stderr.splitlines() if "not installed" in line]
     assert result.returncode == 0 and 'pip install -e ".[align]"' in line and "cropped to their central square" in line
     assert np.array_equal(inputs(tmp_path / "out")["up"], centre_square(skimage.data.astronaut(), 64))
     for more in (["--align", "on"], ["--faces", "all"]):
-        refused = complete(folder / "up.png", "--out", tmp_path / "no", *SKETCH, *more, **without)
+        refused = complete_apart(folder / "up.png", "--out", tmp_path / "no", *SKETCH, *more, **without)
         assert refused.returncode == 2 and 'pip install -e ".[align]"' in refused.stderr.splitlines()[-1]
         assert not (tmp_path / "no").exists()
 
