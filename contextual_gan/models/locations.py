@@ -133,18 +133,20 @@ def encoder_sha256(weights, direction, search):
     return file_sha256(encoder_file(weights, direction)) if search.start == "encoder" else None
 
 
-def pix2pix_file(weights, direction):
-    """Like `weights_file`, for pix2pix, whose published weights are one file for each direction."""
-    if str(weights) not in published():
-        return weights_file(weights)
-    files = {name: PRETRAINED / f"{name}_pix2pix_{direction}.safetensors" for name in published()}
-    if not files[str(weights)].is_file():
-        held = " or ".join(name for name, path in files.items() if path.is_file())
-        raise WeightsError(f"{weights} has no pix2pix that draws a {direction}: use {held}, or train your own")
-    return files[str(weights)]
+def published_pix2pix(direction):
+    """The published pix2pix networks that draw a "photo" or a "sketch": {name: file}."""
+    end = f"_pix2pix_{direction}.safetensors"
+    return {path.name.removesuffix(end): path for path in sorted(PRETRAINED.glob(f"*{end}"))}
 
 
 def pin_pix2pix(weights, direction):
-    """Like `pin`, for pix2pix."""
-    is_published = not isinstance(weights, Pinned) and str(weights) in published()
-    return pin_file(weights, pix2pix_file(weights, direction)) if is_published else pin(weights)
+    """Like `pin`, for pix2pix, whose published weights are one file for each direction."""
+    if isinstance(weights, Pinned):
+        return weights
+    files = published_pix2pix(direction)
+    if str(weights) in files:
+        return pin_file(weights, files[str(weights)])
+    if str(weights) in {*published(), *published_pix2pix("photo"), *published_pix2pix("sketch")}:
+        names = " or ".join(files)
+        raise WeightsError(f"{weights} has no pix2pix that draws a {direction}: use {names}, or train your own")
+    return pin(weights)

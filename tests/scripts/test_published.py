@@ -6,12 +6,17 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, draw_face, draw_photo, run_here
+from conftest import ROOT, draw_face, draw_photo, run_here, split
 from safetensors.numpy import load_file
 
-from contextual_gan.files.images import write_png
+from contextual_gan.evaluation.metrics import ssim
+from contextual_gan.files.checkpoints import WeightsError
+from contextual_gan.files.images import to_uint8, write_png
 from contextual_gan.joint import join
-from contextual_gan.models.locations import PRETRAINED, pin, weights_file
+from contextual_gan.models.inference import generate
+from contextual_gan.models.locations import PRETRAINED, pin, pin_pix2pix, weights_file
+from contextual_gan.models.pix2pix import draw_half
+from contextual_gan.models.weights import load_pix2pix
 
 COMMANDS = {  # words that each requires besides --weights
     "complete.py": ["drawings", "--out", "out"],
@@ -60,7 +65,18 @@ def test_evaluate_takes_celeba_paper_and_names_the_pix2pix_that_there_is(tmp_pat
     assert result.returncode == 0, result.stderr
     result = run_here("scripts/evaluate.py", *ask, "--out", tmp_path / "other", "--pix2pix", "celeba_paper")
     assert result.returncode == 2 and not (tmp_path / "other").exists()
-    assert "celeba_paper has no pix2pix that draws a photo: use celeba" in result.stderr.splitlines()[-1]
+    reason = "celeba_paper has no pix2pix that draws a photo: use celeba or celeba_rough"
+    assert reason in result.stderr.splitlines()[-1]
+    with pytest.raises(WeightsError, match="celeba_rough has no pix2pix that draws a sketch: use celeba,"):
+        pin_pix2pix("celeba_rough", "sketch")
+
+
+def test_the_pix2pix_for_rough_sketches_is_its_own(networks):
+    z = np.random.default_rng(0).uniform(-1, 1, (8, 100)).astype(np.float32)
+    sketches, photos = split(to_uint8(generate(networks[0], z)))
+    ours, rough = (load_pix2pix(name, "photo") for name in ("celeba", "celeba_rough"))
+    assert not np.array_equal(ours.get_weights()[0], rough.get_weights()[0])
+    assert ssim(draw_half(rough, sketches), photos).mean() > 0.5
 
 
 def test_celeba_paper_is_exported(tmp_path):
