@@ -26,11 +26,10 @@ def of_kinds(faithful, kinds, known, fit):
     """
     if faithful is None:
         return None
-    given = [faithful[kind] if isinstance(faithful, dict) else faithful for kind in kinds]
-    found = np.array([np.nan if isinstance(value, dict) else value for value in given], np.float64)
-    (rows,) = np.nonzero(np.isnan(found))
-    for row, value in zip(rows, fit(known[rows]) if len(rows) else (), strict=True):
-        rule = given[row]
+    found = [faithful[kind] if isinstance(faithful, dict) else faithful for kind in kinds]
+    rows = [row for row, value in enumerate(found) if isinstance(value, dict)]
+    for row, value in zip(rows, fit(known[rows]) if rows else (), strict=True):
+        rule = found[row]
         share = (float(value) - rule["low"]) / (rule["high"] - rule["low"])
         found[row] = round(rule["most"] * min(max(share, 0), 1), 2)
-    return found
+    return np.array(found, np.float64)

@@ -11,7 +11,7 @@ from keras import Input, Model, initializers, layers, optimizers
 
 from contextual_gan.files.images import to_float, to_uint8
 from contextual_gan.joint import DIRECTIONS, SIZE, half
-from contextual_gan.models.common import apply_gradients, computing_in, over_devices
+from contextual_gan.models.common import apply_gradients, batch_norm, computing_in, over_devices
 from contextual_gan.models.dcgan import fake_loss, generator_loss, real_loss
 
 DOWNS = (1, 2, 4, 8, 8, 8)  # channels after each convolution of the U-Net, times ngf
@@ -21,11 +21,6 @@ JITTER = 72  # rows and columns after enlarging, before 64 x 64 are cropped
 
 def _kernel():
     return initializers.RandomNormal(0.0, 0.02)
-
-
-def _batch_norm(name):
-    gamma = initializers.RandomNormal(1.0, 0.02)
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer=gamma, name=name)
 
 
 def unet(ngf=64):
@@ -43,13 +38,13 @@ def unet(ngf=64):
             x = layers.LeakyReLU(0.2, name=f"lrelu{i}")(x)
         x = layers.Conv2D(times * ngf, 4, 2, "same", kernel_initializer=_kernel(), name=f"down{i}")(x)
         if 0 < i < len(DOWNS) - 1:
-            x = _batch_norm(f"down_bn{i}")(x)
+            x = batch_norm(f"down_bn{i}")(x)
         skips.append(x)
     skips.pop()
     for i, times in enumerate(reversed(DOWNS[:-1])):
         x = layers.ReLU(name=f"relu{i}")(x)
         x = layers.Conv2DTranspose(times * ngf, 4, 2, "same", kernel_initializer=_kernel(), name=f"up{i}")(x)
-        x = _batch_norm(f"up_bn{i}")(x)
+        x = batch_norm(f"up_bn{i}")(x)
         if i < len(DROPPED):
             x = layers.Multiply(name=f"dropout{i}")([x, dropout[i]])
         x = layers.Concatenate(name=f"skip{i}")([x, skips.pop()])
@@ -67,7 +62,7 @@ def patchgan(ndf=64):
         stride = 2 if i < 3 else 1
         x = layers.ZeroPadding2D(1, name=f"pad{i}")(x)
         x = layers.Conv2D(times * ndf, 4, stride, kernel_initializer=_kernel(), name=f"conv{i}")(x)
-        x = layers.LeakyReLU(0.2, name=f"lrelu{i}")(_batch_norm(f"bn{i}")(x) if i else x)
+        x = layers.LeakyReLU(0.2, name=f"lrelu{i}")(batch_norm(f"bn{i}")(x) if i else x)
     x = layers.ZeroPadding2D(1, name="pad4")(x)
     logits = layers.Conv2D(1, 4, kernel_initializer=_kernel(), dtype="float32", name="conv4")(x)
     return Model(pair, logits, name="discriminator")

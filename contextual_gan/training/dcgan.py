@@ -18,6 +18,7 @@ from contextual_gan.models.locations import WEIGHTS, is_run, is_single
 from contextual_gan.models.weights import load_run, load_state
 from contextual_gan.training import devices, own_pairs
 from contextual_gan.training.batches import read_joints
+from contextual_gan.training.loop import learning_rate
 
 JUDGED = 64  # number of fixed z whose joints are judged and drawn
 TRUE_PAIRS = 24  # joints of the data that determine the style of its sketches
@@ -83,26 +84,6 @@ def update_function(model, settings, strategy, steps=None):
         return parts if lr is None else parts | {"lr": lr}
 
     return devices.update_function(on_replica, strategy)
-
-
-def learning_rate(settings, step, steps):
-    """The learning rate of a step (a scalar tensor): settings.lr, falling linearly to 0 over the last `lr_decay` of the
-    run.
-
-    None, the optimizers' own rate, if it does not fall.
-    """
-    if not settings.lr_decay or steps is None:
-        return None
-    left = tf.cast(steps - step, tf.float32) / (settings.lr_decay * steps)
-    return settings.lr * tf.minimum(left, 1.0)
-
-
-def has_another_schedule(settings, lines, steps):
-    """Whether the learning rate in the last line of stats.jsonl differs from that in a run of `steps` steps."""
-    if not lines or "lr" not in lines[-1] or not settings.lr_decay:
-        return False
-    last = tf.constant(lines[-1]["step"] - 1, tf.int64)  # lines count finished steps; the first is step 0
-    return abs(lines[-1]["lr"] - float(learning_rate(settings, last, steps))) > 1e-6 * settings.lr
 
 
 def _continues(settings):

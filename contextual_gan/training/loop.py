@@ -72,6 +72,26 @@ def train(run, state, update, batches, *, start, steps, pictures, judge=lambda s
     return saved
 
 
+def learning_rate(settings, step, steps):
+    """The learning rate of a step (a scalar tensor): settings.lr, falling linearly to 0 over the last `lr_decay` of the
+    run.
+
+    None, the optimizers' own rate, if it does not fall.
+    """
+    if not settings.lr_decay or steps is None:
+        return None
+    left = tf.cast(steps - step, tf.float32) / (settings.lr_decay * steps)
+    return settings.lr * tf.minimum(left, 1.0)
+
+
+def has_another_schedule(settings, lines, steps):
+    """Whether the learning rate in the last line of stats.jsonl differs from that in a run of `steps` steps."""
+    if not lines or "lr" not in lines[-1] or not settings.lr_decay:
+        return False
+    last = tf.constant(lines[-1]["step"] - 1, tf.int64)  # lines count finished steps; the first is step 0
+    return abs(lines[-1]["lr"] - float(learning_rate(settings, last, steps))) > 1e-6 * settings.lr
+
+
 def _check_finite(run, values, last, done):
     """Raise `Diverged` if any value is not finite; the last check, at step `last`, found all finite."""
     if all(math.isfinite(value) for value in values.values()):

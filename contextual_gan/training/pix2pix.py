@@ -15,7 +15,7 @@ from contextual_gan.models.pix2pix import draw_half
 from contextual_gan.models.weights import load_pix2pix
 from contextual_gan.preparation.rough import levels, roughen
 from contextual_gan.training import devices
-from contextual_gan.training.dcgan import learning_rate
+from contextual_gan.training.loop import learning_rate
 
 
 def build(settings):

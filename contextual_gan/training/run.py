@@ -69,6 +69,6 @@ def train_on_joints(run, files, shown, *, steps, strategy, resume=False, show=la
         judge = networks.judge_function(model, settings, files, run.stats(), say)
         update = networks.update_function(model, settings, strategy, steps)
         asked = {"pictures": pictures, "judge": judge}
-        if dcgan.has_another_schedule(settings, run.stats(), steps):
+        if loop.has_another_schedule(settings, run.stats(), steps):
             say(f"the learning rate now reaches 0 at step {steps}, unlike when the run was started")
         return start, loop.train(run, model, update, endless, start=start, steps=steps, **asked)

@@ -27,7 +27,8 @@ from contextual_gan.models import dcgan, saved_models
 from contextual_gan.models.weights import load_networks, load_run, load_state, save_weights
 from contextual_gan.training import batches, devices
 from contextual_gan.training import run as joint_training
-from contextual_gan.training.dcgan import build, learning_rate, start_from, update_function
+from contextual_gan.training.dcgan import build, start_from, update_function
+from contextual_gan.training.loop import learning_rate
 from contextual_gan.training.run import steps_of
 from contextual_gan.training.run_folder import PIXELS, RunFolder
 
