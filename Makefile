@@ -70,6 +70,9 @@ tables: .venv/installed
 	$(EVALUATE) --train-data $(DATA)/train --method nearest-sketch,initialization,contextual,pix2pix --identity \
 	    --limit 300 --rough 0,0.25,0.5,0.75,1 --out $(RUNS)/robustness
 	cp $(RUNS)/robustness/robustness.md $(RUNS)/robustness/robustness.png results/
+	$(EVALUATE) --method pix2pix --pix2pix celeba_rough --identity --limit 300 --rough 0,0.25,0.5,0.75,1 \
+	    --out $(RUNS)/robustness_rough
+	cp $(RUNS)/robustness_rough/robustness.md results/robustness_rough.md
 	$(BIN)/python scripts/experiments/oracle.py --data $(DATA)/test --out $(RUNS)/oracle
 	cp $(RUNS)/oracle/oracle.md results/
 	$(BIN)/python scripts/experiments/shift.py --data $(DATA)/test --predictions $(RUNS)/photo/pix2pix --out results --overwrite
