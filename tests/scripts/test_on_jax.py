@@ -97,7 +97,7 @@ def test_a_training_step_of_pix2pix_equals_the_library(on_jax, on_jax_pix2pix, d
         for key, value in arrays(network).items():
             off = np.abs(np.asarray(made[key]) - value)
             if key.endswith(networks.STATISTICS):
-                assert off.max() < 1e-3 * np.abs(value).max() + 1e-5, key
+                assert off.max() < 1e-3 * np.abs(value).max() + 1e-4, key
             elif not key.endswith("bias"):  # see above, also for the share
                 assert np.mean(off > 1e-4) < 0.02, key
 

@@ -5,7 +5,7 @@
 
 It needs `jax` (not a dependency of this project) and 1 GB of memory for 25,000 joint images. The images for choosing
 settings (`config.CHOOSING`) are not trained on, as in the library; every 2,000 steps, G is scored on 256 of them
-without dropout. `evaluate.py --pix2pix OUT/weights.safetensors` uses the weights. It does not resume, and supports no jitter.
+without dropout. `evaluate.py --pix2pix OUT/weights.safetensors` uses the weights. Runs cannot be resumed.
 """
 
 import argparse
@@ -291,7 +291,7 @@ def main():
     try:
         settings = config.load(args.config, "pix2pix", config.Pix2PixSettings, args.set)
         if settings.jitter:
-            raise ValueError("jitter is not supported here: give --set pix2pix.jitter=false")
+            raise ValueError("pix2pix.jitter is not supported here: give --set pix2pix.jitter=false")
         if not files:
             raise ValueError(f"no joint images (*.png) in {args.data}")
         if args.out.exists():
