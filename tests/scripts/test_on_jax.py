@@ -1,6 +1,7 @@
 """The trainings in JAX take the same steps as those of the library. Skipped where JAX is not installed."""
 
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -8,8 +9,11 @@ import pytest
 import tensorflow as tf
 from conftest import ROOT
 
-from contextual_gan.config import TrainSettings
+from contextual_gan.completion.search import complete
+from contextual_gan.config import PRESETS, TrainSettings
+from contextual_gan.files.images import to_float
 from contextual_gan.joint import half
+from contextual_gan.models import dcgan
 from contextual_gan.models.dcgan import DCGAN, train_step
 from contextual_gan.models.tensors import named_variables
 
@@ -65,3 +69,20 @@ def test_random_networks_have_the_shapes_of_the_library(on_jax):
     )
     for network, new in made:
         assert {k: v.shape for k, v in new.items()} == {k: v.shape for k, v in arrays(network).items()}
+
+
+def test_the_search_ends_where_that_of_the_library_ends(on_jax):
+    import search
+
+    keras.utils.set_random_seed(0)
+    tiny = dcgan.generator(8), dcgan.discriminator(8)
+    known = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
+    settings = replace(PRESETS["coauthor"], iterations=10)
+    expected = complete(*tiny, known, preset="coauthor", iterations=10)
+    nets = dict(zip("gd", map(arrays, tiny), strict=True))
+    with jax.enable_x64(True):
+        start, z, contextual, total = search.search(nets, to_float(known), "photo", settings)
+    assert np.array_equal(start, expected.initial_z[:, 0])
+    assert z == pytest.approx(expected.z[:, 0], abs=1e-3)
+    assert contextual == pytest.approx(expected.contextual[:, 0].min(axis=1), rel=1e-3)
+    assert total == pytest.approx(expected.total[:, 0].min(axis=1), rel=1e-3)
