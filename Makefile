@@ -53,7 +53,7 @@ figures: demo
 
 # the losses of training runs, again from their committed results/*_stats.jsonl
 training-figures: .venv/installed
-	for name in beginning two_updates one_update cars pairs; do \
+	for name in beginning two_updates one_update cars pairs random; do \
 	    $(BIN)/python scripts/experiments/plot_training.py results/$${name}_stats.jsonl --out results/$$name --overwrite || exit; done
 
 DATA ?= data/celeba
@@ -69,13 +69,20 @@ tables: .venv/installed
 	$(EVALUATE) --train-data $(DATA)/train --method $(ALL) --identity --out $(RUNS)/photo
 	$(EVALUATE) --train-data $(DATA)/train --method $(ALL) --direction sketch --out $(RUNS)/sketch
 	$(EVALUATE) --method contextual --edges 0 --faithful 0.75 --identity --out $(RUNS)/no_edges
+	$(EVALUATE) --method contextual --preset coauthor --identity --limit 200 --out $(RUNS)/coauthor
+	cp $(RUNS)/coauthor/table.md results/coauthor_200.md
 	$(EVALUATE) --method contextual --preset coauthor --identity --out $(RUNS)/coauthor
+	$(EVALUATE) --method contextual --preset coauthor --direction sketch --out $(RUNS)/coauthor_sketch
 	$(EVALUATE) --method initialization,contextual,pix2pix --samples 4 --limit 100 --out $(RUNS)/diversity
-	for name in photo sketch no_edges coauthor diversity; do cp $(RUNS)/$$name/table.md results/$$name.md || exit; done
+	for name in photo sketch no_edges coauthor coauthor_sketch diversity; do \
+	    cp $(RUNS)/$$name/table.md results/$$name.md || exit; done
 	$(BIN)/python scripts/experiments/agreement.py $(RUNS)/photo $(RUNS)/coauthor --out results/agreement.md --overwrite
 	$(EVALUATE) --train-data $(DATA)/train --method nearest-sketch,initialization,contextual,pix2pix --identity \
 	    --limit 300 --rough 0,0.25,0.5,0.75,1 --out $(RUNS)/robustness
 	cp $(RUNS)/robustness/robustness.md $(RUNS)/robustness/robustness.png results/
+	$(EVALUATE) --method pix2pix --pix2pix celeba_rough --identity --limit 300 --rough 0,0.25,0.5,0.75,1 \
+	    --out $(RUNS)/robustness_rough
+	cp $(RUNS)/robustness_rough/robustness.md results/robustness_rough.md
 	$(BIN)/python scripts/experiments/ablate.py --data $(DATA)/test --out $(RUNS)/ablations
 	cp $(RUNS)/ablations/ablations.md results/
 	$(BIN)/python scripts/experiments/oracle.py --data $(DATA)/test --out $(RUNS)/oracle
@@ -88,8 +95,8 @@ paper-tables: .venv/installed
 	$(EVALUATE) $(PAPER) --train-data $(DATA)/train --method $(ALL) --identity --out $(RUNS)/paper_photo
 	$(EVALUATE) $(PAPER) --train-data $(DATA)/train --method $(ALL) --direction sketch --out $(RUNS)/paper_sketch
 	$(EVALUATE) $(PAPER) --method contextual --edges 0 --prior 0.2 --identity --out $(RUNS)/paper_no_edges
-	$(EVALUATE) $(PAPER) --preset coauthor --limit 200 --method contextual --identity --out $(RUNS)/paper_coauthor
-	for name in photo sketch no_edges coauthor; do cp $(RUNS)/paper_$$name/table.md results/paper_$$name.md || exit; done
+	$(EVALUATE) $(PAPER) --preset coauthor --limit 200 --method contextual --identity --out $(RUNS)/paper_coauthor_200
+	for name in photo sketch no_edges coauthor_200; do cp $(RUNS)/paper_$$name/table.md results/paper_$$name.md || exit; done
 	$(BIN)/python scripts/experiments/oracle.py $(PAPER) --data $(DATA)/test --out $(RUNS)/paper_oracle
 	cp $(RUNS)/paper_oracle/oracle.md results/paper_oracle.md
 
