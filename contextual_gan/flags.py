@@ -61,6 +61,12 @@ def add_search_arguments(parser):
     _add_fields(group, PRESETS)
 
 
+def add_pix2pix_argument(parser):
+    """Add the flag for the weights of the baseline."""
+    weights = "pix2pix weights: celeba, celeba_rough, a .safetensors file or a run (default: celeba)"
+    parser.add_argument("--pix2pix", default="celeba", metavar="WEIGHTS", help=weights)
+
+
 def search_settings(args):
     """The `config.SearchSettings` from parsed arguments. Raises ValueError for a value out of range, and the errors of
     `encoder_file`.

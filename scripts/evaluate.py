@@ -64,8 +64,7 @@ def parse(words=None):
     parser.add_argument("--identity", action="store_true", help=identity)
     inception = "also measure the kernel distance on Keras's InceptionV3; PATH: its weights without the top (.h5)"
     parser.add_argument("--inception", metavar="PATH", help=inception)
-    pix2pix = "baseline weights: celeba, celeba_rough, a .safetensors file or a run (default: celeba)"
-    parser.add_argument("--pix2pix", default="celeba", metavar="WEIGHTS", help=pix2pix)
+    flags.add_pix2pix_argument(parser)
     parser.add_argument(
         "--no-dropout", action="store_true", help="run pix2pix without dropout, which the original keeps on"
     )
