@@ -64,15 +64,15 @@ tables: .venv/installed
 	$(EVALUATE) --train-data $(DATA)/train --method $(ALL) --identity --out $(RUNS)/photo
 	$(EVALUATE) --train-data $(DATA)/train --method $(ALL) --direction sketch --out $(RUNS)/sketch
 	$(EVALUATE) --method contextual --edges 0 --faithful 0.75 --identity --out $(RUNS)/no_edges
-	$(EVALUATE) --limit 200 --method contextual --preset coauthor --identity --out $(RUNS)/coauthor_200
+	$(EVALUATE) --method contextual --preset coauthor --identity --out $(RUNS)/coauthor
 	$(EVALUATE) --method initialization,contextual,pix2pix --samples 4 --limit 100 --out $(RUNS)/diversity
-	for name in photo sketch no_edges coauthor_200 diversity; do cp $(RUNS)/$$name/table.md results/$$name.md || exit; done
+	for name in photo sketch no_edges coauthor diversity; do cp $(RUNS)/$$name/table.md results/$$name.md || exit; done
+	$(BIN)/python scripts/experiments/agreement.py $(RUNS)/photo $(RUNS)/coauthor --out results/agreement.md --overwrite
 	$(EVALUATE) --train-data $(DATA)/train --method nearest-sketch,initialization,contextual,pix2pix --identity \
 	    --limit 300 --rough 0,0.25,0.5,0.75,1 --out $(RUNS)/robustness
 	cp $(RUNS)/robustness/robustness.md $(RUNS)/robustness/robustness.png results/
-	$(EVALUATE) --method pix2pix --pix2pix celeba_rough --identity --limit 300 --rough 0,0.25,0.5,0.75,1 \
-	    --out $(RUNS)/robustness_rough
-	cp $(RUNS)/robustness_rough/robustness.md results/robustness_rough.md
+	$(BIN)/python scripts/experiments/ablate.py --data $(DATA)/test --out $(RUNS)/ablations
+	cp $(RUNS)/ablations/ablations.md results/
 	$(BIN)/python scripts/experiments/oracle.py --data $(DATA)/test --out $(RUNS)/oracle
 	cp $(RUNS)/oracle/oracle.md results/
 	$(BIN)/python scripts/experiments/shift.py --data $(DATA)/test --predictions $(RUNS)/photo/pix2pix --out results --overwrite
@@ -80,19 +80,13 @@ tables: .venv/installed
 
 # the same for the weights of the paper's losses
 paper-tables: .venv/installed
-	$(EVALUATE) $(PAPER) --edges 0.5 --train-data $(DATA)/train --method $(ALL) --identity --out $(RUNS)/paper_photo
-	$(EVALUATE) $(PAPER) --edges 0.5 --train-data $(DATA)/train --method $(ALL) --direction sketch --out $(RUNS)/paper_sketch
+	$(EVALUATE) $(PAPER) --train-data $(DATA)/train --method $(ALL) --identity --out $(RUNS)/paper_photo
+	$(EVALUATE) $(PAPER) --train-data $(DATA)/train --method $(ALL) --direction sketch --out $(RUNS)/paper_sketch
 	$(EVALUATE) $(PAPER) --method contextual --edges 0 --prior 0.2 --identity --out $(RUNS)/paper_no_edges
-	for name in photo sketch no_edges; do cp $(RUNS)/paper_$$name/table.md results/paper_$$name.md || exit; done
-	$(BIN)/python scripts/experiments/ablate.py $(PAPER) --data $(DATA)/test --out $(RUNS)/paper_ablations
-	cp $(RUNS)/paper_ablations/ablations.md results/paper_ablations.md
+	$(EVALUATE) $(PAPER) --preset coauthor --limit 200 --method contextual --identity --out $(RUNS)/paper_coauthor
+	for name in photo sketch no_edges coauthor; do cp $(RUNS)/paper_$$name/table.md results/paper_$$name.md || exit; done
 	$(BIN)/python scripts/experiments/oracle.py $(PAPER) --data $(DATA)/test --out $(RUNS)/paper_oracle
 	cp $(RUNS)/paper_oracle/oracle.md results/paper_oracle.md
-	$(EVALUATE) $(PAPER) --edges 0.5 --limit 200 --method contextual --identity --out $(RUNS)/paper_edges_200
-	$(EVALUATE) $(PAPER) --preset coauthor --limit 200 --method contextual --identity --out $(RUNS)/paper_coauthor_200
-	for name in edges coauthor; do cp $(RUNS)/paper_$${name}_200/table.md results/paper_$${name}_200.md || exit; done
-	$(BIN)/python scripts/experiments/agreement.py $(RUNS)/paper_edges_200 $(RUNS)/paper_coauthor_200 \
-	    --out results/paper_agreement.md --overwrite
 
 lint: .venv/installed
 	$(BIN)/ruff check .

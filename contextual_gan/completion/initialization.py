@@ -4,12 +4,12 @@ The candidates are N random z, or an encoder's z and others around it. The start
 half is nearest to the known half by KL divergence.
 """
 
-import hashlib
 from functools import lru_cache
 
 import numpy as np
 import tensorflow as tf
 
+from contextual_gan.completion.candidates import draw_candidates
 from contextual_gan.completion.losses import directed_kl, distribution
 from contextual_gan.files.images import to_float
 from contextual_gan.joint import DIRECTIONS, SIZE
@@ -37,7 +37,7 @@ def initialize(
     (n, n_init); `chosen` selects the starts of the searches.
     """
     known = checked(known)
-    z = draw_candidates(known, n_init, seed)
+    z = draw_candidates(known, (n_init, LATENT), seed)
     if encoder is not None:
         z[:, 0] = 0
         z = np.clip(encode(encoder.network, known, batch_size)[:, None] + np.float32(spread) * z, -1, 1)
@@ -59,18 +59,6 @@ def chosen(divergences, samples, encoder=None):
     if encoder is not None:
         divergences[:, 0] = -np.inf
     return np.argsort(divergences, axis=1, kind="stable")[:, :samples]
-
-
-def draw_candidates(known, n_init, seed):
-    """Random z for each known half: (n, 64, 64, 3) float32 -> (n, n_init, 100) float32 from U(-1, 1).
-
-    They depend only on the seed and the pixels, not on the batch or the order.
-    """
-    z = np.empty((len(known), n_init, LATENT), np.float32)
-    for i, image in enumerate(known):
-        content = hashlib.sha256(np.ascontiguousarray(image).tobytes()).digest()
-        z[i] = np.random.default_rng([seed, *np.frombuffer(content, "<u4")]).uniform(-1, 1, z.shape[1:])
-    return z
 
 
 @lru_cache(maxsize=8)

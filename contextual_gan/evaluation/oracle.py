@@ -9,11 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from contextual_gan.completion import initialization, search
+from contextual_gan.completion.candidates import draw_candidates
 from contextual_gan.completion.losses import distribution, kl_divergence
 from contextual_gan.config import PRESETS
 from contextual_gan.files import images
 from contextual_gan.joint import SIZE, half
 from contextual_gan.models import inference
+from contextual_gan.models.dcgan import LATENT
 
 
 def searcher(generator, encoder, balance, iterations):
@@ -41,7 +43,7 @@ def searcher(generator, encoder, balance, iterations):
     def find(joints, progress):
         joints = images.to_float(joints)
         if balance is None:
-            z = initialization.draw_candidates(half(joints, "sketch"), 1, seed=0)[:, 0]
+            z = draw_candidates(half(joints, "sketch"), (1, LATENT), seed=0)[:, 0]
             return images.to_uint8(inference.generate(generator, z))
         options = {"n_init": settings.n_init, "encoder": encoder, "spread": settings.spread}
         z, divergences = initialization.initialize(generator, half(joints, "sketch"), **options)

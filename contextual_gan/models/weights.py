@@ -71,14 +71,14 @@ def _read(pinned):
         raise WeightsError(f"{pinned.path} is not a readable safetensors file: {error}") from error
 
 
-def _save_described(path, named, about):
+def save_described(path, named, about):
     """Atomically write tensors, their hash and a dict about them to a safetensors file."""
     about = json.dumps({**about, "tensors_sha256": _tensors_sha256(named)}, sort_keys=True)
     replace_file(path, save(named, {"about": about}))  # safetensors would shuffle several entries
 
 
 def _read_described(pinned):
-    """(tensors, the dict about them) from a file of `_save_described`. Raises `WeightsError`, also if damaged."""
+    """(tensors, the dict about them) from a file of `save_described`. Raises `WeightsError`, also if damaged."""
     found, about = _read(pinned), None
     header = json.loads(pinned.data[8 : 8 + int.from_bytes(pinned.data[:8], "little")])  # `_read` has checked it
     with contextlib.suppress(ValueError):
@@ -154,7 +154,7 @@ def _pair(width):
 
 def save_encoder(path, encoder, about, dtype="float16"):
     """Write an `encoder.Encoder`, and a dict about it: "generator_sha256", that of `weights_file`, and "direction"."""
-    _save_described(path, _tensors(dtype, encoder.network) | {"curvature": encoder.curvature}, about)
+    save_described(path, _tensors(dtype, encoder.network) | {"curvature": encoder.curvature}, about)
 
 
 def load_encoder(weights, direction, sha256=None):
@@ -210,7 +210,7 @@ def _encoder(width):
 
 def save_pix2pix(path, generator, about, dtype="float16"):
     """Write G and a dict about it, whose "direction" names the half that G draws."""
-    _save_described(path, _tensors(dtype, generator), about)
+    save_described(path, _tensors(dtype, generator), about)
 
 
 def load_pix2pix(weights, direction):

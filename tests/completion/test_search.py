@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from contextual_gan.completion import initialization, search
+from contextual_gan.completion.candidates import draw_candidates
 from contextual_gan.completion.faithful import of_kinds
 from contextual_gan.completion.losses import GREY, distribution, kl_divergence, perceptual_loss, target
 from contextual_gan.completion.search import complete, encoder_fit
@@ -208,7 +209,7 @@ def test_the_search_starts_from_the_encoder_and_its_neighbourhood(tiny):
     known, encoder = halves(2), constant_encoder(0.9)
     z, divergences = initialization.initialize(tiny[0], known, n_init=5, encoder=encoder, spread=0.2)
     assert np.allclose(z[:, 0], 0.9) and z.max() == 1
-    random = initialization.draw_candidates(known, 5, seed=0)
+    random = draw_candidates(known, (5, 100), seed=0)
     assert np.allclose(z[:, 1:], np.minimum(0.9 + 0.2 * random[:, 1:], 1))
     options = {"start": "encoder", "n_init": 5, "spread": 0.2, "iterations": 1}
     found = complete(*tiny, known, encoder=encoder, **options)
@@ -313,11 +314,11 @@ def test_a_result_does_not_depend_on_batch_or_order(networks, encoder, sketches,
 
 def test_randomness_depends_on_seed_and_content(tiny):
     known = halves(2)
-    z = initialization.draw_candidates(known, 4, seed=0)
-    assert np.array_equal(z[::-1], initialization.draw_candidates(known[::-1], 4, seed=0))
+    z = draw_candidates(known, (4, 100), seed=0)
+    assert np.array_equal(z[::-1], draw_candidates(known[::-1], (4, 100), seed=0))
     assert not np.array_equal(z[0], z[1])
-    assert not np.array_equal(z, initialization.draw_candidates(known, 4, seed=1))
-    assert np.array_equal(z[:, :2], initialization.draw_candidates(known, 2, seed=0))
+    assert not np.array_equal(z, draw_candidates(known, (4, 100), seed=1))
+    assert np.array_equal(z[:, :2], draw_candidates(known, (2, 100), seed=0))
     assert np.abs(z).max() <= 1 and abs(z.mean()) < 0.1
 
 

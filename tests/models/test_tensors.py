@@ -9,11 +9,11 @@ from contextual_gan.models import dcgan, encoder, pix2pix, tensors, weights
 from contextual_gan.models.locations import pin
 from contextual_gan.models.weights import (
     _dcgan,
-    _save_described,
     load_encoder,
     load_networks,
     load_pix2pix,
     load_weights,
+    save_described,
     save_weights,
 )
 
@@ -46,12 +46,12 @@ def test_a_claimed_width_is_refused_before_networks_are_built(tmp_path, monkeypa
     save_file(claims | {"discriminator/conv0.bias": np.zeros(1024, np.float16)}, path)
     with pytest.raises(WeightsError, match=r"has shape .*the network needs .*262144"):
         load_weights(path)
-    _save_described(path, {"generator/down0.bias": np.zeros(256, np.float16)}, {"direction": "photo"})
+    save_described(path, {"generator/down0.bias": np.zeros(256, np.float16)}, {"direction": "photo"})
     with pytest.raises(WeightsError, match=r"missing generator/down0.kernel"):
         load_pix2pix(path, "photo")
     about = {"generator_sha256": pin("celeba").sha256, "direction": "photo"}
     claims = {"encoder/conv0.kernel": np.zeros((1, 1, 1, 1024), np.float16), "curvature": np.zeros((100, 100))}
-    _save_described(path, claims, about)
+    save_described(path, claims, about)
     monkeypatch.setattr(weights, "encoder_file", lambda *_: path)
     with pytest.raises(WeightsError, match=r"missing encoder/bn0.beta"):
         load_encoder("celeba", "photo")

@@ -125,7 +125,7 @@ def overlaid(joints):
 # --- random weights ---------------------------------------------------------------------------------------------------
 
 
-def _drawn(key, shapes, kernel):
+def drawn(key, shapes, kernel):
     """{name: array} of {name: shape}: kernels by kernel(key, name, shape), gamma from N(1, 0.02), the rest constant."""
     found = {}
     for i, (name, shape) in enumerate(shapes.items()):
@@ -139,18 +139,18 @@ def _drawn(key, shapes, kernel):
     return found
 
 
-def _norm_shapes(name, channels):
+def norm_shapes(name, channels):
     return {f"{name}.{part}": (channels,) for part in ("gamma", "beta", *STATISTICS)}
 
 
 def new_generator(key, width=64):
     shapes = {"dense.kernel": (LATENT, 4 * 8 * 8 * width), "dense.bias": (4 * 8 * 8 * width,)}
-    shapes |= _norm_shapes("bn0", 8 * width)
+    shapes |= norm_shapes("bn0", 8 * width)
     channels = [8 * width, 4 * width, 2 * width, width, 3]
     for i in range(1, 5):
         shapes |= {f"up{i}.kernel": (5, 5, channels[i], channels[i - 1]), f"up{i}.bias": (channels[i],)}
-        shapes |= _norm_shapes(f"bn{i}", channels[i]) if i < 4 else {}
-    return _drawn(key, shapes, lambda at, name, shape: 0.02 * jax.random.normal(at, shape))
+        shapes |= norm_shapes(f"bn{i}", channels[i]) if i < 4 else {}
+    return drawn(key, shapes, lambda at, name, shape: 0.02 * jax.random.normal(at, shape))
 
 
 def new_discriminator(key, channels, positions, width=64):
@@ -158,7 +158,7 @@ def new_discriminator(key, channels, positions, width=64):
     shapes, widths = {}, [channels, width, 2 * width, 4 * width, 8 * width]
     for i in range(4):
         shapes |= {f"conv{i}.kernel": (5, 5, widths[i], widths[i + 1]), f"conv{i}.bias": (widths[i + 1],)}
-        shapes |= _norm_shapes(f"bn{i}", widths[i + 1]) if i else {}
+        shapes |= norm_shapes(f"bn{i}", widths[i + 1]) if i else {}
     shapes |= {"dense.kernel": (positions * 8 * width, 1), "dense.bias": (1,)}
 
     def kernel(at, name, shape):
@@ -166,17 +166,17 @@ def new_discriminator(key, channels, positions, width=64):
             return 0.02 * jax.random.normal(at, shape)
         return 0.02 * jax.random.truncated_normal(at, -2, 2, shape)
 
-    return _drawn(key, shapes, kernel)
+    return drawn(key, shapes, kernel)
 
 
 def new_encoder(key, width=32):
     shapes, widths = {}, [3, width, 2 * width, 4 * width, 8 * width]
     for i in range(4):
-        shapes |= {f"conv{i}.kernel": (5, 5, widths[i], widths[i + 1])} | _norm_shapes(f"bn{i}", widths[i + 1])
+        shapes |= {f"conv{i}.kernel": (5, 5, widths[i], widths[i + 1])} | norm_shapes(f"bn{i}", widths[i + 1])
     shapes |= {"hidden.kernel": (16 * 8 * width, 512), "hidden.bias": (512,)}
     shapes |= {"dense.kernel": (512, LATENT), "dense.bias": (LATENT,)}
     glorot = jax.nn.initializers.glorot_uniform()
-    found = _drawn(key, shapes, lambda at, name, shape: glorot(at, shape))
+    found = drawn(key, shapes, lambda at, name, shape: glorot(at, shape))
     return found | {name: jnp.ones_like(value) for name, value in found.items() if name.endswith("gamma")}
 
 

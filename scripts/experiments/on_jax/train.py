@@ -65,7 +65,7 @@ def mean_loss(logits, sign):
     return jax.nn.softplus(sign * logits).mean()
 
 
-def judge_step(weights, state, groups, shares, lr, judge):
+def judge_step(weights, state, groups, shares, lr, judge, beta_1=0.5):
     """One update of D or P. groups: images taken for real, then those that are not; shares: weights of all groups."""
 
     def loss(weights_trained):
@@ -78,7 +78,7 @@ def judge_step(weights, state, groups, shares, lr, judge):
         return total, (now, [jax.nn.sigmoid(values).mean() for values in logits])
 
     (value, (now, means)), gradients = jax.value_and_grad(loss, has_aux=True)(net.trained(weights))
-    new, state = net.adam_step(now, state, gradients, lr)
+    new, state = net.adam_step(now, state, gradients, lr, beta_1)
     return new, state, value, means
 
 
