@@ -247,7 +247,7 @@ def crop_box(photo, box, *, size, reduction=1):
 
     box: (x, y, w, h) in pixels; any part beyond the photo is ignored. The square has the longer side of the remaining
     box and is shifted into the photo if it fits; otherwise border pixels are repeated. reduction: the factor by which
-    the photo was reduced (see `images.reduction`); the box is in pixels of the photo before.
+    the photo was reduced (see `images.reduction`); the box is in pixels of the original.
     Raises ValueError if the box lies outside the photo.
     """
     height, width = photo.shape[:2]
