@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
     && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo web test test-full results figures tables paper-tables lint clean
+.PHONY: demo web test test-full results figures training-figures tables paper-tables lint clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -28,9 +28,10 @@ test-full: .venv/installed
 
 jpeg = $(BIN)/python -c "from PIL import Image; Image.open('$(1)').save('$(2)', quality=90)"
 
-# Everything in results/ except long training runs: `make figures` needs no data, `make tables` needs the data set and
-# two hours on 2 cores. You can interrupt it and run it again: finished work is kept in runs/results.
-results: figures tables paper-tables
+# Everything in results/ except training: `make figures` and `make training-figures` need no data, `make tables` and
+# `make paper-tables` need the data set and two hours on 2 cores. The tables come first, because figures show some of
+# them. You can interrupt it and run it again: finished work is kept in runs/results.
+results: tables paper-tables figures training-figures
 
 DRAWN := datasets/samples/sketches datasets/samples/more
 
@@ -48,6 +49,10 @@ figures: demo
 	$(call jpeg,$(RUNS)/gallery.png,results/gallery.jpg)
 	$(BIN)/python scripts/experiments/walk.py --out $(RUNS)/walk.png --overwrite
 	$(call jpeg,$(RUNS)/walk.png,results/walk.jpg)
+	$(BIN)/python scripts/experiments/draw_blind.py --out results/blind --overwrite
+
+# the losses of training runs, again from their committed results/*_stats.jsonl
+training-figures: .venv/installed
 	for name in beginning two_updates one_update cars pairs; do \
 	    $(BIN)/python scripts/experiments/plot_training.py results/$${name}_stats.jsonl --out results/$$name --overwrite || exit; done
 

@@ -145,6 +145,37 @@ def test_samples_of_a_generator_are_measured_and_drawn(tmp_path):
     assert again.returncode == 2 and "already exists" in again.stderr
 
 
+def test_the_blind_discriminator_is_measured_and_drawn(tmp_path):
+    ask = ("draw_blind.py", "--samples", 4, "--results", ROOT / "results", "--out", tmp_path / "blind")
+    done = run(*ask)
+    assert done.returncode == 0, done.stderr
+    table = (tmp_path / "blind.md").read_text()
+    assert table in done.stdout and read_image(tmp_path / "blind.png").std() > 20
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    change = dict(zip(map(int, rows[0][1:]), map(float, rows[2][1:]), strict=True))
+    assert change[4] > change[32] > change[56] > 1e-4 and change[64] < 1e-7 and change[80] < 1e-7  # 61 pixels are seen
+
+    generator, discriminator = load_networks("celeba")  # D is that of celeba_paper
+    joints = generate(generator, np.random.default_rng(0).uniform(-1, 1, (4, 100)).astype(np.float32))
+    pairs = np.stack([join(half(a, "sketch"), half(b, "photo")) for a in joints for b in joints])
+    logits = discriminator(pairs, training=False).numpy().reshape(4, 4).astype(np.float64)
+    whole, sketch, photo = logits.var(), logits.mean(axis=1).var(), logits.mean(axis=0).var()
+    shares = np.array([sketch, photo, whole - sketch - photo]) / whole
+    assert [float(cell.rstrip("%")) for cell in rows[6][1:4]] == pytest.approx(100 * shares, abs=0.06)
+    own = (logits < np.diag(logits)[:, None]).sum() / 12
+    assert float(rows[6][4].split()[0]) == pytest.approx(own, abs=6e-4) and rows[7][4].startswith("1.000")
+
+    (tmp_path / "results").mkdir()
+    for name in ("pairs_stats.jsonl", "samples.md", "paper_coauthor_200.md"):
+        (tmp_path / "results" / name).write_bytes((ROOT / "results" / name).read_bytes())
+    lacking = run(*ask[:3], "--results", tmp_path / "results", "--out", tmp_path / "other")
+    assert lacking.returncode == 2 and lacking.stderr.count("\n") == 1 and "coauthor_200.md" in lacking.stderr
+    (tmp_path / "results/coauthor_200.md").write_text("no table\n")
+    wrong = run(*ask[:3], "--results", tmp_path / "results", "--out", tmp_path / "other")
+    assert wrong.returncode == 2 and "has no number in the column 'SSIM'" in wrong.stderr
+    assert not list(tmp_path.glob("other*"))
+
+
 def test_a_gallery_shows_the_photos_of_each_run(tmp_path):
     for name, first in (("default", 10), ("paper", 20)):
         for i in range(3):
