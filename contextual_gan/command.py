@@ -204,8 +204,8 @@ def add_folder_arguments(parser):
     """Add the flags of every command that applies a function to a folder of images."""
     group = parser.add_argument_group("execution")
     group.add_argument("--workers", type=positive, metavar="N", help="processes (default: one per core)")
-    group.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="work on the Dask cluster of this scheduler")
-    group.add_argument("--overwrite", action="store_true", help="replace results made with other parameters in OUT")
+    group.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="use the Dask cluster of this scheduler")
+    group.add_argument("--overwrite", action="store_true", help="replace results made with other parameters")
 
 
 def folder_flags(args):

@@ -28,7 +28,7 @@ class SearchSettings:
         high=1e6,
     )
     edges: float = setting(
-        0.0, "weight of 1 - sketch consistency: mismatch of the photo's edges and the strokes", low=0, high=1e6
+        0.0, "weight of 1 - sketch consistency, the mismatch of the strokes and the photo's edges", low=0, high=1e6
     )
     update: str = setting("momentum", "update rule of z", choices=("momentum", "nesterov", "lbfgs"))
     lr: float = setting(0.01, "learning rate; for lbfgs, the largest change of a component per step", low=0, high=1e6)
@@ -207,7 +207,9 @@ class EncoderSettings:
     clean: float = setting(0.25, "share of the known halves left unchanged", low=0, high=1)
     l1: float = setting(1.0, "weight of the mean absolute error of the wanted half", low=0, high=1e6)
     edges: float = setting(0.5, "weight of 1 - consistency of the wanted half with the known one", low=0, high=1e6)
-    features: float = setting(0.2, "weight of the difference from true joint images in D's maps", low=0, high=1e6)
+    features: float = setting(
+        0.2, "weight of the difference from true joint images in D's feature maps", low=0, high=1e6
+    )
     pull: float = setting(
         0.1,
         "weight of the mean squared error of z, or of the mean square of z if the true z is unknown",

@@ -11,12 +11,13 @@ BATCH_SIZE = "inputs searched at once, split into powers of two: 100 is 64 + 32 
 
 def add_completion_arguments(parser, samples=1):
     """Add the flags of complete.py other than the search settings; samples: the default."""
-    parser.add_argument("input", nargs="+", help="image files, and folders (recursive) and zip archives of them")
+    parser.add_argument("input", nargs="+", help="image files, or folders (recursive) or zip archives of images")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--crop",
         default="auto",
-        help="crop of sketches: auto (the face, brow to chin), none, ink, or x,y,w,h in pixels (default: auto)",
+        help="crop of sketches: auto (the face, brow to chin), none (the whole image), ink (all strokes), or x,y,w,h "
+        "in pixels (default: auto)",
     )
     parser.add_argument(
         "--joint",
@@ -37,7 +38,7 @@ def add_completion_arguments(parser, samples=1):
         help="turn photos (--direction sketch) upright and align the face like the training data; off: use the centred "
         "square; auto: align only faces that are not aligned yet (default: auto; needs the extra [align])",
     )
-    different = f"different results per input (default: {samples})"
+    different = f"number of different results per input (default: {samples})"
     parser.add_argument("--samples", type=int, default=samples, metavar="K", help=different)
     parser.add_argument("--overwrite", action="store_true", help="replace results made with other settings in DIR")
 
@@ -52,13 +53,20 @@ def add_search_arguments(parser):
     parser.add_argument("--seed", type=not_negative, default=0, help="seed of the random z (default: 0)")
     parser.add_argument("--batch-size", type=positive, default=64, metavar="B", help=BATCH_SIZE)
     group = parser.add_argument_group("search", "the preset sets all values that are not given")
-    group.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET, help="default: %(default)s")
+    preset = "readme: the original README's; coauthor: the paper's, as far as known; edges: ours (default: %(default)s)"
+    group.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET, help=preset)
     faithful = (
         "how closely to follow the strokes, from 0 to 1; 0: the encoder's plausible face, without a "
-        "search; 1: a free search (default: depends on the kind of input)"
+        "search; 1: a free search (default: depends on the kind of input; 0 for drawings by people)"
     )
     group.add_argument("--faithful", type=share, metavar="F", help=faithful)
     _add_fields(group, PRESETS)
+
+
+def add_pix2pix_argument(parser):
+    """Add the flag for the weights of the baseline."""
+    weights = "pix2pix weights: celeba, celeba_rough, a .safetensors file or a run (default: celeba)"
+    parser.add_argument("--pix2pix", default="celeba", metavar="WEIGHTS", help=weights)
 
 
 def search_settings(args):

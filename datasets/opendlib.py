@@ -96,6 +96,7 @@ def main(args):
         parameters={"step": "align", "size": args.size} | recorded,
         refused=refused,
         label="aligning",
+        with_reduction=bool(args.no_detect),  # the box is in pixels of the file
         refuse=lambda item, sha256: lacking if lacking and not item.arguments else None,
     )
     return command.report(report)

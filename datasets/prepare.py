@@ -27,8 +27,11 @@ def parse():
         "--images", required=True, metavar="IN", help="folder (recursive) or zip archive of photos, or one photo"
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the data set")
-    parser.add_argument("--config", default=str(CELEBA), metavar="YAML", help="default: configs/celeba.yaml")
-    parser.add_argument("--set", action="append", default=[], metavar="data.KEY=VALUE", help="override the file")
+    config = "configuration with a section data: (default: configs/celeba.yaml)"
+    parser.add_argument("--config", default=str(CELEBA), metavar="YAML", help=config)
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="data.KEY=VALUE", help="override a value of the configuration"
+    )
     parser.add_argument("--styles", metavar="A,B", help="sketch styles: xdog, fdog, photocopy; short for --set")
     several = "which of several faces to use (all: the others as NAME_2, ...); short for --set"
     parser.add_argument("--multiple", choices=("largest", "skip", "all"), help=several)

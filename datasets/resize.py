@@ -14,7 +14,7 @@ Exit status: 0 done, 1 some images failed (listed), 2 usage error.
 
 def parse():
     parser = command.ArgumentParser(
-        __doc__ + " The largest centred square is cropped, then shrunk by area or enlarged smoothly.", EXAMPLES
+        __doc__ + "\n\nThe largest centred square is cropped, then shrunk by area or enlarged smoothly.", EXAMPLES
     )
     parser.add_argument("input", metavar="IN", help="folder of images (recursive), or a zip archive of them")
     parser.add_argument("out", metavar="OUT", help="folder for the results")

@@ -30,7 +30,7 @@ def parse():
     parser.add_argument(
         "--csv",
         metavar="FILE",
-        help="list with the header image,split, or CelebA's; extensions may differ; images not in it are skipped",
+        help="list with the header image,split, or CelebA's partition; extensions may differ; other images are skipped",
     )
     command.add_folder_arguments(parser)
     args = parser.parse_args()

@@ -21,7 +21,7 @@ def parse():
     from contextual_gan.preparation.sketches import CHOICES, PRESETS, RANGES, STYLES, parameters_of
 
     parser = command.ArgumentParser(
-        __doc__ + " The presets are made for photos of 64 pixels; results/styles.png shows them.", EXAMPLES
+        __doc__ + "\n\nThe presets are made for photos of 64 pixels; results/styles.png shows them.", EXAMPLES
     )
     parser.add_argument("input", metavar="IN", help="folder of photos (recursive), or a zip archive of them")
     parser.add_argument("out", metavar="OUT", help="folder for the sketches")

@@ -20,8 +20,7 @@ Exit status: 0 done, 1 some inputs failed (listed in results.json), 2 usage erro
 def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
     flags.add_completion_arguments(parser, samples=3)
-    pix2pix = "pix2pix weights: celeba, celeba_rough, a .safetensors file or a run (default: celeba)"
-    parser.add_argument("--pix2pix", default="celeba", metavar="WEIGHTS", help=pix2pix)
+    flags.add_pix2pix_argument(parser)
     flags.add_search_arguments(parser)
     return parser.parse_args()
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from installed import command, flags
 
 METHODS = {  # as in methods.py, which must not be imported for --help
-    "mean-face": "the mean over --train-data, the same for every image",
+    "mean-face": "the mean photo of --train-data, the same for every image",
     "nearest-sketch": "the photo of the nearest sketch (L2) in --train-data",
     "initialization": "refined initialization, the start of the search",
-    "contextual": "the completion",
+    "contextual": "the contextual GAN, with its search",
     "pix2pix": "the baseline that draws in one pass",
 }
 EXAMPLES = """\
@@ -56,16 +56,13 @@ def parse(words=None):
     parser.add_argument("--folder", nargs="+", metavar=("PREDICTIONS", "TRUTH"), help=folders)
     parser.add_argument("--limit", type=command.positive, metavar="N", help="only the first N images by name")
     parser.add_argument("--train-data", metavar="DIR", help="folder of the joint images of the training set")
-    samples = (
-        "results per image, for the diversity; the one of lowest loss (for pix2pix, the first) is scored (default: 1)"
-    )
+    samples = "results per image, for the diversity; that of lowest loss (pix2pix: the first) is scored (default: 1)"
     parser.add_argument("--samples", type=command.positive, default=1, metavar="K", help=samples)
     identity = "compare faces by dlib's embedding, 60 ms each; needs the extra [align]"
     parser.add_argument("--identity", action="store_true", help=identity)
     inception = "also measure the kernel distance on Keras's InceptionV3; PATH: its weights without the top (.h5)"
     parser.add_argument("--inception", metavar="PATH", help=inception)
-    pix2pix = "baseline weights: celeba, celeba_rough, a .safetensors file or a run (default: celeba)"
-    parser.add_argument("--pix2pix", default="celeba", metavar="WEIGHTS", help=pix2pix)
+    flags.add_pix2pix_argument(parser)
     parser.add_argument(
         "--no-dropout", action="store_true", help="run pix2pix without dropout, which the original keeps on"
     )

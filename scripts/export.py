@@ -22,7 +22,9 @@ def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
     parser.add_argument("run", metavar="RUN", help="run folder of train.py (or other weights)")
     parser.add_argument("out", metavar="OUT", help="file to write, .safetensors; with --saved-model a folder")
-    parser.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="default: %(default)s")
+    parser.add_argument(
+        "--dtype", choices=("float16", "float32"), default="float16", help="type of the numbers (default: %(default)s)"
+    )
     parser.add_argument("--saved-model", action="store_true", help="write SavedModels, which are float32")
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     args = parser.parse_args()

@@ -18,14 +18,18 @@ Ctrl-C saves and stops; --resume continues. Exit status: 0 done or stopped, 1 fa
 
 def parse():
     parser = command.ArgumentParser(__doc__, EXAMPLES)
-    parser.add_argument("--weights", required=True, help="a .safetensors file, a run folder, celeba or celeba_paper")
+    parser.add_argument(
+        "--weights", required=True, help="of the GAN: a .safetensors file, a run folder, celeba or celeba_paper"
+    )
     parser.add_argument(
         "--direction", choices=("photo", "sketch"), default="photo", help="half to generate (default: photo)"
     )
     data = "data set; DIR/train, or DIR itself, holds joint images like those the generator was trained on"
     parser.add_argument("--data", metavar="DIR", help=data)
     parser.add_argument("--out", required=True, metavar="RUN", help="run folder of this training")
-    parser.add_argument("--steps", type=command.positive, default=1500, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--steps", type=command.positive, default=1500, metavar="N", help="train until step N (default: %(default)s)"
+    )
     parser.add_argument("--resume", action="store_true", help="continue from the newest complete checkpoint")
     parser.add_argument("--overwrite", action="store_true", help="replace an encoder written by another run")
     flags.add_encoder_arguments(parser)

@@ -93,7 +93,9 @@ def draw_initializations(run, task, generator, encoder=None, columns=6, scale=2)
             cells[i] = framed(cells[i])
         cells += [None] * (-len(cells) % columns)
         rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
-        title = f"{stem}: {task.search.n_init} initializations, red: lowest KL({task.search.init_kl})"
+        red = [] if encoder is None else ["the encoder's"]
+        red += [f"lowest KL({task.search.init_kl})"] if task.samples > len(red) else []
+        title = f"{stem}: {task.search.n_init} initializations, red: {' and '.join(red)}"
         write_png(run.out / output, grid(rows, labels=[title] + [""] * (len(rows) - 1)))
         entry["outputs"].append(output)
     run.save()

@@ -237,9 +237,7 @@ def _seen(known, of):
 def _read(run, task, inputs, skip):
     """Yield a batch as tuples (stem, stem of the first face or None, source, SHA-256 or None if it is done, known).
 
-    There is one tuple per face.
-
-    Calls skip() for each unusable input.
+    There is one tuple per face; skip() is called for each unusable input.
     """
     batch = []
     for stem, source, is_left in inputs:

@@ -187,6 +187,7 @@ def _is_entry(entry):
         all(isinstance(entry[key], str) for key in ("input", "stem", "sha256"))
         and all(isinstance(entry.get(key, ""), str) for key in ("path", "of", "alignment"))
         and all(is_number(entry.get(key)) for key in ("face", "faces"))
+        and is_number(entry["iterations"])
         and isinstance(entry["outputs"], list)
         and all(name.startswith(f"{entry['stem']}_") and is_safe(name) for name in entry["outputs"])
         and is_safe(entry["stem"])

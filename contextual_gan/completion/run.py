@@ -42,7 +42,7 @@ def complete_inputs(
                 encoder = load_encoder(weights, task.direction, task.encoder_sha256)
         options = {"encoder": encoder, "batch_size": batch_size}
         evaluations = task.evaluations() * sum(map(len, batches))
-        with progress(evaluations, f"completing {len(todo)}", "iterations") as advance:
+        with progress(evaluations, f"completing {len(todo)}", "steps") as advance:
             folder.complete_folder(run, task, batches, networks, progress=advance, **options)
         figures.draw_pages(run, task, networks[0])
         if show_initializations:
@@ -60,10 +60,8 @@ def complete_inputs(
         print(_faithful(run.results.values()))
     if alignments := Counter(entry["alignment"] for entry in run.results.values() if "alignment" in entry):
         print(f"photos: {', '.join(f'{count} {done}' for done, count in alignments.most_common())}")
-    losses = [entry["contextual"] for entry in run.results.values() if entry["contextual"]["best"] is not None]
-    if losses:
-        initial, best = (statistics.median(loss[name] for loss in losses) for name in ("initial", "best"))
-        print(f"contextual loss, median of {len(losses)}: {initial:.3f} at the start, {best:.3f} after the search")
+    if losses := _contextual(run.results.values()):
+        print(losses)
     if run.results:
         print(f"pictures: {run.out}/grid.png   losses: {run.out}/results.json")
     return 1 if failed else 0
@@ -80,3 +78,15 @@ def _faithful(entries):
         name = several[kind] if len(found) > 1 else kind
         parts.append(f"{low:g}{f' to {high:g}' * (high > low)} for {len(found)} {name}")
     return f"faithful: {', '.join(parts)} (--faithful F: from 0, the encoder's face, to 1, a free search)"
+
+
+def _contextual(entries):
+    """The median contextual loss of the inputs with and without a search, in one line; "" if there are none."""
+    known = [entry for entry in entries if None not in entry["contextual"].values()]
+    parts = []
+    if searched := [entry["contextual"] for entry in known if entry["iterations"]]:
+        initial, best = (statistics.median(loss[name] for loss in searched) for name in ("initial", "best"))
+        parts.append(f"median of {len(searched)}: {initial:.3f} at the start, {best:.3f} after the search")
+    if others := [entry["contextual"]["best"] for entry in known if not entry["iterations"]]:
+        parts.append(f"median of {len(others)} without a search: {statistics.median(others):.3f}")
+    return f"contextual loss, {'; '.join(parts)}" if parts else ""

@@ -138,7 +138,7 @@ def _predict(request, chosen, plans, joints):
         predictions.begin(request.out, plans.values(), joints, request.overwrite)
     for name, (manifest, left) in todo.items():
         steps, batches = chosen[name].steps, predictions.batches_to_predict(joints, left, request.batch_size)
-        unit = "iterations" if steps > 1 else "images"
+        unit = "steps" if steps > 1 else "images"  # inputs that are not searched count too
         n = sum(map(len, batches))
         with progress(steps * n, f"{name}, {len(left)} images", unit) as advance:
             options = {"direction": request.direction, "rough": request.rough, "seed": request.seed}

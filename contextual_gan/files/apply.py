@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import cv2
 
 from contextual_gan.files import pools
-from contextual_gan.files.images import ImageError, decode_rgba, encode_png, holds_several, on_background
+from contextual_gan.files.images import ImageError, decode_rgba, encode_png, holds_several, on_background, reduction
 from contextual_gan.files.manifest import Manifest, outputs_of
 from contextual_gan.files.progress import progress
 
@@ -73,6 +73,7 @@ def apply_to_folder(
     scheduler=None,
     label=None,
     refuse=None,
+    with_reduction=False,
 ):
     """Write function(*images, **item.arguments) of every `Item` to out/item.output as PNG -> `Report`.
 
@@ -82,7 +83,8 @@ def apply_to_folder(
     parameters: flat JSON dict of everything that determines the outputs. If the folder was made with others, ValueError
     names the difference, unless `overwrite`, which removes all listed files and starts again.
     refused: (source, reason) of inputs to list as failed. refuse(item, sha256): called for every item in order, returns
-    a reason to skip it, or None. label: label of the progress, None for silence.
+    a reason to skip it, or None. label: label of the progress, None for silence. with_reduction: function also takes
+    `reduction`, the factor by which its image was reduced (see `images.reduction`).
     workers, scheduler: see `pools.connect`. Outputs with unchanged content and arguments are kept; failed inputs are
     retried.
     """
@@ -103,7 +105,8 @@ def apply_to_folder(
                 advance(1)
 
             tasks = _tasks(function, items, manifest, refuse, settle)
-            with closing(pools.run(_work, tasks, pool)) as results:
+            work = partial(_work, with_reduction=with_reduction)
+            with closing(pools.run(work, tasks, pool)) as results:
                 for (item, entry), result in results:
                     settle(*_outcome(entry, result, item.output, partial(_is_free, manifest, planned, item.source)))
     manifest.finish()
@@ -135,11 +138,13 @@ def _tasks(function, items, manifest, refuse, settle):
             yield (item, entry), (function, files, item.arguments)
 
 
-def _work(function, files, arguments):
+def _work(function, files, arguments, with_reduction=False):
     """In a worker: bytes of the inputs -> the end of a manifest entry, whose "output" and "further" are PNG bytes."""
     cv2.setNumThreads(1)  # there is one worker per core
     try:
-        result = function(*(on_background(decode_rgba(data)) for data in files), **arguments)
+        images = [on_background(decode_rgba(data)) for data in files]
+        factor = {"reduction": reduction(files[0], images[0])} if with_reduction else {}
+        result = function(*images, **arguments, **factor)
         made, notes = result if isinstance(result, tuple) else (result, {})
         output, *further = map(encode_png, made if isinstance(made, list) else [made])
         notes |= {"several": True} if any(map(holds_several, files)) else {}

@@ -242,21 +242,22 @@ def read_celeba_landmarks(path):
     return points
 
 
-def crop_box(photo, box, *, size):
+def crop_box(photo, box, *, size, reduction=1):
     """Crop the square around a bounding box from a photo and resize it -> (size, size, 3) uint8.
 
     box: (x, y, w, h) in pixels; any part beyond the photo is ignored. The square has the longer side of the remaining
-    box and is shifted into the photo if it fits; otherwise border pixels are repeated.
+    box and is shifted into the photo if it fits; otherwise border pixels are repeated. reduction: the factor by which
+    the photo was reduced (see `images.reduction`); the box is in pixels of the original.
     Raises ValueError if the box lies outside the photo.
     """
     height, width = photo.shape[:2]
-    x, y, w, h = box
+    x, y, w, h = np.array(box) / reduction
     left, top, right, bottom = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
     if not (left < right and top < bottom):
         raise ValueError(f"the box {x:g},{y:g},{w:g},{h:g} lies outside the {width} x {height} pixels")
     edge = max(1, round(max(right - left, bottom - top)))
     if edge > CROP_SIDE:  # repeated borders would fill a square of this size
-        return crop_box(reduce(photo, edge / CROP_SIDE), np.array(box) * CROP_SIDE / edge, size=size)
+        return crop_box(reduce(photo, edge / CROP_SIDE), box, size=size, reduction=reduction * edge / CROP_SIDE)
     # Centre the square in its free range; use the whole side if it is too short.
     x, y = (
         min(max(round((low + high - edge) / 2), min(0, length - edge)), max(0, length - edge))
@@ -267,15 +268,16 @@ def crop_box(photo, box, *, size):
     return centre_square(cv2.copyMakeBorder(part, *margins, cv2.BORDER_REPLICATE), size)
 
 
-def crop_fixed(photo, *, box, size):
+def crop_fixed(photo, *, box, size, reduction=1):
     """`crop_box` with a box that must lie inside: the same crop for every photo of an aligned set.
 
     Raises ValueError if it does not.
     """
     x, y, w, h = box
-    if min(x, y) < 0 or x + w > photo.shape[1] or y + h > photo.shape[0]:
-        raise ValueError(f"{photo.shape[1]} x {photo.shape[0]} pixels; the box is {x},{y},{w},{h}")
-    return crop_box(photo, box, size=size)
+    height, width = (round(side * reduction) for side in photo.shape[:2])
+    if min(x, y) < 0 or x + w > width or y + h > height:
+        raise ValueError(f"{width} x {height} pixels; the box is {x},{y},{w},{h}")
+    return crop_box(photo, box, size=size, reduction=reduction)
 
 
 def parse_box(text):

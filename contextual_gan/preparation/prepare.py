@@ -25,16 +25,16 @@ from contextual_gan.preparation import alignment, sketches, splits
 SUMMARY = "dataset.json"
 
 
-def joint_of(photo, *, crop, landmarks, multiple, style, box=None, points=None):
+def joint_of(photo, *, crop, landmarks, multiple, style, box=None, reduction=1, points=None):
     """A photo, (H, W, 3) uint8 -> (its joint image, (64, 128, 3) uint8, {"ink": density of the sketch}).
 
     With multiple "all", it returns a list of the joint images of all faces, and their mean density.
-    crop, landmarks, multiple: as in `DataSettings`. box: (x, y, w, h) in pixels, for the crop "boxes"; points: the five
-    annotated points of CelebA, in pixels, instead of face detection.
+    crop, landmarks, multiple: as in `DataSettings`. box, reduction: see `alignment.crop_box`, for the crop "boxes";
+    points: the five annotated points of CelebA, in pixels, instead of face detection.
     Raises `Skip` if there is no face.
     """
     if crop == "boxes":
-        square = alignment.crop_box(photo, box, size=SIZE)
+        square = alignment.crop_box(photo, box, size=SIZE, reduction=reduction)
     elif crop == "centre":
         square = centre_square(photo, SIZE)
     elif crop == "none":
@@ -103,7 +103,7 @@ def _plan(location, out, settings, split_file, celeba_landmarks, overwrite):
     def refuse_or_lacking(item, sha256):
         return lacking if lacking and item.source not in arguments else refuse(item, sha256)
 
-    options = {"parameters": parameters, "refused": refused}
+    options = {"parameters": parameters, "refused": refused, "with_reduction": settings.crop == "boxes"}
     return partial(joint_of, **function), items, refuse_or_lacking, parts, options
 
 

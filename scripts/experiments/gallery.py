@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from installed import command
+from installed import command, flags
 
 EXAMPLES = """\
   python scripts/complete.py drawings/ --out runs/gallery/default
@@ -20,6 +20,7 @@ def parse():
     parser.add_argument("--out", required=True, metavar="FILE", help="PNG to write")
     blocks = "blocks of rows beside each other (default: %(default)s)"
     parser.add_argument("--blocks", type=command.positive, default=3, metavar="B", help=blocks)
+    flags.add_pix2pix_argument(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     return parser.parse_args()
 
@@ -51,7 +52,9 @@ def main(args):
     from contextual_gan.models.pix2pix import draw_half
     from contextual_gan.models.weights import load_pix2pix
 
-    columns = [drawings, *photos, draw_half(load_pix2pix("celeba", "photo"), drawings, seed=0)]
+    with command.mistakes():
+        network = load_pix2pix(args.pix2pix, "photo")
+    columns = [drawings, *photos, draw_half(network, drawings, seed=0)]
     rows = [[images.enlarge(cell, 2) for cell in row] for row in zip(*columns, strict=True)]
     titles = ["drawing", *(Path(run).name for run in args.runs), "pix2pix"]
     labels = [Path(name).name for name in names]

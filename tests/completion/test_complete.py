@@ -16,6 +16,7 @@ from conftest import ROOT, draw_face, draw_photo, run_here
 from papers import HOUSE, drawn, two_faces
 from PIL import Image
 
+from contextual_gan.completion import figures
 from contextual_gan.completion.faithful import BY_KIND
 from contextual_gan.config import PRESETS
 from contextual_gan.files.checkpoints import file_sha256
@@ -356,6 +357,54 @@ def test_faithful_is_in_the_record_and_never_mixed(tmp_path):
     other = complete(*ask, "--faithful", 0.5)
     assert other.returncode == 2 and "faithful: 0.0 there, 0.5 now" in other.stderr
     assert pictures(tmp_path / "run") == before
+
+
+def test_the_figure_of_initializations_says_how_the_red_ones_were_chosen(tmp_path, monkeypatch):
+    write_png(tmp_path / "face.png", draw_face(0))
+    titles, draw = [], figures.grid
+
+    def noted(rows, *args, labels, **options):
+        titles.append(labels[0])
+        return draw(rows, *args, labels=labels, **options)
+
+    monkeypatch.setattr(figures, "grid", noted)
+    monkeypatch.setattr(figures, "draw_pages", lambda *_: None)
+    for more in ((), ("--samples", 2), QUICK):
+        asked = (tmp_path / "face.png", "--out", tmp_path / "run", "--overwrite", "--show-initializations")
+        assert complete(*asked, *more).returncode == 0
+    assert titles == [
+        "face: 8 initializations, red: the encoder's",
+        "face: 8 initializations, red: the encoder's and lowest KL(input-generated)",
+        "face: 4 initializations, red: lowest KL(input-generated)",
+    ]
+
+
+def test_the_summary_says_what_was_searched(tmp_path, monkeypatch):
+    write_png(tmp_path / "drawn.png", draw_face(0))
+    write_png(tmp_path / "filtered.png", xdog(draw_photo(0)))
+
+    def summary(inputs, out, *more):
+        result = complete(*(tmp_path / f"{name}.png" for name in inputs), "--out", tmp_path / out, *more)
+        assert result.returncode == 0, result.stderr
+        (line,) = [line for line in result.stdout.splitlines() if line.startswith("contextual loss, ")]
+        loss = {entry["stem"]: entry["contextual"] for entry in record(tmp_path / out)["results"]}
+        return line, loss, result.stderr
+
+    line, loss, progress = summary(["drawn"], "none")
+    assert line == f"contextual loss, median of 1 without a search: {loss['drawn']['best']:.3f}"
+    assert "iterations" not in progress
+    line, loss, _ = summary(["drawn", "filtered"], "never", "--faithful", 1, "--iterations", 0)
+    median = np.median([each["best"] for each in loss.values()])
+    assert line == f"contextual loss, median of 2 without a search: {median:.3f}"
+    line, loss, _ = summary(["drawn"], "all", "--faithful", 1, "--iterations", 5)
+    assert loss["drawn"]["best"] < loss["drawn"]["initial"]
+    searched = "contextual loss, median of 1: {initial:.3f} at the start, {best:.3f} after the search"
+    assert line == searched.format(**loss["drawn"])
+    monkeypatch.setitem(BY_KIND, "sketch", 1.0)
+    for _ in range(2):  # the second time, both are already done
+        line, loss, _ = summary(["drawn", "filtered"], "some", "--iterations", 5)
+        others = f"; median of 1 without a search: {loss['drawn']['best']:.3f}"
+        assert line == searched.format(**loss["filtered"]) + others
 
 
 @pytest.mark.parametrize(

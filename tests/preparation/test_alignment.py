@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import skimage.data
 from conftest import ROOT
+from PIL import Image
 
 from contextual_gan.files.apply import Skip
 from contextual_gan.files.images import decode_rgba, read_image, write_png
@@ -372,6 +373,30 @@ def test_crop_box_reduces_by_area_and_bounds_its_memory(monkeypatch):
 def test_crop_box_outside_is_refused(box):
     with pytest.raises(ValueError, match="outside the 100 x 60 pixels"):
         crop_box(numbered(60, 100), box, size=8)
+
+
+def test_boxes_are_in_pixels_of_the_file_although_large_jpegs_are_reduced(tmp_path):
+    page = np.full((5000, 6000), 250, np.uint8)
+    page[2400:4000, 3200:4800] = 20
+    (tmp_path / "in").mkdir()
+    Image.fromarray(page).save(tmp_path / "in/large.jpg")
+    turned = Image.Exif()
+    turned[0x0112] = 6  # stored sideways
+    Image.fromarray(np.rot90(page)).save(tmp_path / "in/turned.jpg", exif=turned)
+    Image.fromarray(page[:4000]).save(tmp_path / "in/within.jpg")
+    result = opendlib(tmp_path / "in", tmp_path / "out", "--no-detect", "3200,2400,1600,1600", "--size", 64)
+    assert result.returncode == 0, result.stderr
+    for name in ("large", "turned", "within"):
+        assert np.abs(read_image(tmp_path / f"out/{name}.png").astype(int) - 20).max() <= 3, name
+    result = opendlib(tmp_path / "in", tmp_path / "beyond", "--no-detect", "3200,2400,2801,1601", "--size", 64)
+    for name, size in (("large", "6000 x 5000"), ("within", "6000 x 4000")):
+        assert f"failed: {name}.jpg: {size} pixels; the box is 3200,2400,2801,1601" in result.stderr
+
+
+def test_crop_box_of_a_reduced_photo():
+    photo = np.random.default_rng(0).integers(0, 256, (60, 100, 3), np.uint8)
+    expected = crop_box(photo, (10, 5, 40, 30), size=20)
+    assert (crop_box(photo, (40, 20, 160, 120), size=20, reduction=4) == expected).all()
 
 
 def test_fixed_crop_must_lie_inside():

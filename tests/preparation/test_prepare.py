@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT, split
+from PIL import Image
 from skimage.data import astronaut
 
 from contextual_gan.files.images import read_image, write_png
@@ -150,7 +151,12 @@ def test_birds_are_cropped_by_their_boxes(tmp_path):
     page = np.full((80, 100, 3), 250, np.uint8)
     page[15:55, 10:50] = (200, 30, 30)  # the square around the first box
     write_png(folder / "images/001.Kind/bird_1.png", page)
-    (folder / "images.txt").write_text("".join(f"{i} 00{i}.Kind/bird_{i}.png\n" for i in (1, 2, 3)))
+    large = np.full((5000, 6000, 3), 250, np.uint8)
+    large[2500:3500, 3000:4000] = (200, 30, 30)
+    Image.fromarray(large).save(folder / "images/001.Kind/bird_4.jpg")  # reduced while it is decoded
+    boxes[4] = 3000, 2500, 1000, 1000
+    names = "".join(f"{i} 00{i}.Kind/bird_{i}.png\n" for i in (1, 2, 3)) + "4 001.Kind/bird_4.jpg\n"
+    (folder / "images.txt").write_text(names)
     (folder / "bounding_boxes.txt").write_text(
         "".join(f"{i} {' '.join(map(str, map(float, b)))}\n" for i, b in boxes.items())
     )
@@ -165,8 +171,9 @@ def test_birds_are_cropped_by_their_boxes(tmp_path):
     ]
     done = subprocess.run([*birds, "--set", "data.test=1"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and "no bounding box: 1: images/003.Kind/bird_3.png" in done.stderr, done.stderr
-    first = next((tmp_path / "out").rglob("bird_1.png"))
+    first, large = (next((tmp_path / "out").rglob(f"bird_{number}.png")) for number in (1, 4))
     assert (split(read_image(first))[1] == (200, 30, 30)).all()
+    assert np.abs(split(read_image(large))[1].astype(int) - (200, 30, 30)).max() <= 4
     again = subprocess.run([*birds, "--set", "data.test=1"], capture_output=True, text=True, timeout=60)
     assert "nothing to do" in again.stdout
     (folder / "bounding_boxes.txt").unlink()

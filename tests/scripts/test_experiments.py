@@ -191,6 +191,15 @@ def test_a_gallery_shows_the_photos_of_each_run(tmp_path):
         for column, image in enumerate((draw_face(i), draw_photo(10 + i), draw_photo(20 + i))):
             assert np.array_equal(corner[:128, column * wide :][:, :128], enlarge(image, 2)), (i, column)
         assert corner[:128, 3 * wide :][:, :128].std() > 5  # pix2pix
+    ask = "gallery.py", *runs, "--blocks", 2, "--out", tmp_path / "rough.png", "--pix2pix"
+    assert run(*ask, "celeba_rough").returncode == 0
+    differs = (read_image(tmp_path / "rough.png") != picture).any(axis=(0, 2))
+    theirs = np.zeros(len(differs), bool)  # the columns of pix2pix
+    for block in (0, 4 * wide + 6):
+        theirs[6 + block + 3 * wide :][:128] = True
+    assert differs[theirs].mean() > 0.9 and not differs[~theirs].any()
+    nowhere = run(*ask, "nowhere", "--overwrite")
+    assert nowhere.returncode == 2 and "nowhere" in nowhere.stderr and nowhere.stderr.count("\n") == 1
     (tmp_path / "paper/more/2_input.png").unlink()
     lacking = run("gallery.py", *runs, "--out", tmp_path / "other.png")
     assert lacking.returncode == 2 and "different drawings, such as more/2" in lacking.stderr

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT
+from conftest import ROOT, draw_face, draw_photo
 
 from contextual_gan.completion.search import complete
 from contextual_gan.config import PRESETS, Pix2PixSettings, TrainSettings
@@ -19,6 +19,7 @@ from contextual_gan.models import pix2pix as library
 from contextual_gan.models.dcgan import DCGAN, train_step
 from contextual_gan.models.tensors import named_variables
 from contextual_gan.models.weights import load_pix2pix
+from contextual_gan.preparation import rough as rough_library
 
 jax = pytest.importorskip("jax", reason="JAX is not installed")
 
@@ -79,6 +80,39 @@ def test_random_networks_have_the_shapes_of_the_library(on_jax):
     )
     for network, new in made:
         assert {k: v.shape for k, v in new.items()} == {k: v.shape for k, v in arrays(network).items()}
+
+
+def test_rough_sketches_and_disturbed_photos_equal_those_of_the_library(on_jax):
+    import rough
+
+    level = np.array([0, 0.3, 0.7, 1], np.float32)
+    sketches = np.stack([draw_face(i) for i in range(4)]).astype(np.float32) / 127.5 - 1
+    photos = np.stack([draw_photo(i) for i in range(4)]).astype(np.float32) / 127.5 - 1
+    for name in ("CONTRAST", "THICKER", "THINNER"):  # these few draws do not show a small difference
+        assert getattr(rough, name) == getattr(rough_library, name)
+    normal, uniform = tf.random.stateless_normal, tf.random.stateless_uniform
+    for seed in ((1, 2), (3, 4)):
+        seeds = tf.random.split(seed, 5)
+        draws = {
+            "field": normal((4, 8, 8, 2), seeds[0]),
+            "shift": normal((4, 1, 1, 2), seeds[1]),
+            "chance": uniform((4, 1, 1, 1), seeds[2]),
+            "missing": uniform((4, 8, 8, 1), seeds[3]),
+            "contrast": uniform((4, 1, 1, 1), seeds[4], *rough_library.CONTRAST),
+        }
+        found = rough.roughened(sketches, level, {name: draw.numpy() for name, draw in draws.items()})
+        differences = np.abs(found - rough_library.roughen(sketches, level, seed))
+        assert np.mean(differences > 1e-3) < 1e-3  # rounding may decide whether a pixel is missing
+        seeds = tf.random.split(seed, 7)
+        one = (4, 1, 1, 1)
+        shapes = {"cut": (4, 1), "middle": (4, 2), "blur": one, "exponent": one, "light": (4, 1, 1, 3)}
+        shapes |= {"strength": one, "noise": photos.shape}
+        draws = {
+            name: (uniform if name in ("blur", "strength") else normal)(shape, seeds[i]).numpy()
+            for i, (name, shape) in enumerate(shapes.items())
+        }
+        found = rough.disturbed(photos, level, draws)
+        np.testing.assert_allclose(found, rough_library.disturb(photos, level, seed), atol=1e-4)
 
 
 def test_the_search_ends_where_that_of_the_library_ends(on_jax):
