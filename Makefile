@@ -44,7 +44,7 @@ figures: demo
 	$(call jpeg,$(RUNS)/compare/compare.png,results/compare.jpg)
 	$(BIN)/python scripts/complete.py $(DRAWN) --out $(RUNS)/gallery/default
 	$(BIN)/python scripts/complete.py $(DRAWN) --preset coauthor --out $(RUNS)/gallery/coauthor
-	$(BIN)/python scripts/experiments/gallery.py $(RUNS)/gallery/default $(RUNS)/gallery/coauthor \
+	$(BIN)/python scripts/experiments/gallery.py $(RUNS)/gallery/default $(RUNS)/gallery/coauthor --pix2pix celeba_rough \
 	    --out $(RUNS)/gallery.png --overwrite
 	$(call jpeg,$(RUNS)/gallery.png,results/gallery.jpg)
 	$(BIN)/python scripts/experiments/walk.py --out $(RUNS)/walk.png --overwrite
@@ -92,8 +92,8 @@ tables: .venv/installed
 
 # the same for the weights of the paper's losses
 paper-tables: .venv/installed
-	$(EVALUATE) $(PAPER) --train-data $(DATA)/train --method $(ALL) --identity --out $(RUNS)/paper_photo
-	$(EVALUATE) $(PAPER) --train-data $(DATA)/train --method $(ALL) --direction sketch --out $(RUNS)/paper_sketch
+	$(EVALUATE) $(PAPER) --method initialization,contextual --identity --out $(RUNS)/paper_photo
+	$(EVALUATE) $(PAPER) --method initialization,contextual --direction sketch --out $(RUNS)/paper_sketch
 	$(EVALUATE) $(PAPER) --method contextual --edges 0 --prior 0.2 --identity --out $(RUNS)/paper_no_edges
 	$(EVALUATE) $(PAPER) --preset coauthor --limit 200 --method contextual --identity --out $(RUNS)/paper_coauthor_200
 	for name in photo sketch no_edges coauthor_200; do cp $(RUNS)/paper_$$name/table.md results/paper_$$name.md || exit; done
