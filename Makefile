@@ -47,8 +47,7 @@ figures: demo
 	$(BIN)/python scripts/experiments/gallery.py $(RUNS)/gallery/default $(RUNS)/gallery/coauthor --pix2pix celeba_rough \
 	    --out $(RUNS)/gallery.png --overwrite
 	$(call jpeg,$(RUNS)/gallery.png,results/gallery.jpg)
-	$(BIN)/python scripts/experiments/walk.py --out $(RUNS)/walk.png --overwrite
-	$(call jpeg,$(RUNS)/walk.png,results/walk.jpg)
+	$(BIN)/python scripts/experiments/walk.py --out results/walk.png --overwrite
 	$(BIN)/python scripts/experiments/draw_blind.py --out results/blind --overwrite
 
 # the losses of training runs, again from their committed results/*_stats.jsonl
