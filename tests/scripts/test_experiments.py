@@ -1,16 +1,21 @@
 """The experiments of results/README.md: scripts in scripts/experiments/."""
 
+import hashlib
 import json
 import os
+import runpy
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 from conftest import ROOT, draw_face, draw_photo, run_here
 
+from contextual_gan.completion.search import losses_of
+from contextual_gan.config import PRESETS
 from contextual_gan.evaluation.metrics import diversity, psnr, ssim
-from contextual_gan.files.images import enlarge, read_image, to_uint8, write_png
+from contextual_gan.files.images import enlarge, read_image, to_float, to_uint8, write_png
 from contextual_gan.joint import half, join
 from contextual_gan.models.inference import generate
 from contextual_gan.models.weights import load_networks
@@ -55,6 +60,27 @@ def test_the_oracle_finds_its_targets(data, tmp_path):
     )
     again = run_here(f"scripts/experiments/{ask[0]}", *ask[1:])
     assert again.stdout.startswith("nothing to do") and table in again.stdout
+
+
+def test_z_found_elsewhere_are_scored_without_a_search(data, networks, tmp_path, monkeypatch):
+    known = np.stack([half(read_image(data / f"{i}.png"), "sketch") for i in range(2)])
+    z = np.random.default_rng(5).uniform(-1, 1, (2, 100)).astype(np.float32)  # that made these images
+    options = {"direction": "photo", "settings": PRESETS["coauthor"]}
+    _, total = losses_of(*networks, to_float(known), z, **options)
+    sha256 = [hashlib.sha256(image.tobytes()).hexdigest() for image in known]
+    script = ROOT / "scripts/experiments/on_jax/finish_search.py"
+    for name, error in (("wrong", 1.0), ("right", 0.0)):
+        found = {"sha256": sha256[::-1], "z": z[::-1], "total": total[::-1] + error, "preset": "coauthor"}
+        np.savez(tmp_path / "z.npz", direction="photo", **found)
+        words = [script, tmp_path / "z.npz", "--data", data, "--out", tmp_path / name]
+        monkeypatch.setattr(sys, "argv", list(map(str, words)))
+        with pytest.raises(SystemExit, match="other losses") if error else nullcontext():
+            runpy.run_path(str(script), run_name="__main__")
+    ask = ("--method", "contextual", "--preset", "coauthor", "--data", data, "--out", tmp_path / "right")
+    done = run_here("scripts/evaluate.py", *ask)
+    assert done.returncode == 1 and done.stdout.startswith("nothing to do") and "failed: bad.png" in done.stderr
+    made = json.loads((tmp_path / "right/metrics.json").read_text())["contextual"]
+    assert made["ssim"]["mean"] > 0.999 and made["contextual"]["mean"] < 1e-3
 
 
 def test_scores_of_shifted_photos_match_the_formula(data, tmp_path):
