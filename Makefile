@@ -29,7 +29,7 @@ test-full: .venv/installed
 jpeg = $(BIN)/python -c "from PIL import Image; Image.open('$(1)').save('$(2)', quality=90)"
 
 # Everything in results/ except training. `make figures` and `make training-figures` take 6 minutes and need no data.
-# With the data set and 2 cores, `make tables` takes about 6 hours, 5 of them for the 1,000 iterations of `coauthor` and
+# With the data set and 2 cores, `make tables` takes about 5 hours, 4 of them for the 1,000 iterations of `coauthor` and
 # `readme`, and `make paper-tables` about 1. The tables come first, because figures show some of them. You can
 # interrupt it and run it again: finished work is kept in runs/results.
 results: tables paper-tables figures training-figures
