@@ -421,11 +421,14 @@ def test_invalid_halves_are_refused(tiny):
             complete(*tiny, known)
 
 
-@pytest.mark.parametrize(("count", "iterations"), [(2, 150), pytest.param(16, 1000, marks=pytest.mark.full)])
-def test_the_sketch_of_a_generated_joint_is_found_again(networks, count, iterations):
+@pytest.mark.parametrize(
+    ("count", "samples", "iterations"), [(2, 4, 150), pytest.param(16, 1, 1000, marks=pytest.mark.full)]
+)
+def test_the_sketch_of_a_generated_joint_is_found_again(networks, count, samples, iterations):
+    """Few searches need several starts: from one in three, 150 iterations end in a local minimum."""
     z = np.random.default_rng(1).uniform(-1, 1, (count, 100)).astype(np.float32)
     known = half(inference.generate(networks[0], z), "sketch")
-    found = complete(*networks, known, preset="coauthor", iterations=iterations)
+    found = complete(*networks, known, preset="coauthor", iterations=iterations, samples=samples)
     initial, best = np.median(found.contextual[:, 0, 0]), np.median(found.contextual[:, 0].min(axis=1))
     print(f"median contextual loss of {count}: {initial:.4f} to {best:.4f}, {initial / best:.1f} times lower")
     assert initial > 10 * best
