@@ -34,11 +34,15 @@ def every_machine(*always):
     return pytest.mark.parametrize("environment", cases)
 
 
+def only(environment):
+    """The environment with these variables, others of their kind unset."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("ONEDNN_", "TF_"))} | environment
+
+
 def python(*words, environment, **options):
-    """Run a script or a module with these variables, others of their kind unset."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("ONEDNN_", "TF_"))}
+    """Run a script or a module in `only` this environment."""
     command = [sys.executable, *map(str, words)]
-    return subprocess.run(command, env=ours | environment, capture_output=True, text=True, timeout=900, **options)
+    return subprocess.run(command, env=only(environment), capture_output=True, text=True, timeout=900, **options)
 
 
 # --- groups -----------------------------------------------------------------------------------------------------------
@@ -142,7 +146,7 @@ def test_a_killed_run_continues_bitwise_whatever_its_batch_size(environment, fol
     assert python(*command, tmp_path / "whole", environment=environment).returncode == 1
     process = subprocess.Popen(
         [sys.executable, *map(str, command), tmp_path / "killed", "--batch-size", "1"],
-        env=os.environ | environment,
+        env=only(environment),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
