@@ -15,7 +15,6 @@ import json
 import time
 from pathlib import Path
 
-import cv2
 import jax
 import networks as net
 import numpy as np
@@ -27,7 +26,9 @@ from jax import numpy as jnp
 from safetensors.numpy import load
 
 from contextual_gan import config
-from contextual_gan.joint import DIRECTIONS, SIZE, half
+from contextual_gan.evaluation.metrics import likeness
+from contextual_gan.files.images import to_uint8
+from contextual_gan.joint import DIRECTIONS, half
 from contextual_gan.models.locations import pin_pix2pix
 from contextual_gan.models.weights import save_described
 
@@ -35,7 +36,6 @@ DOWNS = (1, 2, 4, 8, 8, 8)
 DROPPED = ((2, 8), (4, 8))
 JUDGE_EVERY = 2000  # steps, a multiple of train.CHUNK
 JUDGED = 256  # images
-WINDOW, SIGMA = 11, 1.5  # of SSIM
 
 
 # --- networks ---------------------------------------------------------------------------------------------------------
@@ -154,20 +154,14 @@ def chunk_function(settings, compute):
     def one(data, steps, carry, given):
         rows, t = given
         keys = jax.random.split(jax.random.fold_in(key, t), 3 + len(DROPPED))
-        joints = data[rows].astype(jnp.float32) / 127.5 - 1
-        if settings.flip:
-            mirrored = jnp.concatenate([half(joints, name)[:, :, ::-1] for name in ("sketch", "photo")], 2)
-            joints = jnp.where(jax.random.bernoulli(keys[0], shape=(len(rows), 1, 1, 1)), mirrored, joints)
+        joints = train.batch(data, rows, settings.flip, keys[0])
         if settings.rough and settings.direction == "photo":
             amount = rough.levels(keys[1], len(rows), settings.rough, settings.clean)
             sketches = rough.roughen(keys[2], half(joints, "sketch"), amount)
             joints = jnp.concatenate([sketches, half(joints, "photo")], 2)
         shapes = mask_shapes(len(rows), settings.ngf)
         masks = [2.0 * jax.random.bernoulli(at, shape=shape) for at, shape in zip(keys[3:], shapes, strict=True)]
-        lr = settings.lr
-        if settings.lr_decay:
-            lr *= jnp.minimum((steps - t) / (settings.lr_decay * steps), 1.0)
-        return train_step(carry, joints, masks, lr, settings, compute)
+        return train_step(carry, joints, masks, train.learning_rate(settings, t, steps), settings, compute)
 
     @functools.partial(jax.jit, donate_argnums=0)
     def chunk(carry, data, rows, first, steps):
@@ -180,49 +174,34 @@ def chunk_function(settings, compute):
 # --- scores -----------------------------------------------------------------------------------------------------------
 
 
-def ssim(images, truths):
-    """`contextual_gan.evaluation.metrics.ssim` of images (n, 64, 64, 3) from 0 to 255 -> (n,)."""
-    inside = SIZE - WINDOW + 1
-    matrix = np.zeros((inside, SIZE), np.float32)
-    for shift, weight in enumerate(cv2.getGaussianKernel(WINDOW, SIGMA)[:, 0]):
-        matrix[np.arange(inside), np.arange(inside) + shift] = weight
-
-    def mean(values):
-        return jnp.einsum("ij,njkc,lk->nilc", matrix, values, matrix, precision=lax.Precision.HIGHEST)
-
-    x, y = images / 255, truths / 255
-    a, b = mean(x), mean(y)
-    variances, covariance = mean(x * x) - a * a + mean(y * y) - b * b, mean(x * y) - a * b
-    c1, c2 = 0.01**2, 0.03**2
-    found = (2 * a * b + c1) * (2 * covariance + c2) / ((a * a + b * b + c1) * (variances + c2))
-    return found.mean((1, 2, 3))
-
-
 @functools.partial(jax.jit, static_argnames="direction")
 @jax.default_matmul_precision("float32")
-def scores(g, joints, roughness, direction):
-    """Mean {"psnr", "ssim", "l1"} of what G draws without dropout for joints (n, 64, 128, 3) uint8.
+def halves(g, joints, roughness, direction):
+    """What G draws without dropout for joints (n, 64, 128, 3) uint8, and the true halves, both in [-1, 1].
 
-    roughness: of the known halves, if these are sketches. The l1 is that of values in [-1, 1].
+    roughness: of the known halves, if these are sketches.
     """
     joints = joints.astype(jnp.float32) / 127.5 - 1
     known, truth = half(joints, DIRECTIONS[direction]), half(joints, direction)
     if direction == "photo":
         known = rough.roughen(jax.random.key(0), known, jnp.full(len(known), roughness))
     masks = [jnp.ones(shape) for shape in mask_shapes(len(known), g["down0.bias"].size)]
-    made, _ = unet(g, known, masks)
-    levels = [jnp.round((images + 1) * 127.5).clip(0, 255) for images in (made, truth)]
-    error = ((levels[0] - levels[1]) ** 2).mean((1, 2, 3))
-    psnr = 10 * jnp.log10(255**2 / error)
-    return {"psnr": psnr.mean(), "ssim": ssim(*levels).mean(), "l1": jnp.abs(made - truth).mean()}
+    return unet(g, known, masks)[0], truth
+
+
+def scores(g, joints, roughness, direction):
+    """Mean {"ssim", "psnr", "l1"} of `halves`; the l1 is that of values in [-1, 1]."""
+    made, truth = jax.device_get(halves(g, joints, roughness, direction))
+    found = likeness(to_uint8(made), to_uint8(truth)) | {"l1": np.abs(made - truth)}
+    return {name: float(values.mean()) for name, values in found.items()}
 
 
 def judged(g, joints, settings):
     """{"psnr@0": value, ...} at each roughness: 0.5 and 1 only if the run trains with rough sketches."""
     found = {}
     for amount in (0.0, 0.5, 1.0) if settings.rough and settings.direction == "photo" else (0.0,):
-        values = jax.device_get(scores(g, joints, amount, settings.direction))
-        found |= {f"{name}@{amount:g}": float(value) for name, value in values.items()}
+        values = scores(g, joints, amount, settings.direction)
+        found |= {f"{name}@{amount:g}": value for name, value in values.items()}
     return found
 
 

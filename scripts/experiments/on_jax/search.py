@@ -30,33 +30,21 @@ from contextual_gan.models.locations import weights_file
 CHUNK = 100  # iterations of one call
 
 
-def grey_pixels(images, epsilon):
-    """Halves (n, 64, 64, 3) in [-1, 1] -> (n, 4096) float64 from epsilon to 1 + epsilon."""
-    grey = images.astype(jnp.float64) @ jnp.array(net.LUMINANCE, jnp.float64)
-    return ((grey + 1) / 2 + epsilon).reshape(len(images), -1)
-
-
-def divergence(p, q):
-    """KL(p || q) of rows, normalised to probabilities."""
-    p, q = (x / x.sum(-1, keepdims=True) for x in (p, q))
-    return (p * (jnp.log(p) - jnp.log(q))).sum(-1)
-
-
-def directed(direction, known, generated):
-    """KL(known || generated) if `direction` is "input-generated", else KL(generated || known)."""
-    return divergence(known, generated) if direction == "input-generated" else divergence(generated, known)
+def directed(direction, known, generated, epsilon):
+    """KL(known || generated) if `direction` is "input-generated", else KL(generated || known), of halves -> (n,)."""
+    pair = (known, generated) if direction == "input-generated" else (generated, known)
+    return net.divergence(*pair, epsilon)
 
 
 @functools.partial(jax.jit, static_argnames=("name", "settings"))
 def rated(g, z, known, name, settings):
-    """The divergences of candidates z (n, 100) from grey pixels `known` (n, 4096)."""
-    generated = grey_pixels(half(net.generator(g, z)[0], name), settings.epsilon)
-    return directed(settings.init_kl, known, generated)
+    """The divergences of candidates z (n, 100) from known halves (n, 64, 64, 3)."""
+    return directed(settings.init_kl, known, half(net.generator(g, z)[0], name), settings.epsilon)
 
 
-def starts(g, images, known, name, settings, seed):
+def starts(g, known, name, settings, seed):
     """The candidate nearest to each known half: (n, 100)."""
-    z = draw_candidates(images, (settings.n_init, net.LATENT), seed)
+    z = draw_candidates(known, (settings.n_init, net.LATENT), seed)
     found = [rated(g, z[:, i], known, name, settings) for i in range(settings.n_init)]
     return z[np.arange(len(z)), np.argmin(found, axis=0)]
 
@@ -68,7 +56,7 @@ def iteration(nets, known, name, settings, state, _):
     def losses(z):
         joints, _ = net.generator(nets["g"], z)
         logits, _ = net.discriminator(nets["d"], joints, training=False)
-        found = directed(settings.search_kl, known, grey_pixels(half(joints, name), settings.epsilon))
+        found = directed(settings.search_kl, known, half(joints, name), settings.epsilon)
         total = found + settings.lambda_ * jax.nn.softplus(-logits.astype(jnp.float64))
         return total.sum(), (found, total)
 
@@ -86,11 +74,10 @@ def advance(nets, known, state, name, settings, n):
     return lax.scan(functools.partial(iteration, nets, known, name, settings), state, None, n)
 
 
-def search(nets, images, direction, settings, seed=0):
+def search(nets, known, direction, settings, seed=0):
     """Search for n known halves (n, 64, 64, 3) in [-1, 1] -> (start, best z, its contextual and total loss)."""
     name = DIRECTIONS[direction]
-    known = grey_pixels(jnp.asarray(images), settings.epsilon)
-    z = starts(nets["g"], images, known, name, settings, seed)
+    z = starts(nets["g"], known, name, settings, seed)
     state = jnp.asarray(z), jnp.zeros_like(z), jnp.asarray(z), jnp.full(len(z), jnp.inf)
     history, left = [], settings.iterations + 1  # the last evaluation is that of the last z
     while left:

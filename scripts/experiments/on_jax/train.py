@@ -127,6 +127,21 @@ def train_step(carry, real, z, lr, decay, settings, compute):
     return (nets, states), values | parts
 
 
+def batch(data, rows, flip, key):
+    """Joints (n, 64, 128, 3) uint8 of these rows in [-1, 1]; with `flip`, half of them have mirrored halves."""
+    joints = data[rows].astype(jnp.float32) / 127.5 - 1
+    if not flip:
+        return joints
+    mirrored = jnp.concatenate([half(joints, name)[:, :, ::-1] for name in ("sketch", "photo")], 2)
+    return jnp.where(jax.random.bernoulli(key, shape=(len(rows), 1, 1, 1)), mirrored, joints)
+
+
+def learning_rate(settings, step, steps):
+    """`contextual_gan.training.loop.learning_rate`, but settings.lr if it does not fall."""
+    left = (steps - step) / (settings.lr_decay * steps) if settings.lr_decay else 1.0
+    return settings.lr * jnp.minimum(left, 1.0)
+
+
 def chunk_function(settings, continues, compute):
     """chunk(carry, data, rows (k, n), first, steps) -> (the new carry, {name: (k,) losses}): k of all steps."""
     key = jax.random.key(settings.seed + 1)
@@ -134,14 +149,9 @@ def chunk_function(settings, continues, compute):
     def one(data, steps, carry, given):
         rows, t = given
         keys = jax.random.split(jax.random.fold_in(key, t), 2)
-        real = data[rows].astype(jnp.float32) / 127.5 - 1
-        if settings.flip:
-            mirrored = jnp.concatenate([half(real, name)[:, :, ::-1] for name in ("sketch", "photo")], 2)
-            real = jnp.where(jax.random.bernoulli(keys[0], shape=(len(rows), 1, 1, 1)), mirrored, real)
+        real = batch(data, rows, settings.flip, keys[0])
         z = jax.random.uniform(keys[1], (len(rows), net.LATENT), minval=-1, maxval=1)
-        lr = settings.lr
-        if settings.lr_decay:
-            lr *= jnp.minimum((steps - t) / (settings.lr_decay * steps), 1.0)
+        lr = learning_rate(settings, t, steps)
         decay = settings.ema if continues else jnp.minimum(settings.ema, (1 + t) / (10 + t))
         return train_step(carry, real, z, lr, decay, settings, compute)
 
