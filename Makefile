@@ -28,10 +28,10 @@ test-full: .venv/installed
 
 jpeg = $(BIN)/python -c "from PIL import Image; Image.open('$(1)').save('$(2)', quality=90)"
 
-# Everything in results/ except training. `make figures` and `make training-figures` take 6 minutes and need no data.
-# With the data set and 2 cores, `make tables` takes about 5 hours, 4 of them for the 1,000 iterations of `coauthor` and
-# `readme`, and `make paper-tables` about 1. The tables come first, because figures show some of them. You can
-# interrupt it and run it again: finished work is kept in runs/results.
+# Everything in results/ except training, and web.png, which needs a browser. `make figures` and `make training-figures`
+# take 6 minutes and need no data. With the data set and 2 cores, `make tables` takes about 5 hours, 4 of them for the
+# 1,000 iterations of `coauthor` and `readme`, and `make paper-tables` about 1. The tables come first, because figures
+# show some of them. You can interrupt it and run it again: finished work is kept in runs/results.
 results: tables paper-tables figures training-figures
 
 DRAWN := datasets/samples/sketches datasets/samples/more
@@ -89,6 +89,7 @@ tables: .venv/installed
 	cp $(RUNS)/oracle/oracle.md results/
 	$(BIN)/python scripts/experiments/shift.py --data $(DATA)/test --predictions $(RUNS)/photo/pix2pix --out results --overwrite
 	$(BIN)/python scripts/experiments/samples.py celeba_paper celeba --data $(DATA)/train --out results/samples.md --overwrite
+	$(BIN)/python scripts/experiments/benchmark.py search --data $(DATA)/test --limit 64 --metrics --plot results/search.png
 
 # the same for the weights of the paper's losses
 paper-tables: .venv/installed

@@ -32,9 +32,8 @@ def parse():
 
 def tables(distances, found):
     """The numbers as Markdown. distances: of `over_distance`; found: {name: (`shares`, `preference`)}."""
-    from receptive_field import PARTS
-
     from contextual_gan.evaluation.metrics import summary
+    from contextual_gan.evaluation.receptive_field import PARTS
 
     lines = [
         f"| two squares, columns apart | {' | '.join(map(str, distances))} |",
@@ -80,7 +79,8 @@ def draw_measured(axes, joint, near, found):
     import numpy as np
     from matplotlib.colors import LogNorm
     from matplotlib.patches import Rectangle
-    from receptive_field import PARTS, SQUARE
+
+    from contextual_gan.evaluation.receptive_field import PARTS, SQUARE
 
     seen, decides = axes
     whole = {"extent": (0, 128, 64, 0)}
@@ -148,8 +148,8 @@ def main(args):
     with command.mistakes():
         results = read_results(args.results)
     command.import_tensorflow()
-    import receptive_field
 
+    from contextual_gan.evaluation import receptive_field
     from contextual_gan.files.images import replace_file, to_uint8
     from contextual_gan.models.dcgan import LATENT
     from contextual_gan.models.inference import generate

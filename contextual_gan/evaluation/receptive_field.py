@@ -1,4 +1,4 @@
-"""What the discriminator D sees of a joint image together, measured by differences of its logit; for draw_blind.py."""
+"""An experiment: what the discriminator D sees of a joint image together, measured by differences of its logit."""
 
 import numpy as np
 from keras import Model
